@@ -109,8 +109,8 @@ MUTANTS = (
     Mutant(
         "app: keys change the priority the other way",
         "tui/queue/tab.py",
-        "command_on(CommandKind.PRIORITY, self._targets(), amount)",
-        "command_on(CommandKind.PRIORITY, self._targets(), -amount)",
+        "command_on(CommandKind(kind), self._targets(), amount)",
+        "command_on(CommandKind(kind), self._targets(), -amount)",
         "tui/test_queue_tab.py",
     ),
     Mutant(

@@ -27,8 +27,7 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 def open_regular(file: Path, mode: Literal["rb", "r+b", "ab"] = "rb", *, buffering: int = -1) -> BinaryIO:
     """Open a regular file, through links or not; whatever else has its name is not waited for, as a pipe is.
 
-    Raises:
-        OSError: It is missing, cannot be opened, or is no regular file.
+    Raises OSError: it is missing, cannot be opened, or is no regular file.
     """
     return open(file, mode, buffering=buffering, opener=open_descriptor)
 
@@ -36,8 +35,7 @@ def open_regular(file: Path, mode: Literal["rb", "r+b", "ab"] = "rb", *, bufferi
 def open_descriptor(path: str | Path, flags: int, mode: int = 0o666) -> int:
     """Open a regular file as `os.open` does, without waiting for anybody.
 
-    Raises:
-        OSError: As of `open_regular`.
+    Raises OSError: as of `open_regular`.
     """
     descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, mode)
     try:
@@ -51,8 +49,7 @@ def open_descriptor(path: str | Path, flags: int, mode: int = 0o666) -> int:
 def is_regular(file: Path) -> bool:
     """Whether there is a regular file of this name, through links or not.
 
-    Raises:
-        OSError: Something else is there, or it cannot be looked at.
+    Raises OSError: something else is there, or it cannot be looked at.
     """
     try:
         status = file.stat()
@@ -65,8 +62,7 @@ def is_regular(file: Path) -> bool:
 def read_bounded(file: Path, most_bytes: int = MOST_SMALL_BYTES) -> bytes:
     """The bytes of a regular file.
 
-    Raises:
-        OSError: It cannot be read, is no regular file, or has more than `most_bytes`.
+    Raises OSError: it cannot be read, is no regular file, or has more than `most_bytes`.
     """
     with open_regular(file) as stream:
         size = os.fstat(stream.fileno()).st_size
@@ -86,8 +82,7 @@ def read_bounded(file: Path, most_bytes: int = MOST_SMALL_BYTES) -> bytes:
 def read_end(file: Path, most_bytes: int) -> tuple[bytes, bool]:
     """The last bytes of a regular file, and whether there are others before them.
 
-    Raises:
-        OSError: It cannot be read, or is no regular file.
+    Raises OSError: it cannot be read, or is no regular file.
     """
     with open_regular(file) as stream:
         size = os.fstat(stream.fileno()).st_size
@@ -99,9 +94,8 @@ def read_end(file: Path, most_bytes: int) -> tuple[bytes, bool]:
 def read_object(file: Path, most_bytes: int = MOST_SMALL_BYTES) -> dict[str, Any]:
     """The JSON object in a file.
 
-    Raises:
-        OSError: As of `read_bounded`.
-        ValueError: As of `parse_object`.
+    Raises OSError: as of `read_bounded`.
+    Raises ValueError: as of `parse_object`.
     """
     return parse_object(read_bounded(file, most_bytes))
 
@@ -117,9 +111,8 @@ def known_object(file: Path) -> dict[str, Any]:
 def parse_object(text: str | bytes) -> dict[str, Any]:
     """A JSON object as this program would write it.
 
-    Raises:
-        ValueError: It is not JSON or no object, has more than `MOST_LEVELS`, a whole number beyond 64 bits, a
-            number that is not finite, or half a character.
+    Raises ValueError: it is not JSON or no object, has more than `MOST_LEVELS`, a whole number beyond 64
+        bits, a number that is not finite, or half a character.
     """
     value = parse(text)
     if not isinstance(value, dict):
@@ -128,11 +121,7 @@ def parse_object(text: str | bytes) -> dict[str, Any]:
 
 
 def parse(text: str | bytes) -> Any:
-    """A JSON value as this program would write it.
-
-    Raises:
-        ValueError: As of `parse_object`.
-    """
+    """A JSON value as this program would write it; raises ValueError: as of `parse_object`."""
     data = text.encode(errors="surrogatepass") if isinstance(text, str) else text
     try:
         value = json.loads(text, parse_int=_integer, parse_float=_number, parse_constant=_refuse_constant)
@@ -179,8 +168,7 @@ def is_utf8(name: str) -> bool:
 def named_path(name: str | Path, base: Path = Path()) -> Path:
     """The absolute path that a person named, from `base` if it is relative; `~` and `~user` are homes.
 
-    Raises:
-        ValueError: No file can be called so, or there is no such user; what is wrong, in a few words.
+    Raises ValueError: no file can be called so, or there is no such user; what is wrong, in a few words.
     """
     try:
         path = (base / Path(name).expanduser()).absolute()

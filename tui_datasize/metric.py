@@ -196,11 +196,7 @@ METRICS_OFFERED: Mapping[str, Metric] = MappingProxyType(
 
 
 def metric_named(name: str) -> Metric:
-    """Look a metric up.
-
-    Raises:
-        ConfigError: There is none of that name.
-    """
+    """Look a metric up; raises ConfigError: there is none of that name."""
     if name not in METRICS_OFFERED:
         raise ConfigError(f"no metric {name!r}", fix=f"known are {', '.join(METRICS_OFFERED)}")
     return METRICS_OFFERED[name]

@@ -1,4 +1,6 @@
-"""Starting other programs: nothing of the current directory, or of a repository, is executed by the way.
+"""Other programs: which are installed, and starting them so that nothing else is executed by the way.
+
+That is nothing of the current directory, or of a repository.
 
 Standard library only.
 """
@@ -27,6 +29,17 @@ _GIT_ENVIRONMENT: Mapping[str, str] = MappingProxyType(
     }
 )
 _FILTERS = r"^filter\..*\.(clean|process|required)$"
+
+
+def installed_version(package: str) -> str:
+    """Of a package of Python, without importing it; empty where there is none."""
+    # Whoever only looks at the queue need not load it.
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
 
 
 def python_module(module: str, *arguments: str) -> tuple[str, ...]:

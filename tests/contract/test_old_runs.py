@@ -136,15 +136,15 @@ def test_metrics(log):
 
 
 def test_tables(log):
-    assert log.per_class().filter(split="test", evaluation="last").select(
+    assert log.table("per_class").filter(split="test", evaluation="last").select(
         "class_name", "images", "accuracy"
     ).rows() == [("disc", 2, 1.0), ("square", 2, 0.0)]
-    assert log.confusion().filter(evaluation="best").select("label", "predicted", "images").rows() == [
+    assert log.table("confusion").filter(evaluation="best").select("label", "predicted", "images").rows() == [
         (0, 0, 2),
         (1, 0, 1),
         (1, 1, 1),
     ]
-    predictions = log.predictions().filter(evaluation="last")
+    predictions = log.table("predictions").filter(evaluation="last")
     assert predictions["classes"].to_list() == [[0, 1]] * 4
     assert predictions["probabilities"].to_list()[3] == [0.875, 0.125]
     assert log.datasets([QUEUED]).is_empty()
@@ -154,7 +154,7 @@ def test_tables(log):
 
 def test_overlap_and_leaks(log):
     draws = find_draws(log.runs())
-    overlaps = find_overlaps(draws, log.subsets(), log.datasets())
+    overlaps = find_overlaps(draws, log.table("subsets"), log.datasets())
     assert [overlap.draws for overlap in overlaps] == [("d0", "d1"), ("d0",)]
     assert overlaps[0].fraction.tolist() == [[1.0, 0.5], [0.5, 1.0]]
-    assert find_leaks(log.subsets(), log.predictions()).rows() == [(SUCCEEDED, 1, 0, 2, 1, 12)]
+    assert find_leaks(log.table("subsets"), log.table("predictions")).rows() == [(SUCCEEDED, 1, 0, 2, 1, 12)]

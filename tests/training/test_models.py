@@ -13,7 +13,7 @@ from tui_datasize.training.descent import build_optimizer
 from tui_datasize.training.models.build import BUILDERS, build_model
 from tui_datasize.training.models.parts import Dropout
 from tui_datasize.training.streams import Purpose, stream
-from tui_datasize.training.transforms import Normalise
+from tui_datasize.training.transforms import normalisation
 
 
 def build(name="cnn3", shape=(1, 28, 28), classes=26, seed=0, **options):
@@ -164,7 +164,7 @@ def test_sgd_with_momentum_makes_the_steps_of_its_definition():
 
 
 def test_normalised_training_images_have_mean_zero_and_deviation_one(digits):
-    normalise = Normalise(digits.mean, digits.std, torch.device("cpu"))
+    normalise = normalisation(digits.mean, digits.std, torch.device("cpu"))
     values = normalise(torch.from_numpy(digits.train.images[:].copy()))
     assert values.mean().item() == pytest.approx(0, abs=1e-5)
     assert values.std(correction=0).item() == pytest.approx(1, abs=1e-5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 
 import pytest
 import torch
@@ -73,9 +74,11 @@ def test_bits_that_differ_are_told(monkeypatch, tmp_path):
             measured = trainer.read()
             state = {"trainer": trainer.state_dict(), "losses": list(measured.losses)}
             state["gradient_norms"] = list(measured.gradient_norms)
-            exactness.checkpoint.save(exactness._file(folder, name), exactness._IDENTITY, state)
+            exactness.checkpoint.save(folder / f"{name}.pt", exactness._IDENTITY, state)
+        return -signal.SIGKILL
 
-    monkeypatch.setattr(exactness, "_train_and_be_killed", killed)
+    monkeypatch.setattr(exactness, "_train_and_die", killed)
+    monkeypatch.setattr(exactness, "in_fork", lambda work: work())
     assert wrong_in(exactness.check_bits, tmp_path) == []
     load = Trainer.load_state_dict
 
@@ -134,6 +137,10 @@ def test_a_driver_that_was_updated_under_the_system_is_told_by_whoever_knows(mon
 
 def test_fused_lanes_that_do_not_agree_are_told(monkeypatch, tmp_path):
     assert wrong_in(exactness.check_packs, tmp_path) == []
-    draw = exactness.Fused._draw
-    monkeypatch.setattr(exactness.Fused, "_draw", lambda *given: 0.5 * draw(*given))
+    draw = exactness.Fused._draw_masks
+
+    def halved(*given):
+        return {name: 0.5 * mask for name, mask in draw(*given).items()}
+
+    monkeypatch.setattr(exactness.Fused, "_draw_masks", halved)
     assert wrong_in(exactness.check_packs, tmp_path) == [f"{KIND}, 2 lanes", f"{KIND}, 3 lanes"]

@@ -334,8 +334,8 @@ def test_what_an_audit_reads_does_not_grow_with_the_seeds(project):
     runs = log.runs()
     for_images, for_tests = runs_to_read(runs)
     assert (len(for_images), len(for_tests)) == (2, 1)
-    subsets, datasets = log.subsets(for_images), log.datasets(for_images)
-    found = audit(AuditRecord(runs, subsets, datasets, log.predictions(for_tests)))
+    subsets, datasets = log.table("subsets", for_images), log.datasets(for_images)
+    found = audit(AuditRecord(runs, subsets, datasets, log.table("predictions", for_tests)))
     assert [finding.severity for finding in found if finding.severity is Severity.ERROR] == []
 
 

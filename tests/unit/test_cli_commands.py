@@ -273,7 +273,7 @@ def change(project, run_id, state, *, cancelling=False) -> None:
         else:
             store.change(run_id, state)
         if cancelling:
-            store.request_cancel(run_id)
+            store.update(run_id, cancel_requested=1)
 
 
 @pytest.mark.parametrize("command", ["queue", "run"])

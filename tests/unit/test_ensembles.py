@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -127,7 +128,7 @@ def test_the_table_has_a_block_per_size_and_says_why_there_is_none(tmp_path):
             write_run(project, fake_spec(train_size=size, seed=seed))
     write_run(project, fake_spec(train_size=40, seed=9), state="failed")
     log = RunLog(project)
-    table = ensembles_table(log.runs(), log.predictions)
+    table = ensembles_table(log.runs(), partial(log.table, "predictions"))
     assert dict(table.schema) == dict(ENSEMBLES)
     assert table.select("train_size", "n_runs", "members").rows() == [
         (40, 3, 1),

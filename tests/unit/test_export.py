@@ -110,7 +110,7 @@ def test_empty_frames(format_):
 def test_every_frame_of_the_record_can_be_exported(project, format_):
     write_run(project, fake_spec())
     log = RunLog(project)
-    for frame in (log.runs(), log.metrics(), log.subsets(), log.predictions(), log.datasets()):
+    for frame in (log.runs(), log.metrics(), log.table("subsets"), log.table("predictions"), log.datasets()):
         assert render(frame, format_)
 
 

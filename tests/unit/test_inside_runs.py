@@ -37,13 +37,15 @@ def runs_of(rows) -> pl.DataFrame:
 
 def frame_of_everything(log, runs):
     """Every view on some runs, by name."""
-    metrics, predictions = log.metrics(runs["run_id"]), log.predictions(runs["run_id"])
+    metrics, predictions = log.metrics(runs["run_id"]), log.table("predictions", runs["run_id"])
     draws = find_draws(runs)
-    overlaps = find_overlaps(draws, log.subsets(draws["run_id"]), log.datasets(draws["run_id"]))
+    overlaps = find_overlaps(draws, log.table("subsets", draws["run_id"]), log.datasets(draws["run_id"]))
     pairs = agreement.pairs_of_runs(runs, "test_accuracy", overlaps, predictions)
     return {
-        "classes": class_scores.class_curves(runs, log.per_class(runs["run_id"])),
-        "confusions": top_confusions(runs, log.confusion(runs["run_id"]), log.datasets(runs["run_id"])),
+        "classes": class_scores.class_curves(runs, log.table("per_class", runs["run_id"])),
+        "confusions": top_confusions(
+            runs, log.table("confusion", runs["run_id"]), log.datasets(runs["run_id"])
+        ),
         "surface": training_views.surface(runs, metrics, "accuracy", "test"),
         "curves": training_views.training_curves(runs, metrics, "loss", "train", "wall_s"),
         "gap": training_views.train_test_gap(runs, metrics),

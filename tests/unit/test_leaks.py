@@ -9,7 +9,7 @@ from tui_datasize.stats.overlap import LEAKS, find_leaks
 
 def test_distinct_images_do_not_leak(finished):
     log = RunLog(finished)
-    leaks = find_leaks(log.subsets(), log.predictions())
+    leaks = find_leaks(log.table("subsets"), log.table("predictions"))
     assert leaks.schema == pl.Schema(LEAKS)
     assert leaks.is_empty()
 
@@ -24,7 +24,7 @@ def test_a_training_image_in_the_test_set_is_found_once_per_run(project):
     same.write_parquet(runs[0].subset)
     log = RunLog(project)
     expected = (runs[0].run_id, used["index"][4], used["label"][4], 7, tested["label"][7], tested["hash"][7])
-    assert find_leaks(log.subsets(), log.predictions()).rows() == [expected]
+    assert find_leaks(log.table("subsets"), log.table("predictions")).rows() == [expected]
 
 
 def test_an_image_shared_between_different_runs_is_no_leak():

@@ -241,7 +241,7 @@ def test_runs_that_share_a_draw_are_one_draw(finished):
         (size, name, 3) for size in (40, 80, 160, 320, 640, 1280) for name in ("d0", "d1")
     ]
     chosen = draws["run_id"]
-    overlaps = find_overlaps(draws, log.subsets(chosen), log.datasets(chosen))
+    overlaps = find_overlaps(draws, log.table("subsets", chosen), log.datasets(chosen))
     assert [overlap.train_size for overlap in overlaps] == [40, 80, 160, 320, 640, 1280]
     labels = fake_dataset("digits").train_labels
     for overlap in overlaps:

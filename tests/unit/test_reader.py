@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from functools import partial
 
 import polars as pl
 import pytest
@@ -30,7 +31,7 @@ def test_a_project_without_runs_gives_empty_frames(tmp_path):
         log = RunLog(project)
         assert log.runs().schema == pl.Schema(schema.RUNS)
         assert log.metrics().schema == pl.Schema(RUN_METRICS)
-        assert log.subsets().schema == pl.Schema({"run_id": pl.String, **schema.SUBSET})
+        assert log.table("subsets").schema == pl.Schema({"run_id": pl.String, **schema.SUBSET})
         assert log.datasets().schema == pl.Schema(DATASETS)
         assert log.problems == ()
 
@@ -315,11 +316,11 @@ def test_tables_of_the_run_directories(finished):
     log = RunLog(finished)
     runs = log.runs()
     one = runs["run_id"][:1]
-    assert log.subsets().height == runs["train_size"].sum()
-    assert log.subsets(one)["index"].n_unique() == runs["train_size"][0]
-    assert log.per_class(one).height == 2 * 2 * 10
-    assert log.confusion(one)["images"].sum() == 2 * 360
-    assert log.predictions(one).height == 2 * 360
+    assert log.table("subsets").height == runs["train_size"].sum()
+    assert log.table("subsets", one)["index"].n_unique() == runs["train_size"][0]
+    assert log.table("per_class", one).height == 2 * 2 * 10
+    assert log.table("confusion", one)["images"].sum() == 2 * 360
+    assert log.table("predictions", one).height == 2 * 360
     datasets = log.datasets(one)
     assert datasets["label"].to_list() == list(range(10))
     assert datasets["train_images"].sum() == len(fake_dataset("digits").train_labels)
@@ -331,7 +332,7 @@ def test_a_damaged_table_is_a_problem_and_the_others_are_read(few, damage):
     first = next(few.all_runs())
     first.subset.write_bytes(damage)
     log = RunLog(few)
-    subsets = log.subsets()
+    subsets = log.table("subsets")
     assert subsets["run_id"].n_unique() == 1
     (problem,) = log.problems
     assert str(first.subset) in str(problem)
@@ -341,7 +342,7 @@ def test_a_damaged_table_is_a_problem_and_the_others_are_read(few, damage):
 def test_a_table_with_other_columns_is_read_as_far_as_it_goes(project):
     paths = write_run(project, fake_spec())
     pl.read_parquet(paths.subset).drop("hash").with_columns(extra=1).write_parquet(paths.subset)
-    subsets = RunLog(project).subsets()
+    subsets = RunLog(project).table("subsets")
     assert subsets.columns == ["run_id", "index", "label", "hash", "true_label"]
     assert subsets["hash"].null_count() == 40
 
@@ -390,7 +391,7 @@ def test_paths_that_look_like_patterns(tmp_path):
     write_run(project, fake_spec())
     log = RunLog(project)
     assert log.runs().height == 1
-    assert log.subsets().height == 40
+    assert log.table("subsets").height == 40
     assert log.metrics().height == 12
 
 
@@ -435,7 +436,7 @@ def test_files_of_any_kind_and_size_are_problems(project):
     os.truncate(paths.metrics, 40 * 10**9)
     log = RunLog(project)
     assert log.runs().height == 1
-    for frame in (log.metrics, log.subsets, log.per_class, log.datasets):
+    for frame in (log.metrics, partial(log.table, "subsets"), partial(log.table, "per_class"), log.datasets):
         assert frame().is_empty()
     assert {problem.where for problem in log.problems} == {
         str(file) for file in (paths.metrics, paths.dataset, paths.subset, paths.per_class)

@@ -15,7 +15,8 @@ from tui_datasize.answers.answer import Answer, Axis, Band, Chart, Column, Line,
 from tui_datasize.cli.dispatch import main
 from tui_datasize.experiments.spec import ModelSpec
 from tui_datasize.metric import METRICS_OFFERED
-from tui_datasize.render.blocks import HeadingBlock, Paragraph, TableBlock, answer_blocks
+from tui_datasize.render.blocks import HeadingBlock, Paragraph, answer_blocks
+from tui_datasize.render.cells import Written
 from tui_datasize.render.page import to_html, to_markdown
 from tui_datasize.render.svg import Frame, to_svg
 from tui_datasize.render.svg_map import map_svg
@@ -144,7 +145,7 @@ def test_tables_hold_what_the_analysis_finds(text, finished):
     bins, risks = tables_of(text, "Calibration")
     assert (
         sum(int(row[1].replace(",", "")) for row in bins[1:])
-        == log.predictions(runs.filter(train_size=1280)["run_id"]).filter(evaluation="last").height
+        == log.table("predictions", runs.filter(train_size=1280)["run_id"]).filter(evaluation="last").height
     )
     assert risks[-1][2] == "100.00"
     (planned,) = tables_of(text, "Which runs to queue next")
@@ -189,7 +190,7 @@ def test_a_long_table_says_how_many_rows_are_left_out():
     columns = [Column("train_size", "size"), Column("p", "p", "p")]
     answer = Answer("One.", tables=[Table(frame, columns, METRICS_OFFERED["test_accuracy"])])
     *_, table, words = answer_blocks("t", answer, set())
-    assert (len(table.rows), table.columns) == (60, ["size"])
+    assert (len(table.rows), table.heads) == (60, ["size"])
     assert words.text == "40 more rows in `export`."
     assert list(answer_blocks("t", does_not_apply("No."), set())) == []
 
@@ -243,7 +244,7 @@ def test_every_text_is_escaped():
     evil = '<script>alert("x")</script>|*&'
     axis = Axis(evil)
     chart = Chart(evil, axis, axis, [Line(evil, [1, 2], [1, 2], 0)])
-    blocks = [HeadingBlock(evil), Paragraph(evil, "note"), TableBlock(evil, [evil], [[evil]])]
+    blocks = [HeadingBlock(evil), Paragraph(evil, "note"), Written(evil, [evil], [[evil]], 1)]
     assert ElementTree.fromstring(to_svg(chart)).get("aria-label") == evil
     assert "<script" not in to_html(evil, blocks) + to_svg(chart)
     assert "\\<script\\>" in to_markdown(blocks)

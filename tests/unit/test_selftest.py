@@ -213,7 +213,7 @@ def test_doctor_tells_when_it_was_made_on_this_card_driver_and_torch(steps, monk
     verdict, text = told()
     assert verdict == "warn"
     assert "WRONG in bits: see /" in text
-    monkeypatch.setattr(record, "torch_version", lambda: "9.9")
+    monkeypatch.setattr(record, "installed_version", lambda _: "9.9")
     assert "not run yet" in told()[1]
 
 

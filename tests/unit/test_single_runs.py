@@ -95,7 +95,9 @@ def test_variants_with_a_run_each_are_compared_image_by_image(project):
             paths.predictions
         )
     told = said(ask(RunLog(project), "variants"))
-    (n_images,) = set(RunLog(project).predictions().filter(evaluation="last").group_by("run_id").len()["len"])
+    (n_images,) = set(
+        RunLog(project).table("predictions").filter(evaluation="last").group_by("run_id").len()["len"]
+    )
     assert f"hidden=32 alone has 12 of {n_images} test images right, hidden=16 alone 2 (95 % " in told
     p = stats.binomtest(2, 14).pvalue
     assert (

@@ -61,7 +61,7 @@ def test_jobs_wait_by_priority_and_then_in_their_order(store: Store) -> None:
         store.add(new_job(run_id, priority=priority))
     assert waiting(store) == ["b", "a", "c"]
     store.reorder(["c", "a"])
-    assert store.change_priority("b", -2) == -1
+    assert store.increase("b", "priority", -2) == -1
     assert waiting(store) == ["c", "a", "b"]
 
 

@@ -33,7 +33,7 @@ def ask(record: Record) -> Answer:
     draws = find_draws(record.all_runs)
     # Size by size: the predictions of all runs at once may not fit into memory.
     for own in runs.partition_by("variant", "train_size", maintain_order=True):
-        predictions = record.log.predictions(own["run_id"])
+        predictions = record.log.table("predictions", own["run_id"])
         frames.append(pairs_of_runs(own, record.metric.name, record.reading.overlaps, predictions, draws))
     pairs = pl.concat(frames)
     if pairs.is_empty():

@@ -98,7 +98,7 @@ def _risk_coverage(judged: Sequence[_Judged], left_out: Sequence[str]) -> Answer
 def _judged(record: Record, runs: pl.DataFrame) -> Iterator[_Judged]:
     """Variant by variant: the predictions of all at once may not fit into memory."""
     for variant, own in per_variant(runs):
-        scored = confidences(record.log.predictions(own["run_id"]))
+        scored = confidences(record.log.table("predictions", own["run_id"]))
         if scored.height:
             bins = reliability(scored["confidence"], scored["is_correct"])
             yield _Judged(variant, own["train_size"][0], bins, risk_coverage_table(scored, own))

@@ -17,7 +17,7 @@ _NO_GAIN = "What a class gains from more data needs three train sizes."
 
 def ask(record: Record) -> Answer:
     """Test accuracy of each class against train size, and its gain for ten times the data."""
-    every = class_curves(record.runs, record.log.per_class(record.runs["run_id"]))
+    every = class_curves(record.runs, record.log.table("per_class", record.runs["run_id"]))
     if every.is_empty():
         return does_not_apply(NOT_RECORDED)
     table = every.group_by("variant", "label", maintain_order=True).last()

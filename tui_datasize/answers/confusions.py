@@ -43,7 +43,7 @@ def ask(record: Record) -> Answer:
 
 
 def _confused(record: Record, runs: pl.DataFrame) -> tuple[pl.DataFrame, Map] | None:
-    counts = record.log.confusion(runs["run_id"])
+    counts = record.log.table("confusion", runs["run_id"])
     if counts.is_empty():
         return None
     datasets = record.log.datasets(runs["run_id"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import polars as pl
 
 from tui_datasize.answers.answer import Answer, Chart, Column, Line, Table, does_not_apply
@@ -41,7 +43,7 @@ def ask(record: Record) -> Answer:
         ],
         figures=[_chart(variant, rows) for variant, rows in per_variant(known)],
         about="test split, mean over sets of members",
-        rows=lambda: ensembles_table(bounded(record.runs)[0], record.log.predictions),
+        rows=lambda: ensembles_table(bounded(record.runs)[0], partial(record.log.table, "predictions")),
     )
 
 

@@ -101,7 +101,9 @@ class Reading:
     def findings(self) -> tuple[Finding, ...]:
         """What the audit finds; it reads the images of a run per draw, predictions of one per data set."""
         images, tested = runs_to_read(self.runs)
-        record = AuditRecord(self.runs, self.log.subsets(images), self.datasets, self.log.predictions(tested))
+        record = AuditRecord(
+            self.runs, self.log.table("subsets", images), self.datasets, self.log.table("predictions", tested)
+        )
         return audit(record)
 
     @cached_property
@@ -112,7 +114,7 @@ class Reading:
     @cached_property
     def overlaps(self) -> Sequence[DrawOverlap]:
         run_ids = self.draws["run_id"]
-        return find_overlaps(self.draws, self.log.subsets(run_ids), self.log.datasets(run_ids))
+        return find_overlaps(self.draws, self.log.table("subsets", run_ids), self.log.datasets(run_ids))
 
     @cached_property
     def curves(self) -> Callable[[str, Question], tuple[CurveAnalysis, ...]]:
@@ -130,7 +132,7 @@ class Reading:
 
         def of(variant: str | None, members: tuple[int, ...]) -> tuple[pl.DataFrame, Sequence[str]]:
             runs, left_out = bounded(self.runs if variant is None else self.runs.filter(variant=variant))
-            return ensembles_table(runs, self.log.predictions, members=members), left_out
+            return ensembles_table(runs, partial(self.log.table, "predictions"), members=members), left_out
 
         return cache(of)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 
 import polars as pl
@@ -37,7 +38,9 @@ TABLES: Mapping[str, Callable[[Record], pl.DataFrame]] = MappingProxyType(
         "curve": lambda record: learning_curve(record.all_runs, record.metric.name),
         "fits": lambda record: fits_table(record.all_curves),
         "overlap": lambda record: overlap_table(record.reading.overlaps),
-        "ensembles": lambda record: ensembles_table(record.all_runs, record.log.predictions),
+        "ensembles": lambda record: ensembles_table(
+            record.all_runs, partial(record.log.table, "predictions")
+        ),
         "audit": lambda record: findings_table(record.reading.findings),
         "groups": lambda record: record.comparisons.table,
         "variance": lambda record: variance_table(record.scatter),

@@ -264,7 +264,7 @@ def single_runs_told(record: Record, best: str, other: str) -> Iterator[str]:
     runs = single_runs(record, best, other)
     if runs.is_empty():
         return
-    right = right_answers(record.log.predictions(runs["run_id"]))
+    right = right_answers(record.log.table("predictions", runs["run_id"]))
     found = mcnemar(*(right.get(one) for one in runs["run_id"]))
     delta = _delta(record)
     worth = record.metric.exact_difference(delta)

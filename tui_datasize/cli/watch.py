@@ -107,7 +107,14 @@ class _Board:
         for job in ours:
             if job.state.is_final and job.run_id not in self._ended:
                 self._end(job)
-        self._advance([job for job in ours if job.state.is_active])
+        active = [job for job in ours if job.state.is_active]
+        for job in active:
+            if job.run_id not in self._bar_of:
+                total = total_updates(self._specs[job.run_id])
+                task = self.bars.add_task(visible(job.run_id), total=total, unit="updates")
+                self._bar_of[job.run_id] = task
+        for run_id, update in self._updates(active).items():
+            self.bars.update(self._bar_of[run_id], completed=update)
         self.bars.update(self._whole, completed=len(self._ended))
         return len(self._ended) == len(self._specs)
 
@@ -125,15 +132,6 @@ class _Board:
             self.bars.remove_task(self._bar_of.pop(job.run_id))
         if not self._console.is_terminal:
             talk(f"{len(self._ended):4} of {len(self._specs)}  {job.run_id}  {job.state.value}")
-
-    def _advance(self, active: Sequence[Job]) -> None:
-        for job in active:
-            if job.run_id not in self._bar_of:
-                total = total_updates(self._specs[job.run_id])
-                task = self.bars.add_task(visible(job.run_id), total=total, unit="updates")
-                self._bar_of[job.run_id] = task
-        for run_id, update in self._updates(active).items():
-            self.bars.update(self._bar_of[run_id], completed=update)
 
     def _updates(self, active: Sequence[Job]) -> Mapping[str, int]:
         new = self._tail.read(self._project.run(job.experiment, job.run_id) for job in active)

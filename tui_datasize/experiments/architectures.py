@@ -146,8 +146,7 @@ def model_info(name: str) -> ModelInfo | None:
 def all_options(model: ModelSpec) -> Options:
     """The options of a model, those that it does not set at their defaults.
 
-    Raises:
-        KeyError: No model has this name.
+    Raises KeyError: no model has this name.
     """
     info = model_info(model.name)
     if info is None:

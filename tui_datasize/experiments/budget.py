@@ -75,9 +75,8 @@ def check_lengths(spec: RunSpec, where: str, *, says_evaluations: bool) -> None:
     A budget in epochs makes few updates at the small sizes of a sweep: those may be evaluated less often than
     the large ones, after each of their updates. So may any run where the file does not say how often.
 
-    Raises:
-        ConfigError: One update is more than the budget, more evaluations are asked for than there are
-            updates, or stairs of the learning rate are shorter than one.
+    Raises ConfigError: one update is more than the budget, more evaluations are asked for than there are
+        updates, or stairs of the learning rate are shorter than one.
     """
     if spec.budget.unit == "samples" and spec.batch_size > spec.budget.amount:
         raise ConfigError(

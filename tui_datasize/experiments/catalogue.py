@@ -121,8 +121,7 @@ DATASETS: Mapping[str, DatasetInfo] = MappingProxyType(
 def dataset_info(name: str, data_dir: Path) -> DatasetInfo:
     """Look a data set up by its name, or list an image folder, whose path may be relative to `data_dir`.
 
-    Raises:
-        DataError: The name is unknown, or the folder is missing or has no images.
+    Raises DataError: the name is unknown, or the folder is missing or has no images.
     """
     if name.startswith(IMAGE_FOLDER):
         return _folder_info(name, image_folder(name, data_dir))
@@ -178,9 +177,8 @@ def class_folders(split: Path) -> tuple[Path, ...]:
 def matching_classes(folder: Path) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
     """The class folders of the training and of the test split of an image folder, in name order.
 
-    Raises:
-        DataError: A split is missing or has none, they differ in classes, or a class has a name that is not
-            UTF-8.
+    Raises DataError: a split is missing or has none, they differ in classes, or a class has a name that is
+        not UTF-8.
     """
     train, test = split_folders(folder)
     train_classes, test_classes = class_folders(train), class_folders(test)
@@ -214,11 +212,16 @@ def refuse_empty(
 def image_files(folder: Path) -> tuple[os.DirEntry[str], ...]:
     """The image files of a class folder, in name order, told by their suffix.
 
-    Raises:
-        DataError: Something else has such a name, or the folder cannot be read.
+    Raises DataError: something else has such a name, or the folder cannot be read.
     """
     with _reading(folder), os.scandir(folder) as entries:
-        return tuple(sorted((e for e in entries if _is_image(e)), key=lambda entry: entry.name))
+        named = [e for e in entries if e.name[0] != "." and e.name.lower().endswith(IMAGE_SUFFIXES)]
+    for entry in named:
+        if not entry.is_file():
+            # A pipe would keep a run waiting in its slot for ever.
+            fix = "remove it, or give it another suffix"
+            raise DataError("not a regular file", where=entry.path, fix=fix)
+    return tuple(sorted(named, key=lambda entry: entry.name))
 
 
 @contextmanager
@@ -233,15 +236,6 @@ def _reading(folder: Path) -> Iterator[None]:
             where=os.fsdecode(error.filename or folder),
             fix="let this user read it, or correct the path",
         ) from None
-
-
-def _is_image(entry: os.DirEntry[str]) -> bool:
-    if entry.name.startswith(".") or not entry.name.lower().endswith(IMAGE_SUFFIXES):
-        return False
-    if not entry.is_file():
-        # A pipe would keep a run waiting in its slot for ever.
-        raise DataError("not a regular file", where=entry.path, fix="remove it, or give it another suffix")
-    return True
 
 
 def _folder_info(name: str, folder: Path) -> DatasetInfo:

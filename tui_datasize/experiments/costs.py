@@ -37,8 +37,7 @@ NO_COSTS = Costs()
 def read_costs(table: TomlTable) -> Costs:
     """Read `[costs]`.
 
-    Raises:
-        ConfigError: A key is unknown, a price is no number of at least 0, or there is no currency to it.
+    Raises ConfigError: a key is unknown, a price is no number of at least 0, or there is no currency to it.
     """
     problems = Problems()
     label = problems.of(lambda: table.number("label", 0.0), 0.0)

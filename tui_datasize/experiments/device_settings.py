@@ -78,8 +78,7 @@ class DeviceOptions:
     def check(self, devices: DeviceSettings) -> None:
         """Refuse what would contradict itself together with the project's file.
 
-        Raises:
-            ConfigError: A GPU would take fewer jobs than it has slots.
+        Raises ConfigError: a GPU would take fewer jobs than it has slots.
         """
         over = self.over(devices)
         if (over.max_jobs_per_gpu or over.slots_per_gpu) < over.slots_per_gpu:

@@ -109,11 +109,7 @@ class Project:
     costs: Costs = NO_COSTS
 
     def experiment(self, name: str) -> Experiment:
-        """Look an experiment up by its name.
-
-        Raises:
-            ConfigError: There is none of that name.
-        """
+        """Look an experiment up by its name; raises ConfigError: there is none of that name."""
         if name not in self.experiments:
             hint = nearest(name, set(self.experiments)) if self.experiments else "the file holds none"
             raise ConfigError(f"no experiment {name!r}", where=str(self.file), fix=hint)

@@ -48,8 +48,7 @@ def recipe_keys() -> frozenset[str]:
 def read_recipes(table: TomlTable, sweep: TomlTable) -> tuple[Recipe, ...]:
     """Every combination of the swept keys, laid over the recipe of the experiment's table.
 
-    Raises:
-        ConfigError: A value, or a combination of swept values, is not a valid recipe.
+    Raises ConfigError: a value, or a combination of swept values, is not a valid recipe.
     """
     base = {key: table.take(key) for key in sorted(recipe_keys()) if table.has(key)}
     axes = [(key, _swept_values(sweep, key)) for key, _ in sorted(sweep.take_all().items())]

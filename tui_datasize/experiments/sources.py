@@ -27,8 +27,7 @@ class Sources:
         and shares, as far as there is one, the training seed and the subset draw; of several train
         sizes the largest.
 
-        Raises:
-            ConfigError: There is no such experiment or run, or more than one fits.
+        Raises ConfigError: there is no such experiment or run, or more than one fits.
         """
         if spec.transfer is None:
             return spec

@@ -332,10 +332,9 @@ class RunSpec:
     def from_dict(cls, data: Mapping[str, Any]) -> RunSpec:
         """Read a specification of any schema version; missing fields take their defaults.
 
-        Raises:
-            KeyError: A field without a default is missing.
-            TypeError: A value has another type than its field, or a nested table a key that this version
-                does not know.
+        Raises KeyError: a field without a default is missing.
+        Raises TypeError: a value has another type than its field, or a nested table a key that this version
+            does not know.
         """
         table: Any = cls
         values = {name: data[name] for name, _ in _fields_of(table) if name in data}

@@ -33,9 +33,8 @@ OrderKey: TypeAlias = Callable[[RunSpec], tuple[int, ...]]
 def plan_runs(experiment: Experiment, project: Project) -> tuple[RunSpec, ...]:
     """All runs of an experiment, checked against its data set; see `expand`.
 
-    Raises:
-        DataError: The data set is unknown or missing, or too small for a size.
-        ConfigError: Two cells of the sweep are one run, or a source is missing or not the only one.
+    Raises DataError: the data set is unknown or missing, or too small for a size.
+    Raises ConfigError: two cells of the sweep are one run, or a source is missing or not the only one.
     """
     return _plan(experiment, project, ())
 
@@ -211,10 +210,9 @@ def expand(
 
     By the name of an experiment, `sources` are the runs that weights may be taken from.
 
-    Raises:
-        DataError: A size is larger than the data set, or than its smallest class allows.
-        ConfigError: Two cells of the sweep are one run, a source is missing or not the only one, or a
-            key does not suit the kind of data set.
+    Raises DataError: a size is larger than the data set, or than its smallest class allows.
+    Raises ConfigError: two cells of the sweep are one run, a source is missing or not the only one, or a key
+        does not suit the kind of data set.
     """
     lookup = Sources(sources, where=f"{experiment.where}.transfer.from")
     cells, *others = (
@@ -300,8 +298,7 @@ def _check_size(experiment: Experiment, trained: ModelSpec, side: int) -> None:
 def train_sizes(experiment: Experiment, info: DatasetInfo, imbalance: float = 1.0) -> tuple[int, ...]:
     """The train sizes of an experiment in images, as the file lists them, of a data set or a half of it.
 
-    Raises:
-        DataError: One is larger than the data set, rounds to nothing, or two round to one.
+    Raises DataError: one is larger than the data set, rounds to nothing, or two round to one.
     """
     where = f"{experiment.where}.{experiment.size_unit}"
     largest = _largest(experiment, info, imbalance)
@@ -407,8 +404,7 @@ def select(
 ) -> tuple[RunSpec, ...]:
     """Keep the runs of the given sizes and seeds; an empty filter keeps all.
 
-    Raises:
-        ConfigError: A size or seed is not in the sweep.
+    Raises ConfigError: a size or seed is not in the sweep.
     """
     for name, wanted, known in (
         ("size", sizes, {spec.train_size for spec in specs}),

@@ -56,8 +56,7 @@ def read_toml(file: Path, *, fix: str = "") -> dict[str, Any]:
 
     `fix` is what to do where there is none.
 
-    Raises:
-        ConfigError: It is missing, no regular file, too large, in another encoding, not TOML, or too deep.
+    Raises ConfigError: it is missing, no regular file, too large, in another encoding, not TOML, or too deep.
     """
     # Training reads the settings of devices where nothing but torch is installed.
     import tomli
@@ -135,9 +134,8 @@ class Problems:
     def raise_all(self) -> None:
         """Raise what was kept.
 
-        Raises:
-            ConfigError: It is one error.
-            CollectedError: There are several.
+        Raises ConfigError: it is one error.
+        Raises CollectedError: there are several.
         """
         if self.errors:
             raise self.errors[0] if len(self.errors) == 1 else CollectedError(self.errors)

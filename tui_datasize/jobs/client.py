@@ -119,10 +119,10 @@ class QueueClient(SchedulerClient):
         vanishing worker fails a run. `after` tells, by run id, what else must succeed before it starts: in
         the queue or earlier in `specs`; itself and what is to wait for the same is left out.
 
-        Raises:
-            ConfigError: A run was trained elsewhere and imported.
-            StorageError: The runs directory cannot be written or holds a damaged queue.
-            UnknownRunError: A run would wait for one that is not queued, has failed or waits for it; none is.
+        Raises ConfigError: a run was trained elsewhere and imported.
+        Raises StorageError: the runs directory cannot be written or holds a damaged queue.
+        Raises UnknownRunError: a run would wait for one that is not queued, has failed or waits for it; none
+            is.
         """
         # An id is a digest of the whole specification: of thousands of runs it is worth taking once.
         runs = {spec.run_id: spec for spec in (*sources, *specs)}
@@ -302,8 +302,7 @@ class QueueClient(SchedulerClient):
     def resolve(self, prefix: str) -> str:
         """The one run whose id is or begins with `prefix`, queued or only on disk.
 
-        Raises:
-            UnknownRunError: There is none, or more than one.
+        Raises UnknownRunError: there is none, or more than one.
         """
         found = _find_runs(self._run_ids(prefix), prefix)
         if len(found) == 1:
@@ -316,8 +315,7 @@ class QueueClient(SchedulerClient):
         That is a run by its id, all runs of an experiment, all whose ids begin with the word and go on
         with a `-`, such as all of one train size, or else the one run whose id begins with the word.
 
-        Raises:
-            UnknownRunError: There is none, or several begin with a word that ends within a part of them.
+        Raises UnknownRunError: there is none, or several begin with a word that ends within a part of them.
         """
         if of_experiment := [job.run_id for job in self.jobs() if job.experiment == word]:
             return of_experiment

@@ -97,8 +97,7 @@ def find_prunable(
 def survey(project: ProjectPaths, jobs: Sequence[Job], *, experiment: str | None = None) -> Survey:
     """What `find_prunable` finds, but for the sources that the project's experiments still need.
 
-    Raises:
-        DatasizeError: The project's file is wrong, or an experiment of it cannot be planned.
+    Raises DatasizeError: the project's file is wrong, or an experiment of it cannot be planned.
     """
     if not project.experiments.is_file():
         return Survey(tuple(find_prunable(project, jobs, experiment=experiment)), "none")
@@ -111,8 +110,7 @@ def survey(project: ProjectPaths, jobs: Sequence[Job], *, experiment: str | None
 def planned_sources(project: Project, jobs: Sequence[Job]) -> frozenset[str]:
     """Ids of runs whose weights the experiments of the file take over in runs that have not succeeded.
 
-    Raises:
-        DatasizeError: An experiment that takes over weights cannot be planned: its data set is missing.
+    Raises DatasizeError: an experiment that takes over weights cannot be planned: its data set is missing.
     """
     done = {job.run_id for job in jobs if job.state is JobState.SUCCEEDED}
     transferring = (e for e in project.experiments.values() if any(r.spec.transfer for r in e.recipes))
@@ -128,9 +126,8 @@ def remove(
     A person may have read what would go for hours: the queue, the directories and the project's file are
     looked at again, and what is needed by now stays, as do files of a run that begins anew.
 
-    Raises:
-        DatasizeError: As for `survey`; nothing was removed.
-        OSError: A file cannot be removed.
+    Raises DatasizeError: as for `survey`; nothing was removed.
+    Raises OSError: a file cannot be removed.
     """
     now = {file.path: file for file in survey(project, read_jobs()).to_remove(keep)}
     still = [now[file.path] for file in chosen if file.path in now]

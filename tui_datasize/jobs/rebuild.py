@@ -62,9 +62,8 @@ def repair(project: ProjectPaths) -> Repair:
     are added. What the directories do not tell is lost with the database: whether it drained,
     runs that never began, priorities, and which jobs were held.
 
-    Raises:
-        StorageError: A scheduler has the queue, the runs directory cannot be written, or the database
-            is of a newer version.
+    Raises StorageError: a scheduler has the queue, the runs directory cannot be written, or the database is
+        of a newer version.
     """
     lock = SchedulerLock(project.scheduler_lock)
     with storage_errors(project.runs):
@@ -86,8 +85,7 @@ def repair(project: ProjectPaths) -> Repair:
 def damage(queue: Path) -> str:
     """What is wrong with the database, in words; empty where it is sound or missing.
 
-    Raises:
-        StorageError: It is of a newer version, or cannot be read now.
+    Raises StorageError: it is of a newer version, or cannot be read now.
     """
     if not queue.exists():
         return ""

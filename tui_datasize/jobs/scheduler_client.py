@@ -17,7 +17,7 @@ from tui_datasize.jobs.queue.database import create_database, open_database, sto
 from tui_datasize.jobs.queue.requests import Acknowledgement
 from tui_datasize.jobs.queue.settings import QueueSettings, Settings
 from tui_datasize.jobs.scheduler import launch
-from tui_datasize.jobs.scheduler.lock import SchedulerNotes, read_notes
+from tui_datasize.jobs.scheduler.lock import read_notes
 from tui_datasize.runlog.claim import utc_now
 from tui_datasize.runlog.paths import ProjectPaths
 
@@ -123,8 +123,7 @@ class SchedulerClient:
     def ensure_scheduler(self) -> int | None:
         """Start a detached scheduler unless one runs; the process that was started, as `launch` has it.
 
-        Raises:
-            StorageError: It could not start; the message carries the last line of its log.
+        Raises StorageError: it could not start; the message carries the last line of its log.
         """
         options = (*self._scheduler_options, *self._device_options.arguments())
         return launch.ensure_scheduler(self.project, options)
@@ -166,19 +165,23 @@ class SchedulerClient:
 
         Whatever this client starts from then on has these options, too.
 
-        Raises:
-            ConfigError: The options contradict the project's file, or that is wrong; nothing was ended.
-            StorageError: The scheduler did not end, or the other did not start.
+        Raises ConfigError: the options contradict the project's file, or that is wrong; nothing was ended.
+        Raises StorageError: the scheduler did not end, or the other did not start.
         """
         # Not above: most commands do not read the file, and some are counted in milliseconds.
         from tui_datasize.experiments.load import device_settings
 
         options.check(device_settings(self.project.root))
         self._device_options = options
+        lock = self.project.scheduler_lock
         for _ in range(_RESTARTS):
             # Another client may start one in between, with options of its own.
             pid = self.ensure_scheduler() if self.stop_scheduler(for_another=True) else None
-            if pid is not None and (notes := self._await_notes()) and notes.pid == pid:
+            if pid is None:
+                continue
+            # What it says of itself, once it does; nothing where it ends before.
+            launch.wait_until(lambda: read_notes(lock) is not None or not self.scheduler_alive(), _NOTES_S)
+            if (notes := read_notes(lock)) and notes.pid == pid:
                 return
         what = "the scheduler did not end, or others started theirs; ask again"
         raise StorageError(what, where=str(self.project.scheduler_log))
@@ -202,12 +205,6 @@ class SchedulerClient:
         """What the scheduler that runs was started with; nothing where none runs or it does not say."""
         notes = read_notes(self.project.scheduler_lock)
         return notes.options if notes else DeviceOptions()
-
-    def _await_notes(self) -> SchedulerNotes | None:
-        """What the scheduler that runs says of itself, once it does; None where it ends before."""
-        lock = self.project.scheduler_lock
-        launch.wait_until(lambda: read_notes(lock) is not None or not self.scheduler_alive(), _NOTES_S)
-        return read_notes(lock)
 
     def _read(self, read: Callable[[sqlite3.Connection], _Value], without: _Value) -> _Value:
         """What is read from the queue, or what holds `without` one."""

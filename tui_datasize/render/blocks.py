@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -11,7 +11,7 @@ from tui_datasize.answers.answer import Figure as Picture
 from tui_datasize.answers.catalogue import QUESTIONS
 from tui_datasize.answers.provenance import provenance_tables, runs_table
 from tui_datasize.answers.record import Record
-from tui_datasize.render.cells import MOST_ROWS, written
+from tui_datasize.render.cells import MOST_ROWS, Written, written
 from tui_datasize.text import plural
 
 
@@ -32,19 +32,6 @@ class Paragraph:
 
 
 @dataclass(frozen=True)
-class TableBlock:
-    """A table of texts."""
-
-    caption: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    left: int = 1
-    """Columns that are aligned to the left, from the first on; the others hold numbers."""
-    is_folded: bool = False
-    """Whether it is for specialists: a page shows it when it is asked to."""
-
-
-@dataclass(frozen=True)
 class Figure:
     """A chart and what it shows."""
 
@@ -52,7 +39,7 @@ class Figure:
     caption: str
 
 
-Block: TypeAlias = HeadingBlock | Paragraph | TableBlock | Figure
+Block: TypeAlias = HeadingBlock | Paragraph | Written | Figure
 
 
 def answer_blocks(title: str, answer: Answer, drawn: set[str]) -> Iterator[Block]:
@@ -83,7 +70,7 @@ def _caption(figure: Picture, answer: Answer) -> str:
 def table_blocks(table: Table, most: int = MOST_ROWS) -> Iterator[Block]:
     """A table, and how many of its rows are left out."""
     texts = written(table, most)
-    yield TableBlock(texts.title, texts.heads, texts.rows, left=texts.n_texts, is_folded=table.is_detail)
+    yield texts
     if texts.n_left_out:
         yield Paragraph(f"{plural(texts.n_left_out, 'more row')} in `export`.")
 

@@ -40,8 +40,10 @@ class Written:
     rows: Sequence[Sequence[str]]
     n_texts: int
     """Columns that hold words, from the first on; the others hold numbers and end at the right."""
-    n_left_out: int
-    """Rows beyond `MOST_ROWS`."""
+    n_left_out: int = 0
+    """Rows beyond those that are shown."""
+    is_detail: bool = False
+    """Whether it is for specialists: a page shows it when it is asked to."""
 
 
 def written(table: Table, most: int | None = MOST_ROWS) -> Written:
@@ -57,6 +59,7 @@ def written(table: Table, most: int | None = MOST_ROWS) -> Written:
         ],
         sum(column.kind == "text" for column in columns),
         frame.height - shown.height,
+        table.is_detail,
     )
 
 

@@ -6,8 +6,8 @@ import base64
 import re
 from collections.abc import Iterator, Sequence
 
-from tui_datasize.render.blocks import Block, Figure, HeadingBlock, Paragraph, TableBlock
-from tui_datasize.render.cells import NUMBER
+from tui_datasize.render.blocks import Block, Figure, HeadingBlock, Paragraph
+from tui_datasize.render.cells import NUMBER, Written
 from tui_datasize.render.svg import picture
 from tui_datasize.render.svg_map import escaped
 from tui_datasize.text import visible
@@ -60,7 +60,7 @@ def _html(block: Block) -> Iterator[str]:
             yield f"<p>{head}{_strong(text)}</p>"
         case Figure(chart, caption):
             yield f"<figure>\n{picture(chart)}\n<figcaption>{escaped(caption)}</figcaption>\n</figure>"
-        case TableBlock(caption, columns, rows, left, is_folded):
+        case Written(caption, columns, rows, left, _, is_folded):
             if is_folded:
                 yield f"<details><summary>{escaped(caption or 'More')}</summary>"
             elif caption:
@@ -97,7 +97,7 @@ def _markdown(block: Block) -> Iterator[str]:
         case Figure(chart, caption):
             data = base64.b64encode(picture(chart).encode()).decode()
             yield f"![{_plain(chart.title)}](data:image/svg+xml;base64,{data})\n\n*{_plain(caption)}*"
-        case TableBlock(caption, columns, rows, left):
+        case Written(caption, columns, rows, left):
             if caption:
                 yield f"**{_plain(caption)}**\n"
             yield _markdown_row(columns)

@@ -90,7 +90,9 @@ def _cells(heat_map: Map, left: float, cell: float) -> Iterator[str]:
             share = (value - low) / (high - low) if high > low else 1.0
             x, y = left + cell * column, _TOP_PX + _ROW_PX * row
             place = f'x="{x:.1f}" y="{y}" width="{cell:.1f}" height="{_ROW_PX}"'
-            yield f'<rect {place} fill="{_tint(share)}"/>'
+            strength = _LEAST_TINT + (1 - _LEAST_TINT) * share
+            tint = "".join(f"{round(255 + (channel - 255) * strength):02x}" for channel in _COLOUR)
+            yield f'<rect {place} fill="#{tint}"/>'
             if text := _number(value, heat_map.digits, cell):
                 colour = "#fff" if share > _DARK_FROM else "#111"
                 at = f'x="{x + cell / 2:.1f}" y="{y + _ROW_PX / 2 + 4}"'
@@ -101,11 +103,6 @@ def _number(value: float, digits: int, width_px: float) -> str:
     """As many digits behind the point as a cell has room for; empty where not even the whole number fits."""
     texts = (f"{value:z,.{fewer}f}" for fewer in range(digits, -1, -1))
     return next((text for text in texts if LETTER_PX * (len(text) + 0.5) <= width_px), "")
-
-
-def _tint(share: float) -> str:
-    strength = _LEAST_TINT + (1 - _LEAST_TINT) * share
-    return "#" + "".join(f"{round(255 + (channel - 255) * strength):02x}" for channel in _COLOUR)
 
 
 _MOST_BARS = 20

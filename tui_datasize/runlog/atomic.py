@@ -32,9 +32,8 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write_json(path: Path, obj: Any) -> None:
     """Replace `path` by `obj` as indented JSON, in the way of `write_bytes`.
 
-    Raises:
-        TypeError: `obj` holds something that JSON has no form for.
-        ValueError: `obj` holds NaN or infinity; write them as None.
+    Raises TypeError: `obj` holds something that JSON has no form for.
+    Raises ValueError: `obj` holds NaN or infinity; write them as None.
     """
     text = json.dumps(obj, indent=2, allow_nan=False, ensure_ascii=False)
     write_bytes(path, text.encode() + b"\n")

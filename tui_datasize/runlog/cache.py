@@ -63,8 +63,7 @@ class RunCache:
     def add(self, runs: pl.DataFrame, metrics: pl.DataFrame) -> set[str]:
         """Keep finished runs, schema `KNOWN`, and their metrics as one segment; the names of its files.
 
-        Raises:
-            OSError: The directory cannot be written; nothing is kept.
+        Raises OSError: the directory cannot be written; nothing is kept.
         """
         self._directory.mkdir(parents=True, exist_ok=True)
         metrics_file = self._write(metrics, "metrics")
@@ -77,8 +76,7 @@ class RunCache:
     def tidy(self, present: pl.DataFrame) -> None:
         """Merge small segments once there are many, leaving out runs that are not present, schema `SCANNED`.
 
-        Raises:
-            OSError: The directory cannot be written.
+        Raises OSError: the directory cannot be written.
         """
         small = [(file, frame) for file, frame in self._segments() if frame.height < SEGMENT_RUNS]
         if len(small) <= _MOST_SMALL_SEGMENTS:

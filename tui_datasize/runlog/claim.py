@@ -158,8 +158,7 @@ class Claim:
     ) -> None:
         """Write `exit.json`; the first call decides, later ones change nothing.
 
-        Raises:
-            OSError: The disk is full or the directory gone; the attempt will count as interrupted.
+        Raises OSError: the disk is full or the directory gone; the attempt will count as interrupted.
         """
         if not self._finished:
             end = ExitRecord(self.attempt, outcome, reason, utc_now(), device_fault, lack)
@@ -169,8 +168,7 @@ class Claim:
     def release(self) -> None:
         """Free the run while the process goes on with others; children that it forked still keep it.
 
-        Raises:
-            RuntimeError: The end of the attempt is not written: somebody else would begin the run anew.
+        Raises RuntimeError: the end of the attempt is not written: somebody else would begin the run anew.
         """
         if not self._finished:
             raise RuntimeError(f"{self.paths.run_id}: released before its end was written")
@@ -182,9 +180,8 @@ class Claim:
 def acquire(paths: RunPaths, attempt: int) -> Claim:
     """Claim `attempt` of a run for the calling process, waiting up to two seconds for the lock.
 
-    Raises:
-        ClaimRefused: Another worker has the run, a later attempt began, this one has ended, or the
-            run has succeeded.
+    Raises ClaimRefused: another worker has the run, a later attempt began, this one has ended, or the run has
+        succeeded.
     """
     lock = take_lock(paths, _PATIENCE_S)
     if lock is None:
@@ -207,8 +204,7 @@ def acquire(paths: RunPaths, attempt: int) -> Claim:
 def observe(paths: RunPaths) -> Observation:
     """Look at a run directory without changing it; a missing one looks like a run not begun.
 
-    Raises:
-        OSError: The directory or one of the three files cannot be read, or is something else.
+    Raises OSError: the directory or one of the three files cannot be read, or is something else.
     """
     # The lock is probed first: a worker that ends between the two looks has then already written
     # `exit.json`, whereas the other order would show neither an exit nor a held lock. It is probed again

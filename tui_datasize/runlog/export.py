@@ -42,8 +42,7 @@ def render(frame: pl.DataFrame, format_: Format) -> bytes:
 def export_frame(frame: pl.DataFrame, format_: Format, file: Path | None, *, force: bool = False) -> None:
     """Write a frame to a file, whole or not at all, or to standard output where `file` is None.
 
-    Raises:
-        StorageError: The file cannot be written, or must not be replaced; see `write_output`.
+    Raises StorageError: the file cannot be written, or must not be replaced; see `write_output`.
     """
     data = render(frame, format_)
     if file is None:

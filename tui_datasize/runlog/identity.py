@@ -27,8 +27,7 @@ class ProcessIdentity:
     def of(cls, pid: int) -> ProcessIdentity:
         """The process that has the number `pid` now.
 
-        Raises:
-            ProcessLookupError: There is none, or it has ended and waits to be reaped.
+        Raises ProcessLookupError: there is none, or it has ended and waits to be reaped.
         """
         ticks = start_ticks(pid)
         if ticks is None:

@@ -17,9 +17,8 @@ def write_output(file: Path, data: bytes, *, suffixes: Collection[str], force: b
     One that is there is replaced if it has one of the `suffixes` of its format, in lower case, or with
     `force`.
 
-    Raises:
-        StorageError: It cannot be written, or is what no output may replace: a link, a device, a pipe, a
-            directory, a file of another user, or a part of a project.
+    Raises StorageError: it cannot be written, or is what no output may replace: a link, a device, a pipe, a
+        directory, a file of another user, or a part of a project.
     """
     refuse_output(file, suffixes=suffixes, force=force)
     try:

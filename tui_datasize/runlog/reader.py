@@ -6,7 +6,9 @@ Nothing here raises for what a directory holds or lacks: what cannot be read is 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
+from typing import Literal, TypeAlias
 
 import polars as pl
 
@@ -25,6 +27,17 @@ FINISHED = ("succeeded", INCOMPLETE, "failed", "cancelled")
 
 _LEAST_TO_CACHE = 64
 """Finished runs that are worth a segment; fewer are read from their directories in no time."""
+
+TableName: TypeAlias = Literal["subsets", "per_class", "confusion", "predictions"]
+_TABLES: Mapping[TableName, tuple[FileOf, Schema]] = MappingProxyType(
+    {
+        "subsets": (lambda run: run.subset, schema.SUBSET),
+        "per_class": (lambda run: run.per_class, schema.PER_CLASS),
+        "confusion": (lambda run: run.confusion, schema.CONFUSION),
+        "predictions": (lambda run: run.predictions, schema.PREDICTIONS),
+    }
+)
+"""Training images used, in draw order; accuracy per class; confusion counts; predicted probabilities."""
 
 
 class RunLog:
@@ -65,7 +78,7 @@ class RunLog:
     def metrics(self, run_ids: Collection[str] | None = None) -> pl.DataFrame:
         """Rows of `metrics.jsonl`, schema `RUN_METRICS`, those of a run together and in file order.
 
-        Broken lines are left out, and so are rows that a resumed worker did again; `run_ids` as in `subsets`.
+        Broken lines are left out, and so are rows that a resumed worker did again; `run_ids` as in `table`.
         """
         wanted = self._select(run_ids)
         frames = [pl.DataFrame(schema=dict(RUN_METRICS))]
@@ -79,27 +92,18 @@ class RunLog:
         rows, self._problems["metrics"] = read_metrics(run_paths(self._project, pl.concat(uncached)))
         return pl.concat([*frames, rows]).sort("experiment", "run_id", maintain_order=True)
 
-    def subsets(self, run_ids: Collection[str] | None = None) -> pl.DataFrame:
-        """Training images used, schema `SUBSET` behind `run_id`, in draw order.
+    def table(self, name: TableName, run_ids: Collection[str] | None = None) -> pl.DataFrame:
+        """What lies in one file of each run, its columns behind `run_id`.
 
         All frames are of some runs, unknown ones ignored, or by default of all.
         """
-        return self._tables("subsets", lambda run: run.subset, schema.SUBSET, run_ids)
-
-    def per_class(self, run_ids: Collection[str] | None = None) -> pl.DataFrame:
-        """Accuracy per class, schema `PER_CLASS` behind `run_id`; `run_ids` as in `subsets`."""
-        return self._tables("per_class", lambda run: run.per_class, schema.PER_CLASS, run_ids)
-
-    def confusion(self, run_ids: Collection[str] | None = None) -> pl.DataFrame:
-        """Confusion counts, schema `CONFUSION` behind `run_id`; `run_ids` as in `subsets`."""
-        return self._tables("confusion", lambda run: run.confusion, schema.CONFUSION, run_ids)
-
-    def predictions(self, run_ids: Collection[str] | None = None) -> pl.DataFrame:
-        """Predicted probabilities, schema `PREDICTIONS` behind `run_id`; `run_ids` as in `subsets`."""
-        return self._tables("predictions", lambda run: run.predictions, schema.PREDICTIONS, run_ids)
+        file_of, columns = _TABLES[name]
+        runs = run_paths(self._project, self._select(run_ids))
+        frame, self._problems[name] = read_tables(runs, file_of, columns)
+        return frame
 
     def datasets(self, run_ids: Collection[str] | None = None) -> pl.DataFrame:
-        """Images per class of the whole data set, schema `DATASETS`; `run_ids` as in `subsets`."""
+        """Images per class of the whole data set, schema `DATASETS`; `run_ids` as in `table`."""
         runs = run_paths(self._project, self._select(run_ids))
         frame, self._problems["datasets"] = read_datasets(runs)
         return frame
@@ -113,7 +117,12 @@ class RunLog:
         read, unreadable = read_runs(self._project, missing)
         loose = read.with_columns(pl.lit(None, pl.String).alias(METRICS_FILE))
         self._known = self._compact(pl.concat([recalled, loose]), scanned)
-        self._problems["runs"] = [*unlisted, *unreadable, *self._broken_lines(self._known)]
+        broken = self._known.filter(pl.col("broken_lines") > 0)
+        torn = [
+            Problem(str(run.metrics), f"{lines} broken lines left out")
+            for run, lines in zip(run_paths(self._project, broken), broken["broken_lines"], strict=True)
+        ]
+        self._problems["runs"] = [*unlisted, *unreadable, *torn]
         if self._cache is not None and not self.unread:
             lost = self._known.filter(IS_INCOMPLETE).sort("experiment", "run_id")
             columns = ("experiment", "run_id", "metrics_ns", "metrics_bytes")
@@ -141,24 +150,9 @@ class RunLog:
         files = self._cache.runs().select(*SCANNED, METRICS_FILE)
         return known.drop(METRICS_FILE).join(files, on=list(SCANNED), how="left")
 
-    def _broken_lines(self, known: pl.DataFrame) -> list[Problem]:
-        broken = known.filter(pl.col("broken_lines") > 0)
-        runs = run_paths(self._project, broken)
-        return [
-            Problem(str(run.metrics), f"{lines} broken lines left out")
-            for run, lines in zip(runs, broken["broken_lines"], strict=True)
-        ]
-
     def _select(self, run_ids: Collection[str] | None) -> pl.DataFrame:
         known = self._refresh() if self._known is None else self._known
         return known if run_ids is None else known.filter(pl.col("run_id").is_in(list(run_ids)))
-
-    def _tables(
-        self, name: str, file_of: FileOf, columns: Schema, run_ids: Collection[str] | None
-    ) -> pl.DataFrame:
-        runs = run_paths(self._project, self._select(run_ids))
-        frame, self._problems[name] = read_tables(runs, file_of, columns)
-        return frame
 
 
 def incomplete_of(project: ProjectPaths, run_ids: Collection[str]) -> list[str]:

@@ -49,9 +49,8 @@ class MetricsWriter:
     def write(self, event: schema.Event, update: int, **values: Value) -> None:
         """Append all columns of `schema.METRICS` and the present time; what is not finite is null.
 
-        Raises:
-            ValueError: A column is unknown.
-            OSError: The disk is full; the row may be torn.
+        Raises ValueError: a column is unknown.
+        Raises OSError: the disk is full; the row may be torn.
         """
         unknown = values.keys() - schema.METRICS.keys()
         if unknown:

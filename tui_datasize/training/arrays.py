@@ -97,9 +97,8 @@ def cached(name: str, directory: Path, source: Callable[[], DatasetSource]) -> L
 
     What `source` does to find, download or list the images is done in one process at a time.
 
-    Raises:
-        DataError: The images cannot be had, or the arrays are damaged.
-        OSError: The directory cannot be written.
+    Raises DataError: the images cannot be had, or the arrays are damaged.
+    Raises OSError: the directory cannot be written.
     """
     if not directory.is_dir():
         directory.parent.mkdir(parents=True, exist_ok=True)

@@ -205,9 +205,8 @@ def build(directory: Path, source: DatasetSource) -> None:
 
     A folder that a killed process left is gone on with.
 
-    Raises:
-        DataError: An image cannot be decoded.
-        OSError: The disk is full or read-only.
+    Raises DataError: an image cannot be decoded.
+    Raises OSError: the disk is full or read-only.
     """
     partial = directory.with_name(f".{directory.name}.partial")
     # What two builds must have in common for one to go on where the other was left.

@@ -32,8 +32,7 @@ def save(path: Path, identity: Mapping[str, str], state: Mapping[str, Any]) -> N
 def load(path: Path, identity: Mapping[str, str]) -> dict[str, Any] | None:
     """The state that was saved, its tensors on the CPU; None where there is no checkpoint.
 
-    Raises:
-        CheckpointUnfit: It is damaged, or of another format, run, data set or kind of device.
+    Raises CheckpointUnfit: it is damaged, or of another format, run, data set or kind of device.
     """
     if not path.is_file():
         return None

@@ -47,9 +47,8 @@ def load_dataset(name: str, data_dir: Path, image_px: int = 0) -> LoadedDataset:
 
     `image_px` is the side of the square to which image files are resized and cropped; 0: as they are.
 
-    Raises:
-        DataError: The data set is unknown, cannot be had, or an image cannot be decoded.
-        OSError: `data_dir` cannot be written.
+    Raises DataError: the data set is unknown, cannot be had, or an image cannot be decoded.
+    Raises OSError: `data_dir` cannot be written.
     """
     arrays = data_dir / ARRAYS
     version = f"px{image_px}-v{FORMAT}" if image_px else f"v{FORMAT}"
@@ -190,9 +189,8 @@ TINY_IMAGENET_FOLDER = "tiny-imagenet-200"
 def download_tiny_imagenet(data_dir: Path) -> None:
     """Fetch and unpack the archive where the folder is missing.
 
-    Raises:
-        OSError: There is no network, or the disk is full.
-        RuntimeError: The archive does not have its checksum.
+    Raises OSError: there is no network, or the disk is full.
+    Raises RuntimeError: the archive does not have its checksum.
     """
     folder = data_dir / TINY_IMAGENET_FOLDER
     if folder.is_dir():
@@ -214,8 +212,7 @@ def list_tiny_imagenet(folder: Path) -> FolderListing:
 
     Labels count the classes in the order of their WordNet ids.
 
-    Raises:
-        DataError: A file or folder of the archive is missing, or a line of the table has no known class.
+    Raises DataError: a file or folder of the archive is missing, or a line of the table has no known class.
     """
     try:
         with os.scandir(folder / "train") as entries:

@@ -38,10 +38,9 @@ class FileFiller:
     def __call__(self, folder: Path, chunks: Sequence[Chunk]) -> Iterator[Filled]:
         """Fill chunks and yield each when it is done, in any order.
 
-        Raises:
-            DataError: Some images cannot be decoded: all chunks were tried, and the first bad files named.
-                Or images differ in size, which is told at once.
-            OSError: A process met this error, or ended before its time.
+        Raises DataError: some images cannot be decoded: all chunks were tried, and the first bad files named.
+            Or images differ in size, which is told at once.
+        Raises OSError: a process met this error, or ended before its time.
         """
         bad: list[DataError] = []
         count = min(self._processes, len(chunks))

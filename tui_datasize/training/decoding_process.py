@@ -53,8 +53,7 @@ def common_form(files: Sequence[str], image_px: int) -> Form:
 
     `image_px` is the side of the square that all become; 0 for the size of the first file.
 
-    Raises:
-        DataError: A header cannot be read, or a file has more than 8 bits a channel.
+    Raises DataError: a header cannot be read, or a file has more than 8 bits a channel.
     """
     headers = (_read_header(file) for file in files)
     (width, height), mode = next(headers)
@@ -73,9 +72,8 @@ def decode_file(file: str, form: Form) -> Images:
 
     Resizing makes the shorter side as long as asked for (bilinear, antialiased), then cuts the centre out.
 
-    Raises:
-        AnotherSizeError: It has another size, and the form does not resize.
-        DataError: The file is damaged or has more than 8 bits a channel; `where` names it.
+    Raises AnotherSizeError: it has another size, and the form does not resize.
+    Raises DataError: the file is damaged or has more than 8 bits a channel; `where` names it.
     """
     with _opened(file) as image:
         _refuse_wide(file, image.mode)
@@ -139,9 +137,8 @@ class BadImages(Exception):  # noqa: N818 - collected, and told at the end of a 
 def read_files(files: Sequence[str], form: Form) -> Images:
     """Decode files, shape (N, C, H, W).
 
-    Raises:
-        BadImages: Some cannot be decoded; all of the others were tried.
-        AnotherSizeError: They have different sizes, and the form does not resize.
+    Raises BadImages: some cannot be decoded; all of the others were tried.
+    Raises AnotherSizeError: they have different sizes, and the form does not resize.
     """
     images = np.empty((len(files), form.channels, form.height_px, form.width_px), dtype=np.uint8)
     errors = []
@@ -165,10 +162,9 @@ def question(chunk: Chunk, files: Sequence[str]) -> str:
 def understand(answer: str) -> Filled:
     """What a line that a process answered says.
 
-    Raises:
-        BadImages: It could not decode some images.
-        DataError: The images cannot be taken together.
-        OSError: It met this error.
+    Raises BadImages: it could not decode some images.
+    Raises DataError: the images cannot be taken together.
+    Raises OSError: it met this error.
     """
     said = json.loads(answer)
     if "bad" in said:

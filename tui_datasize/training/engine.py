@@ -27,7 +27,7 @@ from tui_datasize.training.models import build_model
 from tui_datasize.training.placement import DeviceSplit, HasRoom, has_room, place_images
 from tui_datasize.training.streams import BatchOrder, Purpose, stream
 from tui_datasize.training.transfer import SourceWeights, take_over
-from tui_datasize.training.transforms import EvaluationView, Normalise, input_shape
+from tui_datasize.training.transforms import input_shape, normalisation
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +81,7 @@ class Trainer:
 
     `subset` holds the indices of the training images, shape (n,), in draw order.
 
-    Raises:
-        DataError: The images or the source do not suit the model, or images are smaller than the crop.
+    Raises DataError: the images or the source do not suit the model, or images are smaller than the crop.
     """
 
     def __init__(
@@ -102,8 +101,8 @@ class Trainer:
         self._updates = total_updates(spec)
         self._dropout = stream(spec.seed, Purpose.DROPOUT, device)
         self.model = _make_model(spec, dataset, device, self._dropout, source)
-        normalise = Normalise(dataset.mean, dataset.std, device)
-        self.view = EvaluationView(normalise, spec.augmentation.crop_px)
+        normalise = normalisation(dataset.mean, dataset.std, device)
+        self.view = normalisation(dataset.mean, dataset.std, device, spec.augmentation.crop_px)
         self.subset = place_images(dataset.train, subset, device, room)
         self.batch_size = spec.batch_size
         self.update = 0

@@ -189,8 +189,10 @@ def score(outputs: Outputs, f1: Average = "macro") -> Evaluation:
     labels, predicted = torch.from_numpy(outputs.labels), torch.from_numpy(outputs.ranked[:, 0].copy())
     is_correct = predicted == labels
     in_top = (outputs.ranked[:, :_TOP] == outputs.labels[:, None]).any(axis=1)
-    confidences = torch.from_numpy(outputs.confidences[:, 0].astype(np.float64))
-    margins, right = _margins(outputs.confidences), is_correct.numpy()
+    first, right = outputs.confidences[:, 0].astype(np.float64), is_correct.numpy()
+    confidences = torch.from_numpy(first)
+    # (C1 - C2) / C1 per image; C2 is 0 where there is one class.
+    margins = (first - (outputs.confidences[:, 1] if outputs.confidences.shape[1] > 1 else 0.0)) / first
     return Evaluation(
         scores={
             "loss": float(outputs.losses.mean(dtype=np.float64)),
@@ -213,24 +215,11 @@ def predictions(outputs: Outputs) -> Predictions:
     if not classes:
         return Predictions(outputs.ranked.astype(np.int32), outputs.confidences.astype(np.float16))
     in_order = np.broadcast_to(np.arange(classes, dtype=np.int32), (images, classes))
-    return Predictions(in_order, _round_keeping_best(outputs.probabilities, outputs.ranked[:, 0]))
-
-
-def _round_keeping_best(probabilities: Floats, best: Integers) -> NDArray[np.float16]:
-    """Round to float16 so that the first largest value of a row stays where it was."""
-    rounded = probabilities.astype(np.float16)
+    rounded, best = outputs.probabilities.astype(np.float16), outputs.ranked[:, 0]
+    # The first largest value of a row stays where it was.
     tied = np.flatnonzero(rounded.argmax(axis=1) != best)
-    above = np.nextafter(rounded[tied].max(axis=1, initial=0), np.float16(2))
-    rounded[tied, best[tied]] = above
-    return rounded
-
-
-def _margins(confidences: Floats) -> Floats:
-    """(C1 - C2) / C1 per image; C2 is 0 where there is one class."""
-    first = confidences[:, 0].astype(np.float64)
-    second = confidences[:, 1] if confidences.shape[1] > 1 else 0.0
-    margins: Floats = (first - second) / first
-    return margins
+    rounded[tied, best[tied]] = np.nextafter(rounded[tied].max(axis=1, initial=0), np.float16(2))
+    return Predictions(in_order, rounded)
 
 
 def _mean_or_none(values: Floats) -> float | None:

@@ -113,15 +113,12 @@ class Replays(Generic[Made]):
             self._may_record = False
             # What was recorded before draws from a stream that was renewed since.
             self.forget()
-            print(f"{self._what} are not recorded as a graph: {_cause(error)}", flush=True)
+            cause: BaseException = error
+            # What went wrong first: ending a spoiled recording fails once more.
+            while cause.__context__:
+                cause = cause.__context__
+            line = next(iter(str(cause).splitlines()), type(cause).__name__)
+            print(f"{self._what} are not recorded as a graph: {line}", flush=True)
             return None
         recording = self._recordings[shapes] = _Recording(fixed, made, replay)
         return recording
-
-
-def _cause(error: BaseException) -> str:
-    """What went wrong first, in one line: ending a spoiled recording fails once more."""
-    while error.__context__:
-        error = error.__context__
-    lines = str(error).splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -40,8 +40,7 @@ class FolderListing:
 def list_folder(name: str, data_dir: Path) -> FolderListing:
     """List the images of `imagefolder:PATH`, class by class in name order.
 
-    Raises:
-        DataError: The folder is missing, has no images, or its splits differ in classes.
+    Raises DataError: the folder is missing, has no images, or its splits differ in classes.
     """
     digest = hashlib.blake2b(digest_size=8)
     classes = matching_classes(image_folder(name, data_dir))
@@ -75,8 +74,7 @@ def folder_source(listing: FolderListing, image_px: int) -> DatasetSource:
 
     `image_px` is the side to which images are resized and cropped; 0 where all have one size.
 
-    Raises:
-        DataError: A header cannot be read, or has more than 8 bits a channel.
+    Raises DataError: a header cannot be read, or has more than 8 bits a channel.
     """
     files = (*listing.train.files, *listing.test.files)
     print(f"decoding {len(files):,} images below {Path(files[0]).parents[2]}", flush=True)

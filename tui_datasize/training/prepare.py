@@ -61,10 +61,9 @@ def prepare(paths: RunPaths, attempt: int, shared: Shared, tell: Callable[[str],
 
     Writes `provenance.json`, `dataset.json` and `subset.parquet`; `tell` receives a line at each evaluation.
 
-    Raises:
-        DatasizeError: The specification is damaged, the device cannot be used, the data set cannot be
-            had or is too small.
-        OSError: A directory cannot be written.
+    Raises DatasizeError: the specification is damaged, the device cannot be used, the data set cannot be had
+        or is too small.
+    Raises OSError: a directory cannot be written.
     """
     spec = read_spec(paths)
     chosen = device.chosen().device

@@ -17,11 +17,7 @@ from tui_datasize.runlog.paths import RunPaths
 
 
 def read_spec(paths: RunPaths) -> RunSpec:
-    """The specification that was queued.
-
-    Raises:
-        StorageError: `spec.json` is damaged.
-    """
+    """The specification that was queued; raises StorageError: `spec.json` is damaged."""
     try:
         return RunSpec.from_dict(read_object(paths.spec)["spec"])
     except (OSError, KeyError, TypeError, ValueError) as error:

@@ -157,8 +157,7 @@ def upload(images: ImageRows, rows: Indices, target: Tensor) -> None:
 def gather(images: Images, rows: Indices, out: NDArray[np.uint8]) -> None:
     """Copy the images (N, C, H, W) at `rows` once, in the order of `rows`; other threads run meanwhile.
 
-    Raises:
-        IndexError: A row is none of the images.
+    Raises IndexError: a row is none of the images.
     """
     if len(rows) and not (rows.min() >= 0 and rows.max() < len(images)):
         raise IndexError(f"expected rows from 0 to {len(images) - 1}, got {rows.min()} to {rows.max()}")

@@ -55,11 +55,11 @@ class Session:
     `subset` holds the indices of the training images, shape (n,), in draw order. `tell` receives a line at
     each evaluation. Without `capture`, forward passes of evaluations are made as they are.
 
-    Raises:
-        DataError: The images do not suit the model.
-        RunFailedError: From its methods: the loss became NaN or infinite.
-        OSError: From all: the directory cannot be written.
-        StopRequested: From `run` and `prepare_update`: asked to leave. After `run` the checkpoint holds all.
+    Raises DataError: the images do not suit the model.
+    Raises RunFailedError: from its methods: the loss became NaN or infinite.
+    Raises OSError: from all: the directory cannot be written.
+    Raises StopRequested: from `run` and `prepare_update`: asked to leave. After `run` the checkpoint holds
+        all.
     """
 
     def __init__(

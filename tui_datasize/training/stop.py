@@ -38,8 +38,7 @@ class StopRequest:
     def at_once(self) -> Iterator[None]:
         """While inside, a request raises wherever the program stands: nothing there needs saving.
 
-        Raises:
-            StopRequested: A request came, before or while inside.
+        Raises StopRequested: a request came, before or while inside.
         """
         self._at_once = True
         try:

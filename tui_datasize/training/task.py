@@ -36,8 +36,7 @@ def make_task(spec: RunSpec, whole: LoadedDataset) -> Task:
 
     The subset is drawn by the true labels: a run with wrong labels trains on the same images as one without.
 
-    Raises:
-        DataError: There are too few images, or a class of the confusion is unknown.
+    Raises DataError: there are too few images, or a class of the confusion is unknown.
     """
     dataset, rows = restrict_dataset(whole, spec.classes)
     true_labels = np.asarray(dataset.train.labels)

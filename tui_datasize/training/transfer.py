@@ -39,10 +39,9 @@ def read_source(paths: RunPaths, spec: RunSpec) -> SourceWeights | None:
     They are those that the source was evaluated with at its end: the averaged ones where it
     averaged its weights.
 
-    Raises:
-        DataError: The source is not in the project, is not finished, has lost its checkpoint, or
-            is of another architecture.
-        StorageError: The source's `spec.json` is damaged.
+    Raises DataError: the source is not in the project, is not finished, has lost its checkpoint, or is of
+        another architecture.
+    Raises StorageError: the source's `spec.json` is damaged.
     """
     if spec.transfer is None:
         return None
@@ -71,8 +70,7 @@ def take_over(model: nn.Module, source: SourceWeights) -> None:
     Frozen parameters need no gradient; frozen batch normalisations keep their running statistics
     and normalise by them in training too. The classifier is never taken.
 
-    Raises:
-        DataError: The model has too few layers, or the source's are of other shapes.
+    Raises DataError: the model has too few layers, or the source's are of other shapes.
     """
     layers = weight_layers(model)
     most = len(layers) - 1
@@ -86,7 +84,11 @@ def take_over(model: nn.Module, source: SourceWeights) -> None:
     _copy(model, taken, source)
     if source.transfer.freeze:
         for _, module in (named for layer in taken for named in layer):
-            _freeze(module)
+            for parameter in module.parameters(recurse=False):
+                parameter.requires_grad_(False)
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                # Each call of `train` on the whole model would wake it again.
+                module.register_forward_pre_hook(_stay_still)
 
 
 def _find(project: ProjectPaths, run_id: str) -> RunPaths:
@@ -137,14 +139,6 @@ def _copy(model: nn.Module, layers: Layers, source: SourceWeights) -> None:
                     fix="take the weights from a run of the same model on images of the same size",
                 )
             value.copy_(taken)
-
-
-def _freeze(module: nn.Module) -> None:
-    for parameter in module.parameters(recurse=False):
-        parameter.requires_grad_(False)
-    if isinstance(module, nn.modules.batchnorm._BatchNorm):
-        # Each call of `train` on the whole model would wake it again.
-        module.register_forward_pre_hook(_stay_still)
 
 
 def _stay_still(module: nn.Module, _inputs: object) -> None:

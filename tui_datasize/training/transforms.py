@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import torch
@@ -15,32 +14,22 @@ from tui_datasize.experiments.spec import AugmentationSpec
 ImageShape: TypeAlias = tuple[int, int, int]
 
 
-class Normalise:
-    """Scales pixels 0 .. 255 to mean 0 and standard deviation 1 over the training set.
+def normalisation(
+    mean: Sequence[float], std: Sequence[float], device: torch.device, crop_px: int = 0
+) -> Callable[[Tensor], Tensor]:
+    """What scales pixels 0 .. 255 to mean 0 and standard deviation 1 over the training set.
 
-    `mean` and `std` are per channel, of pixels scaled to [0, 1].
+    `mean` and `std` are per channel, of pixels scaled to [0, 1]. It makes float32 of the same shape, channels
+    last in memory, of the centre alone where `crop_px` is its side; float32 is given up and overwritten.
     """
-
-    def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device) -> None:
-        self._mean = 255 * torch.tensor(mean, device=device).reshape(1, -1, 1, 1)
-        self._factor = 1 / (255 * torch.tensor(std, device=device).reshape(1, -1, 1, 1))
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """To float32 of the same shape, channels last in memory; float32 is given up and overwritten."""
-        values = images.to(dtype=torch.float32, memory_format=torch.channels_last)
-        return values.sub_(self._mean).mul_(self._factor)
-
-
-@dataclass(frozen=True, slots=True)
-class EvaluationView:
-    """What an evaluation sees of stored images: the centre where training crops, normalised."""
-
-    _normalise: Normalise
-    _crop_px: int
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """From uint8 (B, C, H, W) to float32, channels last in memory."""
-        return self._normalise(centre(images, self._crop_px) if self._crop_px else images)
+    middle = 255 * torch.tensor(mean, device=device).reshape(1, -1, 1, 1)
+    factor = 1 / (255 * torch.tensor(std, device=device).reshape(1, -1, 1, 1))
+    return lambda images: (
+        (centre(images, crop_px) if crop_px else images)
+        .to(dtype=torch.float32, memory_format=torch.channels_last)
+        .sub_(middle)
+        .mul_(factor)
+    )
 
 
 def centre(images: Tensor, side_px: int) -> Tensor:
@@ -54,8 +43,7 @@ def centre(images: Tensor, side_px: int) -> Tensor:
 def input_shape(stored: ImageShape, augmentation: AugmentationSpec) -> ImageShape:
     """Channels, height and width of what a model sees of stored images.
 
-    Raises:
-        DataError: They are smaller than the crop that evaluations take.
+    Raises DataError: they are smaller than the crop that evaluations take.
     """
     channels, height, width = stored
     side_px = augmentation.crop_px

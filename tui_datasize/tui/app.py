@@ -315,8 +315,7 @@ class DatasizeApp(OrderlyApp):
         self.push_screen(TextDialog("Experiment", facts_table(facts, palette_of(self).muted)))
         return ""
 
-    @on(QueuePane.SchedulerAsked)
-    def _ask_for_scheduler(self) -> None:
+    def action_scheduler(self) -> None:
         self._begin("reading the scheduler", self._offer_scheduler())
 
     async def _offer_scheduler(self) -> str:

@@ -113,8 +113,7 @@ def open_database(path: Path) -> sqlite3.Connection:
 
     A database of an earlier version is brought up to date first.
 
-    Raises:
-        StorageError: The file is missing, damaged, truncated, or of a newer version.
+    Raises StorageError: the file is missing, damaged, truncated, or of a newer version.
     """
     with storage_errors(path):
         if path.stat().st_size == 0:
@@ -175,8 +174,7 @@ def create_database(path: Path) -> str:
 
     One sentence where it was made on a file system that may be one of a network; else empty.
 
-    Raises:
-        StorageError: The directory cannot be written, or lies on a network file system.
+    Raises StorageError: the directory cannot be written, or lies on a network file system.
     """
     if path.exists():
         return ""

@@ -174,8 +174,7 @@ def check_sources(
 
     `states` are those of every job once all acknowledged commands are applied; `after` is by run id.
 
-    Raises:
-        UnknownRunError: A source is not in the queue, has ended without success, or waits for the run.
+    Raises UnknownRunError: a source is not in the queue, has ended without success, or waits for the run.
     """
     dependencies = Dependencies(connection)
     queued: set[str] = set()

@@ -106,11 +106,7 @@ class Faults:
             }
 
     def list(self) -> list[Fault]:
-        """The faults that stand, oldest first.
-
-        Raises:
-            StorageError: The database cannot be read.
-        """
+        """The faults that stand, oldest first; raises StorageError: the database cannot be read."""
         with storage_errors(self._path):
             return read_faults(self._connection)
 

@@ -47,9 +47,8 @@ def check_file_system(directory: Path, mounts: bytes | None = None) -> str:
     directory if its file system is of another type. `mounts` is text in the form of proc_pid_mountinfo(5),
     read from the system when None.
 
-    Raises:
-        StorageError: The file system is known for being one of a network, or fails when it is tried out.
-        OSError: The directory cannot be written.
+    Raises StorageError: the file system is known for being one of a network, or fails when it is tried out.
+    Raises OSError: the directory cannot be written.
     """
     kind = file_system(directory, mounts)
     if kind in _LOCAL:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from tui_datasize.jobs.queue.faults import FaultKind
 from tui_datasize.jobs.queue.state import CPU
+from tui_datasize.programs import installed_version
 
 _FORGETTINGS = "gpus_forgotten"
 """A setting of the queue: how often."""
@@ -15,13 +16,7 @@ _FORGETTINGS = "gpus_forgotten"
 
 def software(driver_version: str) -> str:
     """With what a GPU is used: driver and torch; empty where no driver answers."""
-    # Whoever only looks at the queue need not load it.
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return driver_version and f"{driver_version} {version('torch')}"
-    except PackageNotFoundError:
-        return driver_version
+    return driver_version and f"{driver_version} {installed_version('torch')}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,11 +60,7 @@ class QueuedSpec:
 
     @classmethod
     def read(cls, text: str) -> QueuedSpec:
-        """Read a document.
-
-        Raises:
-            KeyError, TypeError, ValueError: It is damaged, or of another version.
-        """
+        """Read a document; raises KeyError, TypeError, ValueError: it is damaged, or of another version."""
         content = parse_object(text)
         return cls(
             text,

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.database import (
@@ -47,8 +48,7 @@ _ANSWERS_KEPT_S = 7 * 86400.0
 class Store:
     """The open database of one scheduler.
 
-    Raises:
-        StorageError: The database cannot be made, opened or trusted.
+    Raises StorageError: the database cannot be made, opened or trusted.
     """
 
     def __init__(self, path: Path) -> None:
@@ -147,8 +147,19 @@ class Store:
         row = self._one("SELECT state FROM jobs WHERE run_id = ?", run_id)
         return JobState(row["state"]) if row else None
 
-    def experiment(self, run_id: str) -> str:
-        return str(self._one("SELECT experiment FROM jobs WHERE run_id = ?", run_id)[0])
+    def value(self, run_id: str, column: str) -> Any:
+        """One thing that is known of a job."""
+        return self._one(f"SELECT {column} FROM jobs WHERE run_id = ?", run_id)[0]
+
+    def update(self, run_id: str, **values: object) -> None:
+        """Write what is known of a job, except for its state."""
+        columns = ", ".join(f"{name} = ?" for name in values)
+        self._run(f"UPDATE jobs SET {columns} WHERE run_id = ?", *values.values(), run_id)
+
+    def increase(self, run_id: str, column: str, by: int = 1) -> int:
+        """Add to a number of a job, such as the attempts that it may make, and return what it is then."""
+        self._run(f"UPDATE jobs SET {column} = {column} + ? WHERE run_id = ?", by, run_id)
+        return int(self.value(run_id, column))
 
     def add(self, job: NewJob) -> None:
         self._run(
@@ -165,11 +176,8 @@ class Store:
         """Put a finished job back to the end of the queue with a fresh allowance of attempts."""
         self.change(run_id, JobState.QUEUED)
         self.renew_attempts(run_id)
-        self._run(
-            "UPDATE jobs SET position = ?, alone = 0, cancel_requested = 0, queued_at = ?, started_at = '' "
-            "WHERE run_id = ?",
-            *(self._next_position(), utc_now(), run_id),
-        )
+        fresh = {"alone": 0, "cancel_requested": 0, "queued_at": utc_now(), "started_at": ""}
+        self.update(run_id, position=self._next_position(), **fresh)
 
     def renew_attempts(self, run_id: str) -> None:
         """Allow a job as many further attempts as it was allowed at first."""
@@ -177,21 +185,19 @@ class Store:
 
     def replace_document(self, run_id: str, document: str, priority: int, attempts_allowed: int) -> None:
         """Give a job that is queued again its new specification, priority and allowance of attempts."""
-        self._run(
-            "UPDATE jobs SET document = ?, shape = ?, priority = ?, attempts_allowed = ? WHERE run_id = ?",
-            *(document, self._shape(document), priority, attempts_allowed, run_id),
-        )
+        shape = self._shape(document)
+        allowed = {"priority": priority, "attempts_allowed": attempts_allowed}
+        self.update(run_id, document=document, shape=shape, **allowed)
         self.renew_attempts(run_id)
 
     def change(self, run_id: str, state: JobState, reason: str = "") -> None:
         """Take a job to another state, and with it whatever waits for it.
 
-        Raises:
-            IllegalTransitionError: The transition table does not allow it.
+        Raises IllegalTransitionError: the transition table does not allow it.
         """
         self._set_state(run_id, state, reason)
         if state is JobState.FAILED:
-            self.notices.job_failed(self.experiment(run_id), run_id, reason)
+            self.notices.job_failed(self.value(run_id, "experiment"), run_id, reason)
         self._follow(run_id, state, reason)
 
     def _follow(self, run_id: str, state: JobState, reason: str) -> None:
@@ -209,7 +215,7 @@ class Store:
                     self._set_state(dependant, JobState.FAILED, why)
                     changed.append((dependant, JobState.FAILED))
             if its_state.is_final:
-                self.notices.job_ended(self.experiment(one))
+                self.notices.job_ended(self.value(one, "experiment"))
 
     def _set_state(self, run_id: str, state: JobState, reason: str) -> None:
         allowed = sources(state)
@@ -221,16 +227,6 @@ class Store:
         )
         if changed != 1:
             raise IllegalTransitionError(f"job {run_id} cannot become {state}: it is in none of {allowed}")
-
-    def change_priority(self, run_id: str, amount: int) -> int:
-        self._run("UPDATE jobs SET priority = priority + ? WHERE run_id = ?", amount, run_id)
-        return int(self._one("SELECT priority FROM jobs WHERE run_id = ?", run_id)[0])
-
-    def request_cancel(self, run_id: str) -> None:
-        self._run("UPDATE jobs SET cancel_requested = 1 WHERE run_id = ?", run_id)
-
-    def is_being_cancelled(self, run_id: str) -> bool:
-        return bool(self._one("SELECT cancel_requested FROM jobs WHERE run_id = ?", run_id)[0])
 
     def has_cancelled_beside(self, run_id: str, tag: str) -> bool:
         """Whether another run of the worker with this tag was cancelled, or is to be."""
@@ -257,10 +253,10 @@ class Store:
 
     def reorder(self, run_ids: Sequence[str]) -> None:
         """Give jobs the places that they have among them, in another order."""
-        before = {one: self._one("SELECT position FROM jobs WHERE run_id = ?", one)[0] for one in run_ids}
+        before = {one: self.value(one, "position") for one in run_ids}
         for run_id, position in zip(run_ids, sorted(before.values()), strict=True):
             if position != before[run_id]:
-                self._run("UPDATE jobs SET position = ? WHERE run_id = ?", position, run_id)
+                self.update(run_id, position=position)
 
     def waiting(self, limit: int) -> list[QueuedJob]:
         rows = self._all(
@@ -293,10 +289,7 @@ class Store:
         """Commit-to-be of a start: state, attempt number and reservation, before anything is spawned."""
         self.change(run_id, JobState.STARTING)
         now = utc_now()
-        self._run(
-            "UPDATE jobs SET attempts = ?, device = ?, started_at = ? WHERE run_id = ?",
-            *(attempt, device, now, run_id),
-        )
+        self.update(run_id, attempts=attempt, device=device, started_at=now)
         self._run(
             "INSERT INTO attempts (run_id, attempt, device, reserved_bytes, tag, started_at) "
             "VALUES (?, ?, ?, ?, ?, ?)",
@@ -314,11 +307,6 @@ class Store:
         )
         self.known_gpus.note_use(attempt.device)
 
-    def use_attempt(self, run_id: str) -> int:
-        """Use up an attempt number without a worker, and return it."""
-        self._run("UPDATE jobs SET attempts = attempts + 1 WHERE run_id = ?", run_id)
-        return int(self._one("SELECT attempts FROM jobs WHERE run_id = ?", run_id)[0])
-
     def forgive_attempt(self, run_id: str, attempt: int, reason: str) -> None:
         """Let a job start once more for a start that no worker followed."""
         self.change(run_id, JobState.INTERRUPTED, reason)
@@ -326,11 +314,7 @@ class Store:
             "SELECT started_at FROM attempts WHERE run_id = ? AND attempt = ?", run_id, attempt
         )[0]
         self.end_attempt(run_id, attempt, NEVER_BEGAN, reason, finished_at=started_at)
-        self.grant_attempt(run_id)
-
-    def grant_attempt(self, run_id: str) -> None:
-        """Allow a job one more attempt, for one that did not end through its fault."""
-        self._run("UPDATE jobs SET max_attempts = max_attempts + 1 WHERE run_id = ?", run_id)
+        self.increase(run_id, "max_attempts")
 
     def end_attempt(
         self, run_id: str, attempt: int, outcome: str, reason: str, *, finished_at: str = ""
@@ -340,10 +324,6 @@ class Store:
             "UPDATE attempts SET outcome = ?, reason = ?, finished_at = ? WHERE run_id = ? AND attempt = ?",
             *(outcome, reason, finished_at or utc_now(), run_id, attempt),
         )
-
-    def set_alone(self, run_id: str) -> None:
-        """Give a job's next attempt a GPU to itself."""
-        self._run("UPDATE jobs SET alone = 1 WHERE run_id = ?", run_id)
 
     def learned(self, workload: str) -> list[Learned]:
         """What has been seen of a workload's GPU memory, by where its images lay."""

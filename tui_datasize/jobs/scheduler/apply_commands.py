@@ -47,8 +47,7 @@ class CommandApplier:
     def apply_pending(self) -> int:
         """Apply the oldest pending commands and return how many there were.
 
-        Raises:
-            StorageError: The database or the disk cannot be written; nothing has been applied.
+        Raises StorageError: the database or the disk cannot be written; nothing has been applied.
         """
         commands = self._store.pending_commands(_BATCH)
         if not commands:
@@ -125,7 +124,7 @@ class CommandApplier:
             return self._add(command, document)
         if state is JobState.FAILED:
             return False, "has failed before; retry it, or queue it with --force"
-        if state.is_active and self._store.is_being_cancelled(command.run_id):
+        if state.is_active and self._store.value(command.run_id, "cancel_requested"):
             return False, "is just being cancelled; queue it again in a moment"
         return True, "has succeeded already" if state is JobState.SUCCEEDED else "is in the queue already"
 
@@ -192,12 +191,12 @@ class CommandApplier:
         if state is None or (state.is_final and not is_stranded):
             return False, _refusal(state, "nothing is left to cancel")
         if state.is_active:
-            self._store.request_cancel(command.run_id)
+            self._store.update(command.run_id, cancel_requested=1)
             return True, "is being cancelled"
-        paths = self._project.run(self._store.experiment(command.run_id), command.run_id)
+        paths = self._project.run(self._store.value(command.run_id, "experiment"), command.run_id)
         if paths.directory.exists():
             # The number is used up, so that no worker of an earlier attempt can still claim the run.
-            attempt = self._store.use_attempt(command.run_id)
+            attempt = self._store.increase(command.run_id, "attempts")
             if not conclude(paths, attempt, RunOutcome.CANCELLED, "cancelled while it waited"):
                 return False, "a worker is just leaving it; try again"
         if is_stranded:
@@ -253,7 +252,7 @@ class CommandApplier:
     def _priority(self, command: PendingCommand, state: JobState | None) -> _Answer:
         if state is None or state.is_final:
             return False, _refusal(state, "only waiting jobs have a priority")
-        priority = self._store.change_priority(command.run_id, command.amount)
+        priority = self._store.increase(command.run_id, "priority", command.amount)
         return True, f"priority is now {priority}"
 
     def _move(self, commands: Sequence[PendingCommand]) -> list[_Answer]:
@@ -304,9 +303,8 @@ _HANDLERS: Mapping[CommandKind, _Handler] = MappingProxyType(
 def supersede(paths: RunPaths, project: ProjectPaths) -> None:
     """Move a run directory to `.superseded/`, so that the run may begin afresh.
 
-    Raises:
-        BlockingIOError: A worker holds the run.
-        OSError: The directory cannot be moved.
+    Raises BlockingIOError: a worker holds the run.
+    Raises OSError: the directory cannot be moved.
     """
     if not paths.directory.exists():
         return

@@ -6,6 +6,8 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import inf
 
 from tui_datasize.experiments.device_settings import DeviceSettings
 from tui_datasize.jobs.queue.faults import FaultKind
@@ -28,34 +30,27 @@ _NAMED = 3
 """Most processes of others that are named."""
 
 
+@dataclass(eq=False)
 class DeviceCapacity:
     """Keeps the latest look at the devices, and learns what workloads take of a GPU."""
 
-    def __init__(
-        self,
-        monitor: DeviceMonitor,
-        settings: DeviceSettings,
-        supervisor: Supervisor,
-        store: Store,
-        warm_up_s: float = WARM_UP_S,
-    ) -> None:
-        self._monitor = monitor
-        self._settings = settings
-        self._warm_up_s = warm_up_s
-        self._supervisor = supervisor
-        self._store = store
-        self.report = DeviceReport((), 0, "not looked at yet")
-        self._read_at_s = float("-inf")
-        self._contexts: Mapping[str, int] = {}
-        self._others: Mapping[str, int] = {}
-        self._slots_published: int | None = None
-        self._taken_published: Mapping[str, str] | None = None
-        self._preparing: Sequence[str] = ()
+    monitor: DeviceMonitor
+    settings: DeviceSettings
+    supervisor: Supervisor
+    store: Store
+    warm_up_s: float = WARM_UP_S
+    report: DeviceReport = field(default_factory=lambda: DeviceReport((), 0, "not looked at yet"))
+    _read_at_s: float = -inf
+    _contexts: Mapping[str, int] = field(default_factory=dict)
+    _others: Mapping[str, int] = field(default_factory=dict)
+    _slots_published: int | None = None
+    _taken_published: Mapping[str, str] | None = None
+    _preparing: Sequence[str] = ()
 
     def set_devices(self, settings: DeviceSettings) -> None:
         """Take other settings for what is started from now on; what runs beyond them goes on."""
-        if settings != self._settings:
-            self._settings = settings
+        if settings != self.settings:
+            self.settings = settings
             _LOG.info("[devices] for what starts from now on: %s", settings.describe())
             self._read_at_s = float("-inf")
 
@@ -65,16 +60,16 @@ class DeviceCapacity:
             return
         self._read_at_s = time.monotonic()
         try:
-            found = self._monitor.read()
+            found = self.monitor.read()
         except OSError as error:
             # Short of descriptors, say: what was seen holds until the next look.
             _LOG.error("devices: cannot be looked at: %s", error)
             return
-        report = or_cpu(found, self._settings.cpu, self._faulty())
+        report = or_cpu(found, self.settings.cpu, self._faulty())
         if report.problem != self.report.problem:
             _LOG.info("devices: %s", report.problem or plural(len(report.gpus), "GPU"))
         self.report = report
-        self._contexts = self._store.known_gpus.contexts(software(report.driver_version))
+        self._contexts = self.store.known_gpus.contexts(software(report.driver_version))
         # The log says what may keep ours waiting.
         others = {gpu.uuid: self._count_others(gpu) for gpu in report.gpus}
         for gpu in report.gpus:
@@ -84,25 +79,25 @@ class DeviceCapacity:
         self._publish_taken()
         self._publish_slots()
         if report.problem and not self.capacities():
-            self._store.faults.report(FaultKind.GPU, "", report.problem)
+            self.store.faults.report(FaultKind.GPU, "", report.problem)
         else:
-            self._store.faults.clear(FaultKind.GPU, "")
-        for runs in self._supervisor.workers():
+            self.store.faults.clear(FaultKind.GPU, "")
+        for runs in self.supervisor.workers():
             self._learn_peak(runs)
 
     def capacities(self) -> dict[str, int]:
-        settings = self._settings
+        settings = self.settings
         return capacities(self.report, settings.slots_per_gpu, settings.cpu_slots, self._faulty())
 
     def _faulty(self) -> set[str]:
-        return self._store.faults.subjects(FaultKind.GPU)
+        return self.store.faults.subjects(FaultKind.GPU)
 
     @property
     def slots_per_gpu(self) -> int:
-        return self._settings.slots_per_gpu
+        return self.settings.slots_per_gpu
 
     def has_run(self, device: str) -> bool:
-        return any(runs[0].job.device == device for runs in self._supervisor.workers())
+        return any(runs[0].job.device == device for runs in self.supervisor.workers())
 
     def idle_gpus(self) -> list[Gpu]:
         """GPUs that NVML calls sound, that have no run of ours, and that the jobs of others leave to us."""
@@ -116,7 +111,7 @@ class DeviceCapacity:
 
     def unclaimed(self) -> dict[str, int]:
         """Slots of each device that nobody is seen to have; other projects may have locked some of them."""
-        used = Counter(runs[0].job.device for runs in self._supervisor.workers())
+        used = Counter(runs[0].job.device for runs in self.supervisor.workers())
         return {device: max(0, available - used[device]) for device, available in self._available().items()}
 
     def _available(self) -> dict[str, int]:
@@ -131,7 +126,7 @@ class DeviceCapacity:
 
     def _most_jobs(self) -> int:
         """Jobs on a GPU at once, those of others included."""
-        return self._settings.max_jobs_per_gpu or self._settings.slots_per_gpu
+        return self.settings.max_jobs_per_gpu or self.settings.slots_per_gpu
 
     def tell_preparing(self, datasets: Sequence[str]) -> None:
         """Let clients know for which data sets no GPU is taken yet."""
@@ -141,7 +136,7 @@ class DeviceCapacity:
 
     def _publish_taken(self) -> None:
         """Let clients know what keeps GPUs from taking jobs: jobs of others and whose, or images."""
-        ours = {runs[0].job.device for runs in self._supervisor.workers()}
+        ours = {runs[0].job.device for runs in self.supervisor.workers()}
         taken = {
             gpu.uuid: f"{gpu.title} is taken by {_named(self._foreign(gpu))}"
             for gpu in self.report.gpus
@@ -150,8 +145,8 @@ class DeviceCapacity:
         preparing = "the images of {} are fetched and decoded before a run takes a GPU"
         taken |= {name: preparing.format(name) for name in self._preparing}
         if taken != self._taken_published:
-            with self._store.transaction():
-                self._store.known_gpus.note_taken(taken)
+            with self.store.transaction():
+                self.store.known_gpus.note_taken(taken)
             self._taken_published = taken
             for sentence in taken.values():
                 _LOG.info("%s", sentence)
@@ -160,8 +155,8 @@ class DeviceCapacity:
         """Let clients know how many jobs are taken at once: they tell from it when the queue ends."""
         slots = sum(self._available().values())
         if slots != self._slots_published:
-            with self._store.transaction():
-                self._store.settings.write(slots=slots)
+            with self.store.transaction():
+                self.store.settings.write(slots=slots)
             self._slots_published = slots
             _LOG.info("devices: %s at once", plural(slots, "job"))
 
@@ -173,7 +168,7 @@ class DeviceCapacity:
         """Our workers on a GPU, and whether each of them still warms up."""
         return {
             runs[0].worker.process.pid: self._is_warming(runs)
-            for runs in self._supervisor.workers()
+            for runs in self.supervisor.workers()
             if runs[0].job.device == gpu.uuid and runs[0].worker.process
         }
 
@@ -188,7 +183,7 @@ class DeviceCapacity:
         """The devices as placement sees them, with the given numbers of free slots."""
         gpus = {gpu.uuid: gpu for gpu in self.report.gpus}
         available = self._available()
-        packs, pack_width = self._settings.packs, self._settings.pack_width
+        packs, pack_width = self.settings.packs, self.settings.pack_width
         return [
             Device(
                 name=name,
@@ -203,7 +198,7 @@ class DeviceCapacity:
         ]
 
     def reservations(self) -> Sequence[Reservation]:
-        return [self._reservation(runs) for runs in self._supervisor.workers()]
+        return [self._reservation(runs) for runs in self.supervisor.workers()]
 
     def _reservation(self, runs: Sequence[ActiveRun]) -> Reservation:
         warming = self._is_warming(runs)
@@ -221,7 +216,7 @@ class DeviceCapacity:
         )
 
     def _is_warming(self, runs: Sequence[ActiveRun]) -> bool:
-        return any(run.job.state is JobState.STARTING or run.running_s < self._warm_up_s for run in runs)
+        return any(run.job.state is JobState.STARTING or run.running_s < self.warm_up_s for run in runs)
 
     @property
     def context_bytes(self) -> int:
@@ -247,8 +242,8 @@ class DeviceCapacity:
             # More is told by another place of the images, or by more memory.
             if not before or before.in_file != learned.in_file or before.work_bytes < learned.work_bytes:
                 run.learned = learned
-                with self._store.transaction():
-                    self._store.learn_memory(run.job.workload, learned)
+                with self.store.transaction():
+                    self.store.learn_memory(run.job.workload, learned)
 
     def _used_bytes(self, runs: Sequence[ActiveRun]) -> int:
         process = runs[0].worker.process

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 
 from tui_datasize.files import open_regular, parse_object, read_end
@@ -50,27 +50,22 @@ class Sample:
     """By GPU UUID, and `cpu` for the cores and the memory of the machine."""
 
 
+@dataclass(eq=False)
 class DeviceHistory:
-    """Takes a sample every few seconds, however often it is asked, and keeps those of the last minutes.
+    """Takes a sample every few seconds, however often it is asked, and keeps those of the last minutes."""
 
-    Args:
-        file: Where they are written for others as well; None for nowhere.
-        clock: Seconds since 1970.
-        system: Where the kernel tells of the machine.
-    """
-
-    def __init__(
-        self, file: Path | None = None, clock: Callable[[], float] = time.time, system: Path = Path("/proc")
-    ) -> None:
-        self._file = file
-        self._clock = clock
-        self._system = system
-        self._times: tuple[int, int] | None = None
-        self.samples: deque[Sample] = deque(maxlen=_SAMPLES)
+    file: Path | None = None
+    """Where they are written for others as well; None for nowhere."""
+    clock: Callable[[], float] = time.time
+    """Seconds since 1970."""
+    system: Path = Path("/proc")
+    """Where the kernel tells of the machine."""
+    samples: deque[Sample] = field(default_factory=lambda: deque(maxlen=_SAMPLES))
+    _times: tuple[int, int] | None = None
 
     def note(self, report: DeviceReport) -> None:
         """Take a sample unless the last one is recent."""
-        now_s = self._clock()
+        now_s = self.clock()
         if self.samples and 0 <= now_s - self.samples[-1].time_s < INTERVAL_S:
             return
         loads = {
@@ -79,14 +74,14 @@ class DeviceHistory:
         }
         sample = Sample(now_s, {CPU: self._host(), **loads})
         self.samples.append(sample)
-        if self._file is not None:
+        if self.file is not None:
             with suppress(OSError):
-                _append(self._file, sample)
+                _append(self.file, sample)
 
     def _host(self) -> Load:
         try:
-            times = [int(word) for word in (self._system / "stat").read_text().split()[1 : 1 + _OWN_TIMES]]
-            memory = host_memory((self._system / "meminfo").read_text())
+            times = [int(word) for word in (self.system / "stat").read_text().split()[1 : 1 + _OWN_TIMES]]
+            memory = host_memory((self.system / "meminfo").read_text())
         except (OSError, ValueError, KeyError):
             return Load()
         before, self._times = self._times, (sum(times), times[_IDLE] + times[_WAITING])

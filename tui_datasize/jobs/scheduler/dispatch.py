@@ -96,8 +96,7 @@ class Dispatcher:
     def dispatch(self) -> int:
         """Start what can be started now and return how many jobs that were.
 
-        Raises:
-            StorageError: Nothing could be written; nothing has been started.
+        Raises StorageError: nothing could be written; nothing has been started.
         """
         self._capacity.tell_preparing(self._preparing.under_way())
         has_waiting = self._store.has_waiting()

@@ -40,8 +40,7 @@ def ensure_scheduler(project: ProjectPaths, options: Sequence[str] = ()) -> int 
 
     The process that was started, though another may have been first; None where one ran already.
 
-    Raises:
-        StorageError: It ended, or took too long; the message carries the last line of its log.
+    Raises StorageError: it ended, or took too long; the message carries the last line of its log.
     """
     if scheduler_alive(project):
         return None
@@ -101,9 +100,14 @@ def survives_logout() -> bool:
 
 def _spawn(project: ProjectPaths, options: Sequence[str]) -> subprocess.Popen[bytes]:
     command = python_module(_MODULE, "--project", str(project.root.absolute()))
+    systemd_run = shutil.which("systemd-run")
+    if systemd_run and os.environ.get("XDG_RUNTIME_DIR") and survives_logout():
+        # Out of the login session. Without lingering the user's own scopes end with the last login, sooner
+        # than a plain process.
+        command = (systemd_run, "--user", "--scope", "--quiet", "--collect", "--", *command)
     with storage_errors(project.scheduler_log), open_log(project.scheduler_log) as log:
         return subprocess.Popen(
-            [*_own_scope(), *command, *options],
+            [*command, *options],
             cwd=project.root,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -119,17 +123,6 @@ def _is_scheduler(pid: int, project: ProjectPaths) -> bool:
     except OSError:
         return False
     return {_MODULE, str(project.root.absolute())} <= set(command)
-
-
-def _own_scope() -> tuple[str, ...]:
-    """A prefix that takes the scheduler out of the login session, where that makes it live longer.
-
-    Without lingering the user's own scopes end with the last login, sooner than a plain process.
-    """
-    systemd_run = shutil.which("systemd-run")
-    if systemd_run and os.environ.get("XDG_RUNTIME_DIR") and survives_logout():
-        return (systemd_run, "--user", "--scope", "--quiet", "--collect", "--")
-    return ()
 
 
 def _last_line(log: Path) -> str:

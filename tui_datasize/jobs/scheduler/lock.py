@@ -48,8 +48,7 @@ class SchedulerLock:
     def take(self) -> bool:
         """Take the right; False where another scheduler has it.
 
-        Raises:
-            StorageError: The runs directory cannot be written.
+        Raises StorageError: the runs directory cannot be written.
         """
         with storage_errors(self._path):
             descriptor = open_lock(self._path, self._path.parent)

@@ -135,8 +135,7 @@ class Scheduler:
     def run(self, stop: SchedulerStop, trouble: DatabaseTrouble) -> None:
         """Work until there is nothing to do, or someone asks to stop, by a signal or a command.
 
-        Raises:
-            StorageError: The database or the runs directory cannot be used any more.
+        Raises StorageError: the database or the runs directory cannot be used any more.
         """
         self._store.forget_old_commands()
         self._supervisor.refresh()
@@ -303,8 +302,7 @@ class DatabaseTrouble:
 def serve(settings: SchedulerSettings) -> None:
     """Schedule until there is nothing to do; faults of storage that may pass are waited for.
 
-    Raises:
-        StorageError: The queue cannot be used, and waiting would not help.
+    Raises StorageError: the queue cannot be used, and waiting would not help.
     """
     stop = SchedulerStop()
     # Before the lock tells others that the queue is served.

@@ -78,8 +78,7 @@ class NvmlFailure(Exception):  # noqa: N818 - never leaves the room
 def connect(nvml: Any) -> Any:
     """Begin to use NVML, the installed `pynvml` when None.
 
-    Raises:
-        NvmlFailure: There is none, or it does not answer.
+    Raises NvmlFailure: there is none, or it does not answer.
     """
     if nvml is None:
         try:
@@ -104,8 +103,7 @@ def driver_version(nvml: Any) -> str:
 def read_gpus(nvml: Any) -> tuple[tuple[Gpu, ...], Mapping[int, str]]:
     """The GPUs that answer, parts of divided ones instead of these, and by index why others do not.
 
-    Raises:
-        NvmlFailure: Not even their number can be told.
+    Raises NvmlFailure: not even their number can be told.
     """
     gpus: list[Gpu] = []
     failures = {}

@@ -62,8 +62,7 @@ def earlier_directories(environment: Mapping[str, str] = os.environ) -> tuple[Pa
 def open_private(directory: Path, *, make: bool = True) -> Iterator[int]:
     """Open a directory that belongs to this user, and that nobody else can write to; made if missing.
 
-    Raises:
-        OSError: It is missing, or somebody else's; the message says what to do.
+    Raises OSError: it is missing, or somebody else's; the message says what to do.
     """
     if make:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -307,9 +307,10 @@ class Supervisor:
             kept, at = _outcome(ending, decision), record.finished_at if record else vanished_at
             self._store.end_attempt(job.run_id, job.attempts, kept, ending.reason, finished_at=at)
             if decision.alone:
-                self._store.set_alone(job.run_id)
+                self._store.update(job.run_id, alone=1)
             if decision.is_forgiven:
-                self._store.grant_attempt(job.run_id)
+                # It did not end through the fault of the job.
+                self._store.increase(job.run_id, "max_attempts")
             if decision.state is JobState.SUCCEEDED:
                 self._learn_memory(run)
         if ending.lost_gpu and record:

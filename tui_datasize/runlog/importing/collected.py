@@ -120,8 +120,7 @@ def foreign_curves(rows: Iterable[ReadRow], source: str, *, in_order: bool) -> l
     more (TensorBoard does the same). With `in_order` so is one that lies before the last. Where it is the
     first step, or there is none, another run begins.
 
-    Raises:
-        RepeatedError: Two runs that are told to be one have values of one metric at one moment.
+    Raises RepeatedError: two runs that are told to be one have values of one metric at one moment.
     """
     found: dict[Origin, list[ForeignCurve]] = {}
     for row, values in rows:
@@ -205,8 +204,7 @@ def _words(origin: Origin) -> str:
 def put_together(parts: Sequence[ForeignCurve]) -> tuple[list[ForeignRun], list[str]]:
     """All runs, in order of size, draw and seed, and what is to be told of them.
 
-    Raises:
-        ValueError: Two sources have other values for one run, or some values of a run tell no update.
+    Raises ValueError: two sources have other values for one run, or some values of a run tell no update.
     """
     told: dict[tuple[Any, ...], list[ForeignCurve]] = {}
     for part in parts:

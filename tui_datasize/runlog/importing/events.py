@@ -42,8 +42,7 @@ def read_events(data: bytes, run: str, layout: Layout, into: Staged) -> None:
     Its folders tell size and seed, and the split where the last is named like one. A record that is damaged
     or cut off is left out, and told.
 
-    Raises:
-        ConfigError: The file holds no record, or a value is none that its metric can have.
+    Raises ConfigError: the file holds no record, or a value is none that its metric can have.
     """
     into.is_in_order, into.place = True, "record"
     number = 0
@@ -69,8 +68,7 @@ def read_events(data: bytes, run: str, layout: Layout, into: Staged) -> None:
 def scalars(event: bytes) -> Iterator[tuple[int, str, float]]:
     """Step, tag and value of the scalars of one `Event`.
 
-    Raises:
-        ValueError: It is no protocol buffer, or has more than `MOST_FIELDS`.
+    Raises ValueError: it is no protocol buffer, or has more than `MOST_FIELDS`.
     """
     left = iter(range(MOST_FIELDS))
     fields = list(_fields(event, left))

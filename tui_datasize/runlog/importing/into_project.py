@@ -64,10 +64,9 @@ def bring_in(
 ) -> Imported:
     """Write the runs that are not there yet; each directory appears whole, or not at all.
 
-    Raises:
-        ConfigError: The experiment is no name or holds runs that were trained here, or a run of the same
-            cell is there with other values.
-        StorageError: The runs directory cannot be written.
+    Raises ConfigError: the experiment is no name or holds runs that were trained here, or a run of the same
+        cell is there with other values.
+    Raises StorageError: the runs directory cannot be written.
     """
     if not NAME_PATTERN.fullmatch(experiment) or len(experiment) > LONGEST_NAME:
         raise ConfigError(

@@ -125,8 +125,7 @@ class Layout:
 def read_layout(file: Path) -> dict[str, Any]:
     """The arguments of `Layout` that a TOML file gives.
 
-    Raises:
-        ConfigError: The file is missing, no TOML, or has a key or value that is not known.
+    Raises ConfigError: the file is missing, no TOML, or has a key or value that is not known.
     """
     table = TomlTable(read_toml(file), str(file))
     columns = table.table("columns")
@@ -155,8 +154,7 @@ def origin_of(
 ) -> Origin:
     """Whose a row is, by the texts of its columns, the name of its run or file, and what is told of all.
 
-    Raises:
-        ValueError: Nothing tells the size, or something may be read in two ways.
+    Raises ValueError: nothing tells the size, or something may be read in two ways.
     """
     told = {name: _told(name, known[name]) for name in TOLD_BY_NAMES if name in known}
     wanted = set(TOLD_BY_NAMES) - set(told)

@@ -154,8 +154,7 @@ class ReadFiles:
 def read_all(given: Sequence[Path], layout: Layout, *, is_strict: bool) -> ReadFiles:
     """Read files and folders; one that is damaged or refused refuses a strict import.
 
-    Raises:
-        ConfigError: Nothing is left to be read, files contradict each other, or one was refused strictly.
+    Raises ConfigError: nothing is left to be read, files contradict each other, or one was refused strictly.
     """
     refused: list[ConfigError] = []
     files = files_of(given)

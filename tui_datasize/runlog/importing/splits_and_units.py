@@ -50,8 +50,7 @@ def _keys(staged: Staged) -> dict[StagedKey, Meaning]:
 def settle(staged: Staged, tests: tuple[str, bool]) -> Settled:
     """Decide on the split of every value of a file; `tests` is that of `test_split`, over all files.
 
-    Raises:
-        ConfigError: It cannot be known for a column that is needed, or several columns hold one metric.
+    Raises ConfigError: it cannot be known for a column that is needed, or several columns hold one metric.
     """
     test, is_told = tests
     keys = _keys(staged)
@@ -187,8 +186,7 @@ class Unit:
 def check_range(staged: Staged, settled: Settled, layout: Layout) -> None:
     """Refuse values that no metric has.
 
-    Raises:
-        ConfigError: A loss is below 0, or a share is none, in percent neither.
+    Raises ConfigError: a loss is below 0, or a share is none, in percent neither.
     """
     for column in dict.fromkeys(key.column for key in settled.metrics):
         extent, meaning = staged.extents.get(column), staged.columns[column]
@@ -214,9 +212,8 @@ def _most(score: str, layout: Layout) -> float:
 def units(files: Sequence[Staged], settled: Sequence[Settled], layout: Layout) -> dict[str, Unit]:
     """The unit of every column that is read, one for all files.
 
-    Raises:
-        ConfigError: Name and values of a column contradict each other, or some runs are in percent by their
-            values and others are not.
+    Raises ConfigError: name and values of a column contradict each other, or some runs are in percent by
+        their values and others are not.
     """
     found: dict[str, Unit] = {}
     for staged, decided in zip(files, settled, strict=True):

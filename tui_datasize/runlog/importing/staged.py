@@ -143,11 +143,7 @@ class Staged:
     _origins: set[Origin] = field(default_factory=set)
 
     def add(self, row: StagedRow) -> None:
-        """Note a row.
-
-        Raises:
-            ValueError: Its size is 0, or it is one of too many.
-        """
+        """Note a row; raises ValueError: its size is 0, or it is one of too many."""
         if row.origin.train_size < 1:
             raise ValueError("the train size is 0")
         self._origins.add(row.origin)
@@ -175,8 +171,7 @@ class Staged:
     def torn(self, what: str, so: str = "left out") -> None:
         """Note that something was cut off or damaged, and what is made of it.
 
-        Raises:
-            ConfigError: Nothing may be: the import is strict.
+        Raises ConfigError: nothing may be: the import is strict.
         """
         if self.is_strict:
             raise self.error(what)

@@ -206,9 +206,8 @@ class CudaCapture:
     def record(self, work: Callable[[], Made]) -> tuple[Made, Callable[[], None]]:
         """Record it as a graph, which replays on whatever stream is current then.
 
-        Raises:
-            RuntimeError: It cannot be recorded. The generators are then as they were and can be drawn from,
-                and the current stream is what it was.
+        Raises RuntimeError: it cannot be recorded. The generators are then as they were and can be drawn
+            from, and the current stream is what it was.
         """
         graph = torch.cuda.CUDAGraph()
         # Newer torch finds the generators that a graph moves itself, and warns of being told.

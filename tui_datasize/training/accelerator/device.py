@@ -38,8 +38,7 @@ _FEWEST_IMAGES_PER_EVALUATION_BATCH = 32
 def resolve(device: torch.device, precision: Precision) -> Precision:
     """What a run computes products and convolutions in: fp32, tf32 or bf16.
 
-    Raises:
-        RunFailedError: The device has no such arithmetic.
+    Raises RunFailedError: the device has no such arithmetic.
     """
     has_tf32 = accelerator_of(device).multiplies_tf32
     if precision == "auto":
@@ -58,9 +57,8 @@ def set_up(device: torch.device, precision: Precision = "auto") -> None:
     One thread, since the queue runs one worker per core; on a GPU fixed cuDNN and cuBLAS algorithms,
     and tf32 for products and convolutions of float32 where the run is computed in it.
 
-    Raises:
-        DeviceUnavailable: The device cannot be used.
-        RunFailedError: It has no such arithmetic.
+    Raises DeviceUnavailable: the device cannot be used.
+    Raises RunFailedError: it has no such arithmetic.
     """
     torch.set_num_threads(1)
     accelerator = accelerator_of(device)

@@ -163,8 +163,7 @@ _SIGNS: Sequence[_Sign] = (
 def while_opening() -> Iterator[None]:
     """While a device is opened, whatever torch raises says that it is unavailable.
 
-    Raises:
-        DeviceUnavailable: Why it is.
+    Raises DeviceUnavailable: why it is.
     """
     try:
         yield
@@ -182,8 +181,7 @@ def while_opening() -> Iterator[None]:
 def while_computing() -> Iterator[None]:
     """Whatever torch raises of a fault of the device says so; other errors are the run's own, and stay.
 
-    Raises:
-        DeviceUnavailable: What is wrong with it.
+    Raises DeviceUnavailable: what is wrong with it.
     """
     try:
         yield

@@ -8,6 +8,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -34,8 +35,7 @@ class Capture(Protocol):
         Returns:
             What it returned, whose tensors each replay fills, and what replays it.
 
-        Raises:
-            RuntimeError: It does something that cannot be recorded; nothing was done.
+        Raises RuntimeError: it does something that cannot be recorded; nothing was done.
         """
 
     def forget(self) -> None:
@@ -70,12 +70,15 @@ class Stream:
         return Mark()
 
 
+@dataclass(frozen=True, eq=False)
 class Accelerator:
     """A device, asked for by name; holds no state beyond that name.
 
     What is written here is the CPU, of which a worker has one core and its share of memory: nothing runs
     beside the host. A GPU is told in `cuda.py`.
     """
+
+    device: torch.device
 
     kind = "cpu"
     """Whose bits are alike: "cpu" or "cuda"."""
@@ -89,14 +92,10 @@ class Accelerator:
     """Batches of images that the host reads while the device works on those before; on a CPU that would take
     its time from what computes."""
 
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-
     def initialise(self) -> None:
         """Make it ready to compute; more than once does no harm. Nothing else may be asked before.
 
-        Raises:
-            DeviceUnavailable: It cannot be used, and why.
+        Raises DeviceUnavailable: it cannot be used, and why.
         """
 
     def facts(self) -> dict[str, Any]:
@@ -166,11 +165,7 @@ class Accelerator:
         gc.collect()
 
     def wait(self) -> None:
-        """Have the host wait until all work is done.
-
-        Raises:
-            RuntimeError: Some of it failed.
-        """
+        """Have the host wait until all work is done; raises RuntimeError: some of it failed."""
 
     def times_s(
         self, step: Callable[[], object], longest_s: float, *, least: int = 1, most: int = 1000
@@ -219,8 +214,7 @@ class Accelerator:
     def draws(self, generator: torch.Generator) -> torch.Generator:
         """The generator, if what is drawn on this device may be drawn from it.
 
-        Raises:
-            ValueError: It is of another device.
+        Raises ValueError: it is of another device.
         """
         if generator.device.type != self.device.type:
             raise ValueError(

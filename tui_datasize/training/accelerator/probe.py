@@ -19,8 +19,7 @@ from tui_datasize.training.accelerator.interface import Accelerator
 def probe(accelerator: Accelerator | None = None) -> dict[str, Any]:
     """Facts of the device of this process, and `free_bytes`, once a convolution went forward and backward.
 
-    Raises:
-        DeviceUnavailable: Any of this fails, or gives what is no number.
+    Raises DeviceUnavailable: any of this fails, or gives what is no number.
     """
     one = accelerator or chosen()
     one.initialise()

@@ -37,8 +37,7 @@ def build_model(
     Missing options take their defaults. `initialisation` is a CPU stream for the first weights, `dropout`
     the stream for the masks, on the device that will train.
 
-    Raises:
-        DataError: The images do not suit the model, or its trained weights cannot be had.
+    Raises DataError: the images do not suit the model, or its trained weights cannot be had.
     """
     options = all_options(spec)
     side_px, channels = (int(options.get(key, 0)) for key in ("input_px", "input_channels"))
@@ -55,8 +54,7 @@ class FitInput(nn.Module):
     It stands behind normalisation, so that the border has the mean of the training images. A side or a
     number of channels that is 0 leaves them as they are.
 
-    Raises:
-        DataError: The images are larger than that, or have other channels.
+    Raises DataError: the images are larger than that, or have other channels.
     """
 
     def __init__(self, name: str, image_shape: ImageShape, side_px: int, channels: int) -> None:

@@ -21,8 +21,7 @@ def library_model(plan: Blueprint) -> nn.Module:
     Grey images are taken by summing the first convolution over its colours, which computes what the
     whole network would on three equal channels.
 
-    Raises:
-        DataError: The weights cannot be had, or the images do not suit the model.
+    Raises DataError: the weights cannot be had, or the images do not suit the model.
     """
     channels = plan.image_shape[0]
     if channels not in (1, 3):

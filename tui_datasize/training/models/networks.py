@@ -108,14 +108,13 @@ class ResidualBlock(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         """From (B, inputs, H, W) to (B, outputs, H or H/2, W or W/2)."""
         change: Tensor = self.second_norm(self.second(self.first_norm(self.first(values)).relu_()))
-        return change.add_(self._reduced(values)).relu_() if self._shortcut else change.relu_()
-
-    def _reduced(self, values: Tensor) -> Tensor:
-        if not self._missing:
-            return values
-        before = self._missing // 2
-        every_second = values[:, :, :: self._stride, :: self._stride]
-        return pad(every_second, (0, 0, 0, 0, before, self._missing - before))
+        if not self._shortcut:
+            return change.relu_()
+        if self._missing:
+            before = self._missing // 2
+            every_second = values[:, :, :: self._stride, :: self._stride]
+            values = pad(every_second, (0, 0, 0, 0, before, self._missing - before))
+        return change.add_(values).relu_()
 
 
 def resnet(plan: Blueprint) -> nn.Module:

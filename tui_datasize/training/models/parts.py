@@ -66,7 +66,8 @@ def weight_layers(model: nn.Module) -> Layers:
     for name, module in model.named_modules():
         if starts_layer(module) and any(starts_layer(earlier) for _, earlier in layers[-1]):
             layers.append([])
-        if has_own_values(module):
+        own = (module.parameters(recurse=False), module.buffers(recurse=False))
+        if any(True for values in own for _ in values):
             layers[-1].append((name, module))
     return layers
 
@@ -74,12 +75,6 @@ def weight_layers(model: nn.Module) -> Layers:
 def starts_layer(module: nn.Module) -> bool:
     """Whether a module is a convolution or a fully connected layer."""
     return isinstance(module, nn.Conv2d | nn.Linear)
-
-
-def has_own_values(module: nn.Module) -> bool:
-    """Whether a module itself, not one inside it, has parameters or buffers."""
-    own = (module.parameters(recurse=False), module.buffers(recurse=False))
-    return any(True for values in own for _ in values)
 
 
 Rule: TypeAlias = Callable[..., object]
@@ -96,8 +91,7 @@ def initialise(model: nn.Module, generator: torch.Generator, rule: Rule | None =
 
     Normalisations start at 1 and 0.
 
-    Raises:
-        TypeError: There is no rule for the parameters of a module.
+    Raises TypeError: there is no rule for the parameters of a module.
     """
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
@@ -154,8 +148,7 @@ class Dropout(nn.Module):
         Returns:
             Shape of the values, with 1 for each dimension that has no mask of its own.
 
-        Raises:
-            ValueError: The stream is of another device.
+        Raises ValueError: the stream is of another device.
         """
         masked = _MASKED_DIMENSIONS[self._unit]
         shape = [size if masked is None or axis < masked else 1 for axis, size in enumerate(values.shape)]

@@ -40,8 +40,7 @@ class Fused:
     On a GPU updates of all lanes are recorded and replayed as one. The trainers, one for each lane, are of
     one architecture, batch size and precision.
 
-    Raises:
-        ValueError: A layer draws twice in one pass, at the first step.
+    Raises ValueError: a layer draws twice in one pass, at the first step.
     """
 
     def __init__(self, trainers: Sequence[Trainer]) -> None:
@@ -49,7 +48,10 @@ class Fused:
         models = [trainer.model for trainer in trainers]
         # What is computed; its own values are never looked at.
         self._template = copy.deepcopy(models[0])
-        fold_lanes(self._template)
+        for module in self._template.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                # All lanes at once; the same parameters, statistics and hooks under the same names.
+                module.__class__ = _LaneNorm
         self._parameters = _stack_all([dict(model.named_parameters()) for model in models])
         self._buffers = _stack_all([dict(model.named_buffers()) for model in models])
         self._own_parameters = [list(model.parameters()) for model in models]
@@ -128,14 +130,14 @@ class Fused:
         for buffer, values in zip(self._buffers.values(), kept, strict=True):
             for lane, value in zip(idle, values, strict=True):
                 buffer[lane].copy_(value)
-        return {lane: self._apply_gradients(lane, loss.detach()) for lane, loss in losses.items()}
-
-    def _apply_gradients(self, lane: int, loss: Tensor) -> UpdateResult:
-        trainer = self._trainers[lane]
-        for own, stacked in zip(self._own_parameters[lane], self._parameters.values(), strict=True):
-            if stacked.grad is not None:
-                own.grad = stacked.grad[lane]
-        return UpdateResult(loss, trainer.apply_gradients(), trainer.last_batch)
+        results = {}
+        for lane, loss in losses.items():
+            trainer = self._trainers[lane]
+            for own, stacked in zip(self._own_parameters[lane], self._parameters.values(), strict=True):
+                if stacked.grad is not None:
+                    own.grad = stacked.grad[lane]
+            results[lane] = UpdateResult(loss.detach(), trainer.apply_gradients(), trainer.last_batch)
+        return results
 
     def _stack_rows(self, parts: Mapping[int, Tensor], rows: int) -> Tensor:
         """Values of some lanes, each (b, ...), as (K, rows, ...): zeros where nothing is given."""
@@ -151,15 +153,14 @@ class Fused:
         """Masks for the layers that draw, from each lane's own stream, by their names in the template."""
         masks = {}
         for layer in self._masked or ():
-            drawn = {lane: self._draw(layer, lane, count) for lane, count in images.items()}
+            drawn = {}
+            for lane, count in images.items():
+                own = self._trainers[lane].model.get_submodule(layer.name)
+                assert isinstance(own, Dropout)
+                mask = own.draw(layer.values(count))
+                drawn[lane] = mask.expand(count, *mask.shape[1:])
             masks[f"{layer.name}.mask"] = self._stack_rows(drawn, rows)
         return masks
-
-    def _draw(self, layer: _MaskedLayer, lane: int, images: int) -> Tensor:
-        own = self._trainers[lane].model.get_submodule(layer.name)
-        assert isinstance(own, Dropout)
-        mask = own.draw(layer.values(images))
-        return mask.expand(images, *mask.shape[1:])
 
     def _find_masked(self, batch: Batch) -> list[_MaskedLayer]:
         """The layers that draw, in the order of a pass, and what they draw for.
@@ -242,15 +243,9 @@ def _stack(lanes: Sequence[Tensor]) -> Tensor:
     return stacked.requires_grad_(first.requires_grad)
 
 
-def fold_lanes(template: nn.Module) -> None:
-    """Have a module that is only called under `vmap` normalise all lanes at once."""
-    for module in template.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            # The same parameters, statistics and hooks under the same names.
-            module.__class__ = _LaneNorm
-
-
 class _LaneNorm(nn.BatchNorm2d):
+    """Normalises all lanes at once; only called under `vmap`."""
+
     def forward(self, values: Tensor) -> Tensor:
         if not self.training:
             return super().forward(values)

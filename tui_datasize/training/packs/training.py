@@ -37,9 +37,8 @@ def train_lanes(lanes: Sequence[Lane], stop: StopRequest) -> None:
     Lanes are open at first and have ended on return. A request to leave is asked for between updates, and
     at once while runs are made ready.
 
-    Raises:
-        StopRequested: Asked to leave; checkpoints hold everything so far, lanes are left open.
-        Exception: What all lanes share failed; lanes are left open.
+    Raises StopRequested: asked to leave; checkpoints hold everything so far, lanes are left open.
+    Raises Exception: what all lanes share failed; lanes are left open.
     """
     waiting = [list(lanes)]
     room: HasRoom = has_room
@@ -52,7 +51,9 @@ def train_lanes(lanes: Sequence[Lane], stop: StopRequest) -> None:
             room = nowhere if noted.was_given else room
         if waiting:
             chosen().release_memory()
-            _write_ends(lanes)
+            # Where the end of a run could not be written, which others of its pack outlast.
+            for lane in lanes:
+                lane.write_end_if_due()
 
 
 def _fits(group: Sequence[Lane], stop: StopRequest, room: NotedRoom) -> bool:
@@ -72,12 +73,6 @@ def _fits(group: Sequence[Lane], stop: StopRequest, room: NotedRoom) -> bool:
             return False
         group[0].fail(error)
     return True
-
-
-def _write_ends(lanes: Sequence[Lane]) -> None:
-    """Try again where the end of a run could not be written; others of its pack are still trained."""
-    for lane in lanes:
-        lane.write_end_if_due()
 
 
 def _train(group: Sequence[Lane], stop: StopRequest, room: HasRoom) -> None:
@@ -132,7 +127,8 @@ def _train_together(members: Sequence[PackMember], together: Together, stop: Sto
                 for index in going:
                     with _concerning(members[index].lane):
                         members[index].session.after_update()
-                _write_ends([member.lane for member in members])
+                for member in members:
+                    member.lane.write_end_if_due()
         except StopRequested:
             for member in members:
                 if member.lane.is_open:

@@ -79,9 +79,8 @@ def make_selftest(arguments: argparse.Namespace) -> int:
     Returns:
         Exit status: 0 nothing is wrong, 1 something is, 130 interrupted.
 
-    Raises:
-        ConfigError: There is no such step, or an option is wrong.
-        StorageError: The file that is to be written must not be replaced.
+    Raises ConfigError: there is no such step, or an option is wrong.
+    Raises StorageError: the file that is to be written must not be replaced.
     """
     if arguments.list:
         for step in STEPS.values():

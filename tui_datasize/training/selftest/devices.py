@@ -10,13 +10,12 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from tui_datasize import __version__
 from tui_datasize.errors import DeviceUnavailable
 from tui_datasize.experiments.spec import ModelSpec
-from tui_datasize.programs import python_module
+from tui_datasize.programs import installed_version, python_module
 from tui_datasize.training.accelerator import probe
 from tui_datasize.training.selftest import subject as subjects
 from tui_datasize.training.selftest.catalogue import DEVICE_VARIABLE, STEPS
@@ -34,13 +33,9 @@ _LONGEST = 200
 
 
 def check_probe(subject: Subject, findings: Findings) -> None:
-    """Opens the device, after what can be told without it.
-
-    Raises:
-        DeviceUnavailable: It cannot be used.
-    """
+    """Opens the device, after what can be told without it; raises DeviceUnavailable: it cannot be used."""
     python, system = platform.python_version(), platform.platform()
-    packages = {name: _version(name) for name in _PACKAGES}
+    packages = {name: installed_version(name) for name in _PACKAGES}
     host = {"datasize-tui": __version__, "python": python, "system": system, "packages": packages}
     findings.figure("host", host)
     gpus = _nvidia_smi(_ASKED)
@@ -70,13 +65,6 @@ def check_probe(subject: Subject, findings: Findings) -> None:
     if subject.is_gpu:
         findings.check("several processes at once", mode != "Prohibited", f"compute mode {mode}")
     findings.say(told)
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""
 
 
 def _nvidia_smi(asked: tuple[str, ...]) -> list[dict[str, str]]:

@@ -8,6 +8,7 @@ import re
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -74,11 +75,14 @@ def _look(subject: Subject, findings: Findings, project: ProjectPaths, began_s: 
     findings.figure("pack_widths", widths)
     findings.figure("updates_replayed", replays)
     findings.figure("wall_s", time.time() - began_s)
-    starts = [
-        _seconds_between(claim.get("started_at"), row.get("time"))
-        for claim, row in zip(claims, rows, strict=True)
-    ]
-    findings.figure("claim_to_first_row_s", [start for start in starts if start is not None])
+    starts = []
+    for claim, row in zip(claims, rows, strict=True):
+        with suppress(ValueError):
+            begin, end = (
+                datetime.fromisoformat(str(at)) for at in (claim.get("started_at"), row.get("time"))
+            )
+            starts.append((end - begin).total_seconds())
+    findings.figure("claim_to_first_row_s", starts)
     uuid = str(subject.accelerator.facts()["device_uuid"]) if subject.is_gpu else ""
     strangers = sorted({str(fact.get("device_uuid")) for fact in facts} - {uuid})
     findings.check("all on this device", not strangers, f"some on {', '.join(strangers)}")
@@ -115,19 +119,8 @@ def _first_row(file: Path) -> dict[str, Any]:
         return {}
 
 
-def _seconds_between(begin: Any, end: Any) -> float | None:
-    try:
-        return (datetime.fromisoformat(str(end)) - datetime.fromisoformat(str(begin))).total_seconds()
-    except ValueError:
-        return None
-
-
 def check_gpu_tests(_subject: Subject, findings: Findings) -> None:
-    """Runs them in one process.
-
-    Raises:
-        NotHere: They did not come with the package.
-    """
+    """Runs them in one process; raises NotHere: they did not come with the package."""
     root = Path(tui_datasize.__file__).resolve().parents[1]
     if not (root / "tests" / "training").is_dir():
         raise NotHere("the tests are not installed; run it from a checkout")

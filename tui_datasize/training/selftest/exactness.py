@@ -7,7 +7,7 @@ import math
 import os
 import signal
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -68,7 +68,9 @@ def check_kernels(subject: Subject, findings: Findings) -> None:
         expected = _computed(copy.deepcopy(model).double(), images.double())
         for precision, tolerance in tolerances.items():
             subject.open(precision)
-            found = _computed_on(subject, model, images, precision)
+            placed = copy.deepcopy(model).to(subject.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            with subject.accelerator.autocast(precision):
+                found = _computed(placed, images.to(subject.device))
             error = max(
                 float((one - other).abs().max() / other.abs().max())
                 for one, other in zip(found, expected, strict=True)
@@ -109,14 +111,6 @@ def _computed(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
     return logits.detach().double().cpu(), norm.cpu()
 
 
-def _computed_on(
-    subject: Subject, model: nn.Module, images: Tensor, precision: Precision
-) -> tuple[Tensor, Tensor]:
-    placed = copy.deepcopy(model).to(subject.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    with subject.accelerator.autocast(precision):
-        return _computed(placed, images.to(subject.device))
-
-
 def _large(subject: Subject, name: str) -> dict[str, float]:
     """Images/s of a large model in bf16: trained with fixed and with measured algorithms, and evaluated."""
     shape = (3, _LARGE_PX, _LARGE_PX)
@@ -128,22 +122,13 @@ def _large(subject: Subject, name: str) -> dict[str, float]:
         subject.accelerator.measure_algorithms(measures)
         rates[f"training, {way}"] = _BATCH / subject.seconds_per_step(trainer.step)
     subject.open("bf16")
-    for batch in (32, 512):
-        rates[f"evaluation, {batch} images at once"] = batch / subject.seconds_per_step(
-            _forward(subject, trainer.model, batch, shape)
-        )
+    model = trainer.model.eval()
+    with torch.inference_mode(), subject.accelerator.autocast("bf16"):
+        for batch in (32, 512):
+            images = torch.zeros((batch, *shape), device=subject.device)
+            forward = partial(model, images.to(memory_format=torch.channels_last))
+            rates[f"evaluation, {batch} images at once"] = batch / subject.seconds_per_step(forward)
     return rates
-
-
-def _forward(subject: Subject, model: nn.Module, batch: int, shape: Shape) -> Callable[[], object]:
-    images = torch.zeros((batch, *shape), device=subject.device).to(memory_format=torch.channels_last)
-    model.eval()
-
-    def forward() -> object:
-        with torch.inference_mode(), subject.accelerator.autocast("bf16"):
-            return model(images)
-
-    return forward
 
 
 _LANES = 3
@@ -154,11 +139,14 @@ def check_bits(subject: Subject, findings: Findings) -> None:
     """Compares weights, losses, gradient norms and every column of evaluations."""
     updates, data, specs = _work(subject)
     with tempfile.TemporaryDirectory() as folder:
-        _train_and_be_killed(subject, Path(folder))
+        # In a process of its own; this one has opened no device.
+        status = in_fork(partial(_train_and_die, subject, Path(folder)))
+        if status != -signal.SIGKILL:
+            raise RuntimeError(f"the process that was to be killed ended with {status}")
         for name, spec in specs.items():
             expected = _alone(subject, spec, data, updates)
             check_equal(findings, f"{name}: again", _alone(subject, spec, data, updates), expected)
-            resumed = _resumed(subject, spec, data, updates, _file(Path(folder), name))
+            resumed = _resumed(subject, spec, data, updates, Path(folder, f"{name}.pt"))
             check_equal(findings, f"{name}: after kill -9", resumed, expected)
             beside = _side_by_side(subject, spec, data, updates)
             check_equal(findings, f"{name}: side by side", beside, expected)
@@ -203,18 +191,8 @@ def _resumed(
     return outcome(trainer, data, Readings(losses, (*state["gradient_norms"], *later.gradient_norms)))
 
 
-def _file(folder: Path, name: str) -> Path:
-    return folder / f"{name}.pt"
-
-
-def _train_and_be_killed(subject: Subject, folder: Path) -> None:
-    """Have a process of its own train each kind of run for a part, and die; this one has opened no device."""
-    status = in_fork(partial(_train_and_die, subject, folder))
-    if status != -signal.SIGKILL:
-        raise RuntimeError(f"the process that was to be killed ended with {status}")
-
-
 def _train_and_die(subject: Subject, folder: Path) -> int:
+    """Train each kind of run for a part, and die."""
     updates, data, specs = _work(subject)
     for name, spec in specs.items():
         trainer = make(subject.trainer(spec, data), updates // 2)
@@ -224,7 +202,7 @@ def _train_and_die(subject: Subject, folder: Path) -> int:
             "losses": list(measured.losses),
             "gradient_norms": list(measured.gradient_norms),
         }
-        checkpoint.save(_file(folder, name), _IDENTITY, state)
+        checkpoint.save(folder / f"{name}.pt", _IDENTITY, state)
         make(trainer, 1)
     os.kill(os.getpid(), signal.SIGKILL)
     return EXIT_OK
@@ -289,7 +267,9 @@ def check_packs(subject: Subject, findings: Findings) -> None:
         for width in widths[: 1 if name in _LOSS_TOLERANCES else 2]:
             fused = _fused(subject, _lanes(spec, width), data)
             alone = make(subject.trainer(_lanes(spec, width)[1], data), _PACK_UPDATES)
-            off = _largest_gap(fused[1].read().losses, alone.read().losses)
+            losses = zip(fused[1].read().losses, alone.read().losses, strict=True)
+            gaps = [abs(one - other) for one, other in losses]
+            off = max((math.inf if math.isnan(gap) else gap for gap in gaps), default=math.inf)
             worst[f"{name}, {width} lanes"] = off
             most = _LOSS_TOLERANCES.get(name, _LOSS_TOLERANCE)
             findings.check(f"{name}, {width} lanes", off <= most, f"losses are off by {off:.2g} nats")
@@ -328,8 +308,3 @@ def _fused(subject: Subject, specs: Sequence[RunSpec], data: LoadedDataset) -> l
     for _ in range(_PACK_UPDATES):
         pack.step(range(len(lanes)))
     return lanes
-
-
-def _largest_gap(some: Sequence[float], others: Sequence[float]) -> float:
-    gaps = [abs(one - other) for one, other in zip(some, others, strict=True)]
-    return max((math.inf if math.isnan(gap) else gap for gap in gaps), default=math.inf)

@@ -52,8 +52,7 @@ _LARGE: dict[str, Any] = {"model": ModelSpec("resnet", {"depth": 20, "width": 64
 def check_memory(subject: Subject, findings: Findings) -> None:
     """Takes all memory of the GPU but 2 GiB, and asks for more.
 
-    Raises:
-        NotHere: Others use the GPU, whose runs would fail.
+    Raises NotHere: others use the GPU, whose runs would fail.
     """
     subject.open()
     accelerator = subject.accelerator

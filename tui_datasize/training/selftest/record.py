@@ -9,12 +9,12 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from tui_datasize import __version__
 from tui_datasize.files import read_object
+from tui_datasize.programs import installed_version
 from tui_datasize.runlog.atomic import write_json
 from tui_datasize.training.selftest.catalogue import STEPS
 from tui_datasize.training.selftest.runner import StepResult
@@ -43,7 +43,7 @@ class TestedMachine:
         name, uuid, driver = (
             str(facts.get(key, "unknown")) for key in ("device_name", "device_uuid", "driver")
         )
-        return cls(name, uuid, driver, torch_version())
+        return cls(name, uuid, driver, installed_version("torch"))
 
     @property
     def folder(self) -> Path:
@@ -51,14 +51,6 @@ class TestedMachine:
         key = json.dumps([self.device_uuid, self.device_name, self.driver, self.torch, self.package])
         name = re.sub(r"[^a-z0-9]+", "-", self.device_name.lower()).strip("-")[:40]
         return folder() / f"{name}-{hashlib.blake2b(key.encode(), digest_size=4).hexdigest()}"
-
-
-def torch_version() -> str:
-    """Of the package, without importing it; empty where there is none."""
-    try:
-        return version("torch")
-    except PackageNotFoundError:
-        return ""
 
 
 def folder() -> Path:
@@ -89,8 +81,7 @@ class SelftestRecord:
     def add(self, result: StepResult, summary: Sequence[str] = ()) -> None:
         """Take in a step and what the steps so far come to, and write.
 
-        Raises:
-            OSError: The file cannot be written.
+        Raises OSError: the file cannot be written.
         """
         made = self.document["steps"] | {result.name: result.to_dict()}
         self.document["steps"] = {name: made[name] for name in STEPS if name in made}
@@ -117,7 +108,12 @@ def last_of(device_uuid: str, driver: str) -> tuple[Path, dict[str, Any]] | None
 
     GPU and driver are empty for the CPU.
     """
-    wanted = {"device_uuid": device_uuid, "driver": driver, "torch": torch_version(), "package": __version__}
+    wanted = {
+        "device_uuid": device_uuid,
+        "driver": driver,
+        "torch": installed_version("torch"),
+        "package": __version__,
+    }
     found = [
         (max(str(step["at"]) for step in document["steps"].values()), file, document)
         for file in sorted(folder().glob(f"*/{NAME}"))

@@ -31,8 +31,11 @@ _ALONE = (0, 5, 10)
 
 def check_speed(subject: Subject, findings: Findings) -> None:
     """Measures; whether that is fast is for a person to say."""
-    for name, seconds in _process_start_s().items():
-        findings.figure(name, seconds)
+    # To the end of the first update: from the start of a process, and from a fork of it as workers begin.
+    started_s = time.monotonic()
+    done = subprocess.run(python_module(__name__), check=True, stdout=subprocess.PIPE)
+    findings.figure("process_start_s", time.monotonic() - started_s)
+    findings.figure("fork_to_first_update_s", json.loads(done.stdout.splitlines()[-1]))
     data = subjects.dataset(1024, (1, 28, 28))
     cnn = subjects.spec(_small(is_gpu=subject.is_gpu), train_size=1024, batch_size=72)
     width = 8 if subject.is_gpu else 2
@@ -91,14 +94,6 @@ def _rate(subject: Subject, specs: Sequence[RunSpec], data: LoadedDataset, way: 
     together = IMPLEMENTATIONS[way]([subject.trainer(spec, data) for spec in specs])
     step_s = subject.seconds_per_step(lambda: together.step(range(len(specs))), longest_s=4.0)
     return len(specs) * specs[0].batch_size / step_s
-
-
-def _process_start_s() -> dict[str, float]:
-    """To the end of the first update: from the start of a process, and from a fork of it as workers begin."""
-    started_s = time.monotonic()
-    done = subprocess.run(python_module(__name__), check=True, stdout=subprocess.PIPE)
-    spent_s = time.monotonic() - started_s
-    return {"process_start_s": spent_s, "fork_to_first_update_s": json.loads(done.stdout.splitlines()[-1])}
 
 
 def main() -> None:

@@ -50,11 +50,7 @@ class Subject:
         return self.accelerator.device
 
     def open(self, precision: Precision = "auto") -> None:
-        """Set it up as a worker does.
-
-        Raises:
-            DeviceUnavailable: It cannot be used.
-        """
+        """Set it up as a worker does; raises DeviceUnavailable: it cannot be used."""
         set_up(self.device, precision)
 
     def trainer(self, spec: RunSpec, dataset: LoadedDataset, capture: CaptureOn = capture_on) -> Trainer:

@@ -151,14 +151,12 @@ class CellMap(LineView, can_focus=True):
 
         marked: Sequence[Cell]
 
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self._snapshot: Snapshot = EMPTY
-        self._plan: ExperimentPlan | None = None
-        self._layout = MapLayout(())
-        self._lines: Sequence[_Line] = ()
-        self._place = MapPlace(0, 0, 0)
-        self._marked: frozenset[str] = frozenset()
+    _snapshot: Snapshot = EMPTY
+    _plan: ExperimentPlan | None = None
+    _layout = MapLayout(())
+    _lines: Sequence[_Line] = ()
+    _place = MapPlace(0, 0, 0)
+    _marked: frozenset[str] = frozenset()
 
     @property
     def current(self) -> Cell | None:

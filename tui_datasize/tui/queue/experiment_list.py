@@ -30,9 +30,7 @@ class ExperimentList(RowList):
     class Opened(Message):
         """Someone wants to see the cells."""
 
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self._snapshot: Snapshot = EMPTY
+    _snapshot: Snapshot = EMPTY
 
     @property
     def current(self) -> ExperimentPlan | None:

@@ -54,12 +54,10 @@ class JobTable(RunList):
         Binding("asterisk", "mark_all", "all", tooltip="Mark all jobs shown, or none: h holds them all"),
     ]
 
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self._all: Sequence[JobRow] = ()
-        self._rows: Sequence[JobRow] = ()
-        self._device_names: Mapping[str, str] = MappingProxyType({})
-        self._longest_name = 0
+    _all: Sequence[JobRow] = ()
+    _rows: Sequence[JobRow] = ()
+    _device_names: Mapping[str, str] = MappingProxyType({})
+    _longest_name = 0
 
     @property
     def header_lines(self) -> int:

@@ -19,9 +19,7 @@ class LegendLine(LineView):
 
     DEFAULT_CSS = "LegendLine { height: 1; }"
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._counts: Mapping[CellState, int] = MappingProxyType({})
+    _counts: Mapping[CellState, int] = MappingProxyType({})
 
     def show(self, counts: Mapping[CellState, int]) -> None:
         self._counts = counts
@@ -49,9 +47,7 @@ class TitleLine(LineView):
 
     DEFAULT_CSS = "TitleLine { height: 1; }"
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._title = ""
+    _title = ""
 
     def show(self, title: str) -> None:
         self._title = title
@@ -66,10 +62,8 @@ class TitleLine(LineView):
 class LogView(LineView):
     """Why a job failed, and the last lines of its log, newest at the bottom."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._tail: LogTail | None = None
-        self._reason = ""
+    _tail: LogTail | None = None
+    _reason = ""
 
     def show(self, tail: LogTail | None, reason: str) -> None:
         """Replace the log; None while it has not been read."""

@@ -45,12 +45,14 @@ BINDINGS: tuple[Binding, ...] = (
     Binding("D", "drain", "drain", tooltip="Finish running jobs and start no others, or start again"),
     Binding("l,L", "log", "log", tooltip="The log of the job on the whole screen"),
     Binding("slash", "filter", "filter", tooltip="Such as size>=1000 state:failed lr=1e-3 !mlp"),
-    Binding("plus,equals_sign", "priority(1)", "raise", tooltip="Raise the priority"),
-    Binding("minus", "priority(-1)", "lower", tooltip="Lower the priority"),
-    Binding("left_square_bracket,K", "shift(-1)", "up", tooltip="Move up in the queue"),
-    Binding("right_square_bracket,J", "shift(1)", "down", tooltip="Move down in the queue"),
+    Binding("plus,equals_sign", "change('priority', 1)", "raise", tooltip="Raise the priority"),
+    Binding("minus", "change('priority', -1)", "lower", tooltip="Lower the priority"),
+    Binding("left_square_bracket,K", "change('move', -1)", "up", tooltip="Move up in the queue"),
+    Binding("right_square_bracket,J", "change('move', 1)", "down", tooltip="Move down in the queue"),
     Binding("enter,i", "details", "details", tooltip="Everything about the run or experiment"),
-    Binding("s", "scheduler", "scheduler", tooltip="The scheduler: restart with other options, or stop it"),
+    Binding(
+        "s", "app.scheduler", "scheduler", tooltip="The scheduler: restart with other options, or stop it"
+    ),
     Binding("d", "doctor", "doctor", tooltip="Check everything that a run needs; takes some seconds"),
     Binding("escape", "back", "back", show=False, tooltip="Drop the filter, then the marks"),
 )
@@ -82,9 +84,6 @@ class QueuePane(Pane):
         """Someone wants to know everything about an experiment."""
 
         plan: ExperimentPlan
-
-    class SchedulerAsked(Message):
-        """Someone wants to see the scheduler, or change it."""
 
     def __init__(self, project: ProjectPaths, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -273,14 +272,8 @@ class QueuePane(Pane):
             self._jobs.mark(())
         self.post_message(self.Requested(command))
 
-    def action_change(self, kind: str) -> None:
-        self._change(command_on(CommandKind(kind), self._targets()))
-
-    def action_priority(self, amount: int) -> None:
-        self._change(command_on(CommandKind.PRIORITY, self._targets(), amount))
-
-    def action_shift(self, amount: int) -> None:
-        self._change(command_on(CommandKind.MOVE, self._targets(), amount))
+    def action_change(self, kind: str, amount: int = 0) -> None:
+        self._change(command_on(CommandKind(kind), self._targets(), amount))
 
     def action_cancel(self) -> None:
         command = command_on(CommandKind.CANCEL, self._targets())
@@ -296,9 +289,6 @@ class QueuePane(Pane):
             from tui_datasize.jobs.queue.requests import Drain
 
             self.post_message(self.Requested(Drain(not self._snapshot.draining)))
-
-    def action_scheduler(self) -> None:
-        self.post_message(self.SchedulerAsked())
 
     def action_doctor(self) -> None:
         from tui_datasize.tui.doctor_dialog import DoctorDialog

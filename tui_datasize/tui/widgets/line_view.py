@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from types import MappingProxyType
 from typing import ClassVar
 
 from rich.style import Style
@@ -34,10 +35,8 @@ class LineView(ScrollView, can_focus=False):
     }
     """
 
-    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
-        super().__init__(id=id, classes=classes)
-        self._strips: list[Strip] = []
-        self._base = Style()
+    _strips: Sequence[Strip] = ()
+    _base = Style()
 
     @property
     def palette(self) -> Palette:
@@ -129,10 +128,8 @@ class RowList(LineView, can_focus=True):
             """For `on` selectors."""
             return self.row_list
 
-    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
-        super().__init__(id=id, classes=classes)
-        self.keys: Sequence[str] = ()
-        self.cursor = 0
+    keys: Sequence[str] = ()
+    cursor = 0
 
     @property
     def highlighted(self) -> str | None:
@@ -249,10 +246,8 @@ class MarkList(RowList):
     class MarksChanged(Message):
         """Other rows are marked."""
 
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self.marked: Mapping[str, None] = {}
-        """Keys in the order in which they were marked."""
+    marked: Mapping[str, None] = MappingProxyType({})
+    """Keys in the order in which they were marked."""
 
     def mark(self, keys: Iterable[str]) -> None:
         """Mark these rows and no others."""
