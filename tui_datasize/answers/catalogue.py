@@ -43,8 +43,7 @@ class Entry:
     def ask(self, record: Record) -> Answer:
         """Answer it; its module is imported now.
 
-        Raises:
-            ConfigError: What is asked makes no sense for the metric.
+        Raises ConfigError: what is asked makes no sense for the metric.
         """
         return cast("Callable[[Record], Answer]", self._module().ask)(record)
 

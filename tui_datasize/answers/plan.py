@@ -38,8 +38,7 @@ _COLUMNS = (
 def ask(record: Record) -> Answer:
     """The runs that narrow the answer most within the budget.
 
-    Raises:
-        ConfigError: What is asked makes no sense.
+    Raises ConfigError: what is asked makes no sense.
     """
     groups = [(variant, runs) for variant, runs in per_variant(record.runs)][:MOST_PLANNED]
     plans = {variant: make_plan(record, runs) for variant, runs in groups}
@@ -76,11 +75,7 @@ class Planned:
 
 
 def make_plan(record: Record, runs: pl.DataFrame) -> Planned | FitFailure:
-    """Plan further runs of one variant.
-
-    Raises:
-        ConfigError: What is asked makes no sense.
-    """
+    """Plan further runs of one variant; raises ConfigError: what is asked makes no sense."""
     cells = cells_alike(runs, record.sweep)
     question = record.asked
     if question.target in (0.0, record.metric.most):

@@ -190,8 +190,7 @@ class Record:
     def all_curves(self) -> tuple[CurveAnalysis, ...]:
         """A learning curve for each variant, with or without runs that count.
 
-        Raises:
-            ConfigError: What is asked makes no sense for the metric.
+        Raises ConfigError: what is asked makes no sense for the metric.
         """
         return self.reading.curves(self.metric.name, self.asked.question())
 

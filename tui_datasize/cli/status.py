@@ -56,20 +56,15 @@ def status(arguments: argparse.Namespace) -> int:
         talk(f"{more:,} more wait for other runs; `status --experiment NAME` lists all")
     for line in look.lines():
         talk(line)
-    if look.alive and (problem := _device_problem(client)):
-        talk(f"the scheduler keeps its settings of the devices: {problem}")
+    if look.alive:
+        # Not needed, and not imported, where a program asks.
+        from tui_datasize.experiments.load import device_settings
+
+        try:
+            device_settings(client.project.root)
+        except ConfigError as error:
+            talk(f"the scheduler keeps its settings of the devices: {error.line}")
     return look.exit_status
-
-
-def _device_problem(client: QueueClient) -> str:
-    # Not needed, and not imported, where a program asks.
-    from tui_datasize.experiments.load import device_settings
-
-    try:
-        device_settings(client.project.root)
-    except ConfigError as error:
-        return error.line
-    return ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,8 +132,7 @@ def dataset_info(name: str, data_dir: Path) -> DatasetInfo:
 def refuse_unknown(name: str) -> None:
     """Whether there is an image folder of this name is not looked at.
 
-    Raises:
-        DataError: No data set has this name.
+    Raises DataError: no data set has this name.
     """
     if not name.startswith(IMAGE_FOLDER) and name not in DATASETS:
         known = ", ".join([*DATASETS, f"{IMAGE_FOLDER}PATH"])

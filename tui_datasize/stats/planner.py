@@ -136,8 +136,7 @@ def plan_next_runs(
     variant, `metric` has a law. `samples_per_run` are the training samples of a run by train size, for sizes
     without runs that may be added to. `room` tells which further sizes there can be.
 
-    Raises:
-        ConfigError: There is no such metric, or the question makes no sense.
+    Raises ConfigError: there is no such metric, or the question makes no sense.
     """
     offered = metric_named(metric)
     question.check_plan(offered)

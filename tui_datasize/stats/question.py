@@ -42,8 +42,7 @@ class Question:
     def check(self, metric: Metric) -> None:
         """Refuse what makes no sense for the metric.
 
-        Raises:
-            ConfigError: A target outside the metric's range, or a delta that is not above 0.
+        Raises ConfigError: a target outside the metric's range, or a delta that is not above 0.
         """
         most = 1.0 if metric.is_share else float(MOST_COUNT)
         if self.target is not None and metric.is_cost:
@@ -60,8 +59,7 @@ class Question:
     def check_plan(self, metric: Metric) -> None:
         """Refuse what makes no sense of a plan.
 
-        Raises:
-            ConfigError: Two questions, two budgets, or a value out of range.
+        Raises ConfigError: two questions, two budgets, or a value out of range.
         """
         if self.at is not None and self.target is not None:
             raise ConfigError("both a size and a target were given", fix="give one of the two")

@@ -94,8 +94,7 @@ def analyse_curves(
 ) -> tuple[CurveAnalysis, ...]:
     """The learning curve of each experiment and variant among some runs, in the order of their names.
 
-    Raises:
-        ConfigError: There is no such metric, or the question makes no sense for it.
+    Raises ConfigError: there is no such metric, or the question makes no sense for it.
     """
     offered = metric_named(metric)
     question.check(offered)

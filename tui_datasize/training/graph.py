@@ -89,19 +89,14 @@ class Replays(Generic[Made]):
         """
         shapes = tuple(given.shape for given in inputs)
         recording = self._recordings.get(shapes)
-        if recording is None and self._warm_up(shapes):
-            recording = self._record(work, inputs, shapes)
+        if recording is None and self._may_record and len(self._recordings) < _MOST_RECORDINGS:
+            self._warm_ups[shapes] = self._warm_ups.get(shapes, 0) + 1
+            if self._warm_ups[shapes] > _WARM_UPS:
+                recording = self._record(work, inputs, shapes)
         if recording is None:
             return self._capture.prepare(lambda: work(*inputs))
         self.count += 1
         return recording(inputs)
-
-    def _warm_up(self, shapes: Shapes) -> bool:
-        """Count what is done unrecorded; whether that was enough to record now."""
-        if not self._may_record or len(self._recordings) == _MOST_RECORDINGS:
-            return False
-        self._warm_ups[shapes] = self._warm_ups.get(shapes, 0) + 1
-        return self._warm_ups[shapes] > _WARM_UPS
 
     def _record(
         self, work: Callable[..., Made], inputs: Sequence[Tensor], shapes: Shapes

@@ -171,7 +171,13 @@ class Session:
     def _evaluate(self, stop: StopRequest) -> None:
         """Measure both splits, write their rows and keep the best; at the end write the tables and save."""
         self._take_readings()
-        train, train_rate = self._measure_train(stop)
+        if seen := self.trainer.last_batch:
+            # As published: what the last update itself saw.
+            tally, train_rate = Tally(len(self.dataset.class_names), keep_all=False), None
+            tally.add(seen.logits, seen.labels)
+            train = self._checked(tally.outputs())
+        else:
+            train, train_rate = self._pass(self.trainer.subset, stop, keep_all=False)
         tested, measured = None, self._test
         if self.spec.protocol.measured == "last-batch":
             images = len(self.dataset.test.labels)
@@ -198,15 +204,6 @@ class Session:
         else:
             self._save_if_due()
         self._read_s = self._clock()
-
-    def _measure_train(self, stop: StopRequest) -> tuple[Outputs, float | None]:
-        """Outputs for the subset, or as published what the last update itself saw; images per second."""
-        seen = self.trainer.last_batch
-        if seen is None:
-            return self._pass(self.trainer.subset, stop, keep_all=False)
-        tally = Tally(len(self.dataset.class_names), keep_all=False)
-        tally.add(seen.logits, seen.labels)
-        return self._checked(tally.outputs()), None
 
     def _pass(
         self, split: ImageBatches, stop: StopRequest, *, keep_all: bool

@@ -43,11 +43,7 @@ def doctor_command(project: ProjectPaths) -> Sequence[str]:
 
 
 def read_results(printed: str) -> list[CheckResult]:
-    """What `doctor --json` has printed.
-
-    Raises:
-        ValueError: It is something else.
-    """
+    """What `doctor --json` has printed; raises ValueError: it is something else."""
     try:
         rows = json.loads(printed)
         return [CheckResult(str(row["name"]), str(row["verdict"]), str(row["text"])) for row in rows]
@@ -58,8 +54,7 @@ def read_results(printed: str) -> list[CheckResult]:
 async def examine(command: Sequence[str]) -> list[CheckResult]:
     """Run the checks; a task that is cancelled meanwhile ends them.
 
-    Raises:
-        StorageError: They did not come to an end.
+    Raises StorageError: they did not come to an end.
     """
     try:
         process = await asyncio.create_subprocess_exec(

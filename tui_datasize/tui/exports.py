@@ -47,8 +47,7 @@ class TableInView:
 def export_csv(table: TableInView, directory: Path, now: datetime) -> str:
     """Write a table under a name that holds the time, and say where.
 
-    Raises:
-        StorageError: The file can be written neither there nor in the home directory.
+    Raises StorageError: the file can be written neither there nor in the home directory.
     """
     from tui_datasize.runlog.export import render
 
@@ -60,8 +59,7 @@ def export_csv(table: TableInView, directory: Path, now: datetime) -> str:
 def export_chart(title: str, lines: Sequence[Text], form: ChartForm, directory: Path, now: datetime) -> str:
     """Write a chart as text or as a picture under a name that holds its title and the time; say where.
 
-    Raises:
-        StorageError: As `export_csv`.
+    Raises StorageError: as `export_csv`.
     """
     from tui_datasize.tui.charts.picture import png_picture, svg_picture
 

@@ -23,8 +23,7 @@ _KEPT: Mapping[Keep, str] = MappingProxyType(
 async def offer_prune(app: App[None], project: ProjectPaths, read_jobs: Callable[[], list[Job]]) -> str:
     """Look for checkpoints that nothing needs any more, ask, remove them, and say what came of it.
 
-    Raises:
-        DatasizeError: The queue or the project's file cannot be read.
+    Raises DatasizeError: the queue or the project's file cannot be read.
     """
     found = await asyncio.to_thread(lambda: survey(project, read_jobs()))
     if not found.to_remove("none"):

@@ -41,8 +41,7 @@ class Requests:
     async def finish(self, timeout_s: float | None = None) -> None:
         """Wait until all accepted commands are answered, so that leaving loses none.
 
-        Raises:
-            TimeoutError: That takes longer than `timeout_s`, or than an answer may take.
+        Raises TimeoutError: that takes longer than `timeout_s`, or than an answer may take.
         """
         from tui_datasize.jobs.queue.requests import ANSWER_WITHIN_S
 

@@ -65,8 +65,7 @@ def filter_of(text: str, schema: Mapping[str, pl.DataType]) -> pl.Expr | None:
     Returns:
         None where nothing is asked for.
 
-    Raises:
-        FilterError: There is no such column, or no number where one is needed.
+    Raises FilterError: there is no such column, or no number where one is needed.
     """
     terms = [_term(word, schema) for word in text.split() if word.strip("!")]
     return reduce(and_, terms) if terms else None

@@ -54,10 +54,14 @@ def _ignore_priority() -> None:
     """A change of priority is answered and never made."""
     from tui_datasize.jobs.queue.store import Store
 
-    def change_priority(self: Store, run_id: str, amount: int) -> int:
-        return int(self._one("SELECT priority FROM jobs WHERE run_id = ?", run_id)[0]) + amount
+    change = Store.increase
 
-    _replace(Store, "change_priority", change_priority)
+    def increase(self: Store, run_id: str, column: str, by: int = 1) -> int:
+        if column == "priority":
+            return int(self.value(run_id, column)) + by
+        return change(self, run_id, column, by)
+
+    _replace(Store, "increase", increase)
 
 
 def _ignore_move() -> None:
@@ -85,7 +89,13 @@ def _forget_cancel() -> None:
     """The cancelling of a run under way is answered and never done."""
     from tui_datasize.jobs.queue.store import Store
 
-    _replace(Store, "request_cancel", lambda *_: None)
+    write = Store.update
+
+    def update(self: Store, run_id: str, **values: object) -> None:
+        if values != {"cancel_requested": 1}:
+            write(self, run_id, **values)
+
+    _replace(Store, "update", update)
 
 
 def _try_endlessly() -> None:

@@ -69,20 +69,17 @@ def settle(staged: Staged, tests: tuple[str, bool]) -> Settled:
             if is_told and key.split == test:
                 why = "no column is of the test split"
         else:
-            settled.passed[key] = why or _not_test(split, test)
+            name, of = split, f"the split {split!r}"
+            if split == VALIDATION:
+                name, of = "val", "the validation split"
+            reads = f"--test-split {name} reads it as the test split"
+            settled.passed[key] = why or f"of {of}, and there are values of the {test} split; {reads}"
             continue
         if why:
             settled.why[key] = why
     _drop_repeated(staged, keys, settled)
     _refuse_unknown(staged, keys, settled)
     return settled
-
-
-def _not_test(split: str, test: str) -> str:
-    name = split if split != VALIDATION else "val"
-    of = "the validation split" if split == VALIDATION else f"the split {split!r}"
-    reads = f"--test-split {name} reads it as the test split"
-    return f"of {of}, and there are values of the {test} split; {reads}"
 
 
 _UNKNOWN = "its split is not given"

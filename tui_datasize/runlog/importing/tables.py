@@ -111,9 +111,12 @@ class _ColumnReader:
         counted = [c for c in header if numbers_columns(c, header) and c not in layout.columns.values()]
         self.metrics = {c: m for c in header if c not in (*told, *counted) and (m := layout.meaning_of(c))}
         if not self.metrics:
-            raise ValueError(
-                f"no column of a metric among {', '.join(header)}; {_no_metric(header, counted)}"
-            )
+            hint = "name one like --column test_accuracy=COLUMN"
+            if counted:
+                hint = f"{counted[0]!r} is {_COUNTED}"
+            elif len(header) == 1:
+                hint = "expected commas, semicolons or tabs between columns"
+            raise ValueError(f"no column of a metric among {', '.join(header)}; {hint}")
         name, split = folder_split(self.run, layout.test_split)
         if split and "split" not in self.fields and not any(m.split for m in self.metrics.values()):
             self.run, self.split = name, split
@@ -161,14 +164,6 @@ class _ColumnReader:
                 f"--test-split {text} takes it for the test split"
             )
         return found
-
-
-def _no_metric(header: Sequence[str], counted: Sequence[str]) -> str:
-    if counted:
-        return f"{counted[0]!r} is {_COUNTED}"
-    if len(header) == 1:
-        return "expected commas, semicolons or tabs between columns"
-    return "name one like --column test_accuracy=COLUMN"
 
 
 def _refuse_repeated(header: Sequence[str], layout: Layout) -> None:

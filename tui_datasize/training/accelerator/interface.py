@@ -147,7 +147,13 @@ class Accelerator:
 
     def free_bytes(self) -> int:
         """Memory that images and models may still take: a CPU slot's part of what swaps nothing out."""
-        return _available_bytes() // (os.cpu_count() or 1)
+        try:
+            lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+            free = next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+        except (OSError, StopIteration):
+            # All there is, where that is not told.
+            free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return free // (os.cpu_count() or 1)
 
     def reserved_bytes(self) -> int:
         """Memory of the device that this process keeps for tensors now; 0 where that is the host's."""
@@ -234,12 +240,3 @@ def _cpu_facts(name: str) -> Iterator[str]:
         key, _, value = line.partition(":")
         if key.strip() == name:
             yield value.strip()
-
-
-def _available_bytes() -> int:
-    """Memory that can be had without swapping, or all there is where that is not told."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -119,7 +119,12 @@ def check_faults(subject: Subject, findings: Findings) -> None:
         _check_probe(findings, f"a {name.partition('-')[0]} that is not there", name)
     if subject.is_gpu:
         with tempfile.TemporaryDirectory() as folder:
-            _put_foreign_driver(Path(folder))
+            # None of a driver's functions is in it, as one of another version lacks some.
+            ctypes.CDLL(_FOREIGN)
+            mapped = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
+            file = next(line.split()[-1] for line in mapped if line.endswith(_FOREIGN))
+            for name in ("libcuda.so.1", "libnvidia-ml.so.1"):
+                shutil.copy(file, Path(folder, name))
             # The name of the GPU that is tested, which the driver of the system has.
             _check_probe(findings, "a driver that does not fit", os.environ[DEVICE_VARIABLE], folder)
     missing = STEPS["end-to-end"].missing
@@ -140,15 +145,6 @@ def _check_probe(findings: Findings, what: str, device: str, libraries: str = ""
     findings.figure(what, answer)
     told = f"the probe answers {answer.get('what') or answer.get('device_name')}"
     findings.check(f"{what} is refused", answer.get("usable") is False, told)
-
-
-def _put_foreign_driver(folder: Path) -> None:
-    """A folder whose driver has none of a driver's functions, as one of another version lacks some."""
-    ctypes.CDLL(_FOREIGN)
-    mapped = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
-    file = next(line.split()[-1] for line in mapped if line.endswith(_FOREIGN))
-    for name in ("libcuda.so.1", "libnvidia-ml.so.1"):
-        shutil.copy(file, folder / name)
 
 
 def _check_worker(findings: Findings) -> None:

@@ -111,17 +111,12 @@ class Analyst:
     async def analyse(self, runs: pl.DataFrame, wish: Wish) -> Analysed:
         """Answer the questions beside the learning curve.
 
-        Raises:
-            ConfigError: There is no such metric, or what is asked makes no sense for it.
+        Raises ConfigError: there is no such metric, or what is asked makes no sense for it.
         """
         return await self._run(lambda: self._analyse(runs, wish))
 
     async def ask(self, entry: Entry, runs: pl.DataFrame, wish: Wish) -> Answer:
-        """Answer one question.
-
-        Raises:
-            DatasizeError: These runs cannot be asked it.
-        """
+        """Answer one question; raises DatasizeError: these runs cannot be asked it."""
         return await self._run(lambda: entry.ask(self._record(runs, wish)))
 
     def close(self) -> None:

@@ -97,11 +97,7 @@ def examples(metric: Metric) -> dict[str, str]:
 
 
 def read_asked(written: Mapping[str, str], metric: Metric) -> Asked:
-    """What the fields say.
-
-    Raises:
-        ConfigError: A text is no number, or what is asked makes no sense.
-    """
+    """What the fields say; raises ConfigError: a text is no number, or what is asked makes no sense."""
     asked = Asked(
         target=_value_of(written["target"], metric.read),
         fit_from=_read(written, "fit from", _count, "a number of images") or 0,

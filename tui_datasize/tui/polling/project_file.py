@@ -46,8 +46,7 @@ class Planner:
         Args:
             shown: An experiment whose cells are listed however many they are.
 
-        Raises:
-            ConfigError: The file is missing or wrong.
+        Raises ConfigError: the file is missing or wrong.
         """
         stamp = self._read_stamp()
         if self._project is None or stamp != self._stamp:
