@@ -48,11 +48,11 @@ class Requests:
         await asyncio.wait_for(self._commands.join(), timeout_s or ANSWER_WITHIN_S)
 
 
+@dataclass(eq=False)
 class SchedulerKeeper:
     """Sees that a scheduler runs where jobs wait for one, unless somebody stopped it."""
 
-    def __init__(self) -> None:
-        self._woken_s = monotonic()
+    _woken_s: float = field(default_factory=monotonic)
 
     def needs_scheduler(self, before: Snapshot, snapshot: Snapshot) -> bool:
         """Whether one is to be started: at first, when it has gone, and again where it did not come."""

@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tui_datasize.jobs.queue.state import Job
@@ -59,13 +59,13 @@ class _Running:
     memory_bytes: int
 
 
+@dataclass(eq=False)
 class MachineWatch:
     """Keeps what was seen since it was made, and reads what the scheduler has kept."""
 
-    def __init__(self, project: ProjectPaths) -> None:
-        self._project = project
-        self._history = DeviceHistory()
-        self._seen: tuple[float, Mapping[int, _Running]] = (time.monotonic(), {})
+    _project: ProjectPaths
+    _history: DeviceHistory = field(default_factory=DeviceHistory)
+    _seen: tuple[float, Mapping[int, _Running]] = field(default_factory=lambda: (time.monotonic(), {}))
 
     def note(self, report: DeviceReport) -> None:
         """Take a sample where it is time for one."""

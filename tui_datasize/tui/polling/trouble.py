@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import groupby
 from math import inf
@@ -51,14 +51,14 @@ class Trouble:
     """Whether it lasts."""
 
 
+@dataclass(eq=False)
 class TroubleFinder:
     """Remembers what it has found, also in curves that are not shown any more."""
 
-    def __init__(self) -> None:
-        self._curves: dict[str, TrainingCurve] = {}
-        """The curves in which it was found, of those that are shown."""
-        self._found: dict[str, tuple[Trouble, ...]] = {}
-        self._usual_s: dict[str, float] = {}
+    _curves: dict[str, TrainingCurve] = field(default_factory=dict)
+    """The curves in which it was found, of those that are shown."""
+    _found: dict[str, tuple[Trouble, ...]] = field(default_factory=dict)
+    _usual_s: dict[str, float] = field(default_factory=dict)
 
     def knows(self, run_id: str) -> bool:
         """Whether a run was looked at."""
