@@ -96,80 +96,50 @@ def _is_evaluated_again(metrics: Path) -> bool:
     return False
 
 
-QUESTIONS: Mapping[str, Entry] = MappingProxyType(
-    {
-        entry.name: entry
-        for entry in (
-            Entry("answer", "Answer", "first_answer", is_brief=True, has_page=False),
-            Entry("plan", "Which runs to queue next", asks="What narrows the answer most?"),
-            Entry(
-                "audit",
-                "Can these numbers be trusted?",
-                is_brief=True,
-                asks="What speaks against these runs?",
-            ),
-            Entry("curve", "Learning curve", "learning_curve", is_brief=True, has_page=False),
-            Entry("forecast", "Beyond the largest size", is_brief=True, has_page=False),
-            Entry(
-                "variants",
-                "Variants compared",
-                is_brief=True,
-                needs="two variants",
-                asks="Which one needs fewer images?",
-            ),
-            Entry("spread", "Spread between runs", is_brief=True, asks="How far apart are equal runs?"),
-            Entry("variance", "Sources of the spread", is_brief=True, asks="Is it the seed or the draw?"),
-            Entry(
-                "training-curves",
-                "Training curves",
-                asks="How does a run of each size learn?",
-                reads="metrics",
-            ),
-            Entry(
-                "surface",
-                "Metrics over size and training",
-                asks="Does training longer replace data?",
-                reads="metrics",
-            ),
-            Entry("gap", "Training against test", asks="Where do runs overfit?", reads="train_"),
-            Entry(
-                "best", "Best evaluation against the last", asks="Would stopping early pay?", reads="metrics"
-            ),
-            Entry(
-                "classes",
-                "Learning curve of each class",
-                asks="Which classes need more data?",
-                reads="per_class",
-            ),
-            Entry("confusions", "Confusion matrix", asks="What is taken for what?", reads="confusion"),
-            Entry("calibration", "Calibration", asks="Is the confidence right?", reads="predictions"),
-            Entry(
-                "margins",
-                "Margins of right and wrong answers",
-                asks="How sure is it when it is wrong?",
-                reads="test_margin",
-            ),
-            Entry("overlap", "Overlap of subset draws", has_page=False),
-            Entry(
-                "agreement", "Agreement of runs", asks="Do runs err on the same images?", reads="predictions"
-            ),
-            Entry(
-                "conditions",
-                "Transfer conditions",
-                needs="runs that start from others' weights",
-                asks="Do others' weights save images?",
-            ),
-            Entry(
-                "options", "Swept options", needs="an option that is swept", asks="Which option matters most?"
-            ),
-            Entry("cost", "Metric against training time", asks="What is best for the time?", reads="wall_s"),
-            Entry(
-                "ensembles",
-                "Ensembles of runs",
-                asks="What do several runs gain together?",
-                reads="predictions",
-            ),
-            Entry("laws", "Laws", has_page=False),
-        )
-    }
+_ENTRIES = (
+    Entry("answer", "Answer", "first_answer", is_brief=True, has_page=False),
+    Entry("plan", "Which runs to queue next", asks="What narrows the answer most?"),
+    Entry("audit", "Can these numbers be trusted?", is_brief=True, asks="What speaks against these runs?"),
+    Entry("curve", "Learning curve", "learning_curve", is_brief=True, has_page=False),
+    Entry("forecast", "Beyond the largest size", is_brief=True, has_page=False),
+    Entry(
+        "variants",
+        "Variants compared",
+        is_brief=True,
+        needs="two variants",
+        asks="Which one needs fewer images?",
+    ),
+    Entry("spread", "Spread between runs", is_brief=True, asks="How far apart are equal runs?"),
+    Entry("variance", "Sources of the spread", is_brief=True, asks="Is it the seed or the draw?"),
+    Entry("training-curves", "Training curves", asks="How does a run of each size learn?", reads="metrics"),
+    Entry(
+        "surface",
+        "Metrics over size and training",
+        asks="Does training longer replace data?",
+        reads="metrics",
+    ),
+    Entry("gap", "Training against test", asks="Where do runs overfit?", reads="train_"),
+    Entry("best", "Best evaluation against the last", asks="Would stopping early pay?", reads="metrics"),
+    Entry("classes", "Learning curve of each class", asks="Which classes need more data?", reads="per_class"),
+    Entry("confusions", "Confusion matrix", asks="What is taken for what?", reads="confusion"),
+    Entry("calibration", "Calibration", asks="Is the confidence right?", reads="predictions"),
+    Entry(
+        "margins",
+        "Margins of right and wrong answers",
+        asks="How sure is it when it is wrong?",
+        reads="test_margin",
+    ),
+    Entry("overlap", "Overlap of subset draws", has_page=False),
+    Entry("agreement", "Agreement of runs", asks="Do runs err on the same images?", reads="predictions"),
+    Entry(
+        "conditions",
+        "Transfer conditions",
+        needs="runs that start from others' weights",
+        asks="Do others' weights save images?",
+    ),
+    Entry("options", "Swept options", needs="an option that is swept", asks="Which option matters most?"),
+    Entry("cost", "Metric against training time", asks="What is best for the time?", reads="wall_s"),
+    Entry("ensembles", "Ensembles of runs", asks="What do several runs gain together?", reads="predictions"),
+    Entry("laws", "Laws", has_page=False),
 )
+QUESTIONS: Mapping[str, Entry] = MappingProxyType({entry.name: entry for entry in _ENTRIES})

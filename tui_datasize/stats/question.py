@@ -68,16 +68,13 @@ class Question:
             raise ConfigError("two budgets were given", fix="give runs, samples or hours")
         for name, value in (("size", self.at), *budgets):
             if value is not None and not 0 < value <= MOST_COUNT:
-                raise ConfigError(
-                    f"no {name} {value:g}", fix=f"give a number above 0, at most {MOST_COUNT:g}"
-                )
+                what = f"no {name} {value:g}"
+                raise ConfigError(what, fix=f"give a number above 0, at most {MOST_COUNT:g}")
         if self.runs is not None and self.runs > MOST_PLANNED:
             raise ConfigError(f"a plan of {self.runs:,} runs", fix=f"give at most {MOST_PLANNED:,}")
         if self.target is not None and metric.is_share and not 0 < self.target < 1:
-            raise ConfigError(
-                f"no target {metric.exact(self.target)} for {metric.name}",
-                fix="give one between 0 and 1 (or 0% and 100%)",
-            )
+            what = f"no target {metric.exact(self.target)} for {metric.name}"
+            raise ConfigError(what, fix="give one between 0 and 1 (or 0% and 100%)")
 
 
 NOTHING_ASKED = Question()

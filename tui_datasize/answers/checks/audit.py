@@ -11,25 +11,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from tui_datasize.answers.checks import images, measured, sweep
 from tui_datasize.answers.checks.finding import Finding, Severity
-from tui_datasize.answers.checks.images import check_changed_data, check_leaks, check_missing_classes
-from tui_datasize.answers.checks.measured import (
-    check_chance,
-    check_equal_metrics,
-    check_incomplete,
-    check_measured_part,
-    check_not_finite,
-    check_odd_sizes,
-    check_sampling_noise,
-)
-from tui_datasize.answers.checks.sweep import (
-    check_duplicates,
-    check_missing_cells,
-    check_mixed_conditions,
-    check_one_draw,
-    check_schedule,
-    check_updates,
-)
 from tui_datasize.runlog.schema import PREDICTIONS, SUBSET
 from tui_datasize.runlog.tables import DATASETS
 from tui_datasize.stats.curve import COUNTED_STATES
@@ -95,15 +78,15 @@ def audit(record: AuditRecord) -> tuple[Finding, ...]:
 
 def _audit_experiment(runs: pl.DataFrame, record: AuditRecord) -> Iterator[Finding]:
     counted = runs.filter(pl.col("state").is_in(COUNTED_STATES))
-    yield from check_missing_classes(runs, record.subsets, record.datasets)
-    yield from check_leaks(runs, record.subsets, record.predictions)
-    yield from check_changed_data(runs, record.datasets)
-    yield from check_duplicates(counted)
-    yield from check_one_draw(counted)
+    yield from images.check_missing_classes(runs, record.subsets, record.datasets)
+    yield from images.check_leaks(runs, record.subsets, record.predictions)
+    yield from images.check_changed_data(runs, record.datasets)
+    yield from sweep.check_duplicates(counted)
+    yield from sweep.check_one_draw(counted)
     for _, curve in runs.group_by("variant", maintain_order=True):
-        yield from check_incomplete(curve)
-        yield from check_not_finite(curve)
-        yield from check_missing_cells(curve)
+        yield from measured.check_incomplete(curve)
+        yield from measured.check_not_finite(curve)
+        yield from sweep.check_missing_cells(curve)
         counted = curve.filter(pl.col("state").is_in(COUNTED_STATES))
         if counted.height:
             yield from _audit_curve(counted, _test_classes(counted, record))
@@ -111,14 +94,14 @@ def _audit_experiment(runs: pl.DataFrame, record: AuditRecord) -> Iterator[Findi
 
 def _audit_curve(runs: pl.DataFrame, test_classes: Sequence[int]) -> Iterator[Finding]:
     test_images = sum(test_classes) or None
-    yield from check_chance(runs, test_classes)
-    yield from check_measured_part(runs, test_images)
-    yield from check_odd_sizes(runs)
-    yield from check_sampling_noise(runs, test_images)
-    yield from check_equal_metrics(runs)
-    yield from check_updates(runs)
-    yield from check_schedule(runs)
-    yield from check_mixed_conditions(runs)
+    yield from measured.check_chance(runs, test_classes)
+    yield from measured.check_measured_part(runs, test_images)
+    yield from measured.check_odd_sizes(runs)
+    yield from measured.check_sampling_noise(runs, test_images)
+    yield from measured.check_equal_metrics(runs)
+    yield from sweep.check_updates(runs)
+    yield from sweep.check_schedule(runs)
+    yield from sweep.check_mixed_conditions(runs)
 
 
 def _test_classes(runs: pl.DataFrame, record: AuditRecord) -> Sequence[int]:

@@ -34,15 +34,12 @@ def check_missing_classes(
     least, most = int(str(per_draw.min())), int(str(per_draw.max()))
     number = plural(most, "class", "classes") if least == most else f"{least} to {most} classes"
     draws = plural(concerned.height, "subset draw")
-    yield finding(
-        Severity.WARNING,
-        "missing-class",
-        concerned,
+    what = (
         f"{draws} {'lacks' if concerned.height == 1 else 'lack'} {number} entirely "
-        f"({sizes_words(concerned['train_size'].unique().sort().to_list())}): no model can score on them.",
-        _draw_otherwise(concerned),
-        names_sizes=True,
+        f"({sizes_words(concerned['train_size'].unique().sort().to_list())}): no model can score on them."
     )
+    to_do = _draw_otherwise(concerned)
+    yield finding(Severity.WARNING, "missing-class", concerned, what, to_do, names_sizes=True)
 
 
 def _draw_otherwise(runs: pl.DataFrame) -> str:
@@ -75,14 +72,12 @@ def check_leaks(runs: pl.DataFrame, subsets: pl.DataFrame, predictions: pl.DataF
     wrong = leaks.filter(pl.col("train_label") != pl.col("test_label"))["hash"].n_unique()
     labels = f"; {wrong} of them under another label" if wrong else ""
     concerned = runs.join(subsets.join(leaks.select("hash"), on="hash", how="semi"), on="run_id", how="semi")
-    yield finding(
-        Severity.ERROR,
-        "test-in-training",
-        concerned,
+    what = (
         f"{images:,} of {tested:,} test images ({100 * images / tested:.1f} %) are in the training subsets, "
-        f"pixel for pixel{labels}.",
-        "Remove them from the training set: the test accuracy is too high, more so at large sizes.",
+        f"pixel for pixel{labels}."
     )
+    to_do = "Remove them from the training set: the test accuracy is too high, more so at large sizes."
+    yield finding(Severity.ERROR, "test-in-training", concerned, what, to_do)
 
 
 def check_changed_data(runs: pl.DataFrame, datasets: pl.DataFrame) -> Iterator[Finding]:
@@ -90,14 +85,12 @@ def check_changed_data(runs: pl.DataFrame, datasets: pl.DataFrame) -> Iterator[F
     prints = runs.join(datasets.select("run_id", "fingerprint").unique("run_id"), on="run_id")
     for _, group in prints.group_by("dataset", "classes", maintain_order=True):
         if group["fingerprint"].n_unique() > 1:
-            yield finding(
-                Severity.ERROR,
-                "data-changed",
-                group,
+            what = (
                 f"The files of {group['dataset'][0]} changed between runs: {group['fingerprint'].n_unique()} "
-                "fingerprints in one experiment.",
-                "Rerun the older runs, or give the new data a name of its own.",
+                "fingerprints in one experiment."
             )
+            to_do = "Rerun the older runs, or give the new data a name of its own."
+            yield finding(Severity.ERROR, "data-changed", group, what, to_do)
 
 
 def _under(data_of: pl.DataFrame, images: pl.DataFrame) -> pl.DataFrame:

@@ -71,35 +71,27 @@ def check_measured_part(runs: pl.DataFrame, test_images: int | None) -> Iterator
     if test_images is None:
         # Numbers from elsewhere are mostly written with a few digits.
         told, unless = ("they are rounded, or ", "they are not rounded and ") if rounded else ("", "")
-        yield finding(
-            Severity.NOTE,
-            "part-of-split",
-            runs,
-            f"{fact}: {told}so many images were tested, or a multiple of them.",
-            f"If {unless}the test set is larger than {grid:,}, only a part of it was evaluated.",
-        )
+        what = f"{fact}: {told}so many images were tested, or a multiple of them."
+        to_do = f"If {unless}the test set is larger than {grid:,}, only a part of it was evaluated."
+        yield finding(Severity.NOTE, "part-of-split", runs, what, to_do)
         return
     share = math.sqrt(test_images / grid)
-    yield finding(
-        Severity.WARNING if rounded else Severity.ERROR,
-        "part-of-split",
-        runs,
+    what = (
         f"{fact}: {grid:,} of {test_images:,} test images were evaluated{_OR_ROUNDED if rounded else ''}, "
-        f"which makes the sampling noise of each run {share:.1f} times larger.",
-        "Evaluate the whole split and run again.",
+        f"which makes the sampling noise of each run {share:.1f} times larger."
     )
+    to_do = "Evaluate the whole split and run again."
+    yield finding(Severity.WARNING if rounded else Severity.ERROR, "part-of-split", runs, what, to_do)
 
 
 def _as_published(marked: pl.DataFrame) -> Iterator[Finding]:
     if marked.height:
-        yield finding(
-            Severity.WARNING,
-            "as-published",
-            marked,
+        what = (
             f"{plural(marked.height, 'run')} trained or measured as a study's code did it, "
-            "not as its text says.",
-            "Compare with the same sweep done right before you conclude anything.",
+            "not as its text says."
         )
+        to_do = "Compare with the same sweep done right before you conclude anything."
+        yield finding(Severity.WARNING, "as-published", marked, what, to_do)
 
 
 def check_odd_sizes(runs: pl.DataFrame) -> Iterator[Finding]:
@@ -232,14 +224,12 @@ def check_equal_metrics(runs: pl.DataFrame) -> Iterator[Finding]:
         accuracy, f1 = pl.col(f"{split}_accuracy"), pl.col(f"{split}_f1_macro")
         both = runs.filter(accuracy.is_finite() & f1.is_finite() & accuracy.is_between(0, 1, closed="none"))
         if both.height > 1 and both.filter((accuracy - f1).abs() > 1e-9).is_empty():
-            yield finding(
-                Severity.WARNING,
-                "f1-is-accuracy",
-                both,
+            what = (
                 f"{split.capitalize()} F1 equals accuracy in all {both.height} runs: it is micro-averaged "
-                "and says nothing beyond accuracy.",
-                "Do not count it as a second result; average F1 over classes (macro).",
+                "and says nothing beyond accuracy."
             )
+            to_do = "Do not count it as a second result; average F1 over classes (macro)."
+            yield finding(Severity.WARNING, "f1-is-accuracy", both, what, to_do)
 
 
 def check_incomplete(runs: pl.DataFrame) -> Iterator[Finding]:
@@ -250,16 +240,12 @@ def check_incomplete(runs: pl.DataFrame) -> Iterator[Finding]:
     missing = plural(int(lost["missing_evaluations"].sum()), "evaluation")
     named = list(lost["run_id"].head(_MOST_NAMED))
     named += [f"{lost.height - len(named):,} more"] if lost.height > len(named) else []
-    experiment = lost["experiment"][0]
-    yield finding(
-        Severity.ERROR,
-        "incomplete",
-        lost,
+    what = (
         f"{missing} of {plural(lost.height, 'run')} are not in the record: {listed(named)}. These runs are "
-        "not counted: an earlier evaluation would pass for the last.",
-        f"Rerun them: `datasize-tui queue {experiment}` counts them as not done.",
-        names_sizes=True,
+        "not counted: an earlier evaluation would pass for the last."
     )
+    to_do = f"Rerun them: `datasize-tui queue {lost['experiment'][0]}` counts them as not done."
+    yield finding(Severity.ERROR, "incomplete", lost, what, to_do, names_sizes=True)
 
 
 def check_not_finite(runs: pl.DataFrame) -> Iterator[Finding]:
@@ -274,13 +260,11 @@ def check_not_finite(runs: pl.DataFrame) -> Iterator[Finding]:
         yield _not_finite(missing)
     broken = runs.filter(pl.col("broken_lines") > 0)
     if broken.height:
-        yield finding(
-            Severity.WARNING,
-            "broken-lines",
-            broken,
-            f"The record of {plural(broken.height, 'run')} has lines that cannot be read; they are left out.",
-            "Rerun them if the last evaluation is among these lines.",
+        what = (
+            f"The record of {plural(broken.height, 'run')} has lines that cannot be read; they are left out."
         )
+        to_do = "Rerun them if the last evaluation is among these lines."
+        yield finding(Severity.WARNING, "broken-lines", broken, what, to_do)
 
 
 def _not_finite(missing: pl.DataFrame) -> Finding:

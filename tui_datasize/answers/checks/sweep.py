@@ -44,13 +44,9 @@ def check_updates(runs: pl.DataFrame) -> Iterator[Finding]:
         rises = (means["total_updates"].diff().drop_nulls() > 0).all()
         both = "larger sizes also train longer, so the curve shows both"
         reason = both if rises else "the budget is not equal"
-        yield finding(
-            Severity.WARNING,
-            "unequal-updates",
-            runs,
-            f"Runs of this curve make {least:,} to {most:,} updates: {reason}.",
-            "Give the budget in updates or samples, and draw batches across epoch ends.",
-        )
+        what = f"Runs of this curve make {least:,} to {most:,} updates: {reason}."
+        to_do = "Give the budget in updates or samples, and draw batches across epoch ends."
+        yield finding(Severity.WARNING, "unequal-updates", runs, what, to_do)
 
 
 def check_schedule(runs: pl.DataFrame) -> Iterator[Finding]:
@@ -61,14 +57,12 @@ def check_schedule(runs: pl.DataFrame) -> Iterator[Finding]:
             continue
         least, most = _extremes(group)
         if most > EVEN_BY * least:
-            yield finding(
-                Severity.WARNING,
-                "schedule-not-scaled",
-                group,
+            what = (
                 f"The schedule is counted in updates while runs make {least:,} to {most:,} of them: the "
-                "sizes do not see one schedule.",
-                'Give its lengths as fractions of the budget (unit = "fraction").',
+                "sizes do not see one schedule."
             )
+            to_do = 'Give its lengths as fractions of the budget (unit = "fraction").'
+            yield finding(Severity.WARNING, "schedule-not-scaled", group, what, to_do)
         yield from _check_lengths(group, schedule)
 
 
@@ -85,25 +79,20 @@ def check_mixed_conditions(runs: pl.DataFrame) -> Iterator[Finding]:
         named = ", ".join(f"{str(value)[:40]} ({plural(number, 'run')})" for value, number in most)
         per_size = runs.drop_nulls(column).group_by("train_size").agg(pl.col(column).n_unique())
         confounded = per_size[column].max() == 1
-        yield finding(
-            Severity.WARNING if confounded else severity,
-            f"mixed-{column.replace('_', '-')}",
-            runs,
-            f"One curve mixes {conditions}: {named}"
-            + ("; each size has its own, so their effects cannot be separated." if confounded else "."),
-            "Run the curve under one condition, or compare sizes that share one.",
+        severity = Severity.WARNING if confounded else severity
+        what = f"One curve mixes {conditions}: {named}" + (
+            "; each size has its own, so their effects cannot be separated." if confounded else "."
         )
+        to_do = "Run the curve under one condition, or compare sizes that share one."
+        yield finding(severity, f"mixed-{column.replace('_', '-')}", runs, what, to_do)
     resumed = runs.filter(pl.col("attempt") > 1)
     if resumed.height and runs["device"].n_unique() > 1:
-        yield finding(
-            Severity.WARNING,
-            "resumed-elsewhere",
-            resumed,
+        what = (
             f"{plural(resumed.height, 'run')} took more than one attempt while the curve ran on several "
-            "devices: a run is continued bit for bit on one device only, and the record names the last.",
-            "Rerun them with --force where the last digits matter.",
-            names_sizes=True,
+            "devices: a run is continued bit for bit on one device only, and the record names the last."
         )
+        to_do = "Rerun them with --force where the last digits matter."
+        yield finding(Severity.WARNING, "resumed-elsewhere", resumed, what, to_do, names_sizes=True)
 
 
 def check_missing_cells(runs: pl.DataFrame) -> Iterator[Finding]:
@@ -152,14 +141,11 @@ def check_one_draw(runs: pl.DataFrame) -> Iterator[Finding]:
     sizes = known.group_by("variant", "train_size").agg(pl.len(), pl.col("subset_seed").n_unique())
     if sizes.filter(pl.col("len") > 1).is_empty() or sizes["subset_seed"].max() != 1:
         return
-    yield finding(
-        Severity.NOTE,
-        "one-draw",
-        runs,
+    what = (
         "All runs of a size share one subset draw: intervals and tests cover training seeds only, not other "
-        "training images.",
-        "Add draws with subset.seeds.",
+        "training images."
     )
+    yield finding(Severity.NOTE, "one-draw", runs, what, "Add draws with subset.seeds.")
 
 
 def check_duplicates(runs: pl.DataFrame) -> Iterator[Finding]:
@@ -175,41 +161,31 @@ def check_duplicates(runs: pl.DataFrame) -> Iterator[Finding]:
     reason = "one run was recorded under several ids, or a setting changes nothing"
     if same_images.height:
         reason = "the training seed seems to change nothing"
-    yield finding(
-        Severity.ERROR,
-        "equal-runs",
-        repeated,
-        f"{repeated.height} runs have exactly the losses of another run: {reason}.",
-        "Count them once: they make every interval too narrow.",
-    )
+    what = f"{repeated.height} runs have exactly the losses of another run: {reason}."
+    to_do = "Count them once: they make every interval too narrow."
+    yield finding(Severity.ERROR, "equal-runs", repeated, what, to_do)
 
 
 def _check_lengths(runs: pl.DataFrame, schedule: Mapping[str, str]) -> Iterator[Finding]:
     warmup, step = (float(schedule.get(key, 0)) for key in ("warmup", "step"))
     too_short = runs.filter(pl.col("total_updates") <= warmup)
     if warmup and too_short.height:
-        yield finding(
-            Severity.ERROR,
-            "warmup-too-long",
-            too_short,
+        what = (
             f"{plural(too_short.height, 'run')} of at most {warmup:,.0f} updates, the length of the warm-up: "
-            "the learning rate is never reached.",
-            "Give the warm-up as a fraction of the budget.",
-            names_sizes=True,
+            "the learning rate is never reached."
         )
+        to_do = "Give the warm-up as a fraction of the budget."
+        yield finding(Severity.ERROR, "warmup-too-long", too_short, what, to_do, names_sizes=True)
     milestones = re.findall(r"\d[\d.]*", schedule.get("milestones", ""))
     first = min([float(update) for update in milestones] or [step])
     unreached = runs.filter(pl.col("total_updates") <= first)
     if first and unreached.height:
-        yield finding(
-            Severity.WARNING,
-            "schedule-unreached",
-            unreached,
+        what = (
             f"The learning rate first falls at update {first:,.0f}, after the end of "
-            f"{plural(unreached.height, 'run')}.",
-            "Give the schedule as fractions of the budget.",
-            names_sizes=True,
+            f"{plural(unreached.height, 'run')}."
         )
+        to_do = "Give the schedule as fractions of the budget."
+        yield finding(Severity.WARNING, "schedule-unreached", unreached, what, to_do, names_sizes=True)
 
 
 def _schedule(text: str) -> dict[str, str]:

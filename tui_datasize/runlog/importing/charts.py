@@ -69,9 +69,8 @@ def _columns(header: Sequence[str], layout: Layout, into: Staged) -> list[tuple[
             (place, f"{run} ({seen[column]})" if seen[column] > 1 else run, StagedKey(name, meaning.split))
         )
     if not found:
-        raise ValueError(
-            f"no metric is known among {', '.join(into.passed)}; name one like --column test_accuracy=NAME"
-        )
+        what = f"no metric is known among {', '.join(into.passed)}; name one like --column test_accuracy=NAME"
+        raise ValueError(what)
     if groups:
         told = listed([repr(group) for group in list(groups)[:3]])
         into.notes.append(f"{told} may be an average over a group of runs, by its name: read as one run")

@@ -152,12 +152,11 @@ def _add_at_end(curve: ForeignCurve, row: StagedRow, values: Sequence[tuple[str,
         there = curve.values.setdefault(metric, {})
         last = there.get(curve.goes_to)
         if last is not None and value is not None and value != last:
-            raise RepeatedError(
+            what = (
                 f"a row behind the others of {_words(row.origin)} tells no epoch or update; its {metric} is "
-                f"{value:g}, and that of {curve.goes_to} {last:g}",
-                row.place,
-                is_of_end=True,
+                f"{value:g}, and that of {curve.goes_to} {last:g}"
             )
+            raise RepeatedError(what, row.place, is_of_end=True)
         if last is None:
             there[curve.goes_to] = value
     curve.at_end.append(row.place)

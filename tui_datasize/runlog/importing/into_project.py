@@ -69,9 +69,8 @@ def bring_in(
     Raises StorageError: the runs directory cannot be written.
     """
     if not NAME_PATTERN.fullmatch(experiment) or len(experiment) > LONGEST_NAME:
-        raise ConfigError(
-            f"{experiment!r} is not a name of an experiment", fix="use letters, digits and . _ -"
-        )
+        what = f"{experiment!r} is not a name of an experiment"
+        raise ConfigError(what, fix="use letters, digits and . _ -")
     there = _specs_there(project, experiment)
     _refuse_told_later(project, experiment, runs, there)
     missing = _not_there(project, experiment, [(run, run.spec(experiment, layout)) for run in runs], there)
@@ -120,11 +119,9 @@ def _refuse_told_later(
         facts = object_or_problem(paths.provenance)
         imported = {} if isinstance(facts, Problem) else facts.get("imported", {})
         if "draw" not in imported.get(TELLS, ()):
-            raise ConfigError(
-                f"{experiment} has {told[key]} already, imported without a draw",
-                where=str(paths.directory),
-                fix="import under another name, or remove these runs first",
-            )
+            what = f"{experiment} has {told[key]} already, imported without a draw"
+            where = str(paths.directory)
+            raise ConfigError(what, where=where, fix="import under another name, or remove these runs first")
 
 
 def _specs_there(project: ProjectPaths, experiment: str) -> list[RunSpec]:
@@ -136,11 +133,8 @@ def _specs_there(project: ProjectPaths, experiment: str) -> list[RunSpec]:
         except (KeyError, TypeError, ValueError, AttributeError):
             spec = None
         if spec is None or not spec.imported:
-            raise ConfigError(
-                f"{experiment} holds runs that were not imported",
-                where=str(file.parent),
-                fix="import under another name",
-            )
+            what = f"{experiment} holds runs that were not imported"
+            raise ConfigError(what, where=str(file.parent), fix="import under another name")
         specs.append(spec)
     return specs
 

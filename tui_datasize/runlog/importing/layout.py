@@ -69,17 +69,15 @@ class Layout:
         for name in self.columns:
             known = {*FIELDS, *METRIC_NAMES}
             if name not in known:
-                raise ConfigError(
-                    f"no field or metric {name!r} to read a column as", fix=nearest(name, known)
-                )
+                what = f"no field or metric {name!r} to read a column as"
+                raise ConfigError(what, fix=nearest(name, known))
         try:
             groups = set(re.compile(self.run_pattern).groupindex)
         except re.error as error:
             raise ConfigError(f"the run pattern is no regular expression: {error}") from None
         if self.run_pattern and not groups & set(TOLD_BY_NAMES):
-            raise ConfigError(
-                "the run pattern names neither size, seed nor draw", fix=r"write it like n(?P<size>\d+)"
-            )
+            what = "the run pattern names neither size, seed nor draw"
+            raise ConfigError(what, fix=r"write it like n(?P<size>\d+)")
 
     def skipped(self, file: Path) -> frozenset[int]:
         found = (text.rpartition(":") for text in self.skip_lines)
@@ -167,9 +165,8 @@ def origin_of(
         by_name = told_by_name(run, wanted, layout.run_pattern)
     size = told.get("size", by_name.get("size", layout.train_size))
     if size is None:
-        raise UnclearNameError(
-            f"no train size is given for run {run!r}", "give --column size=COLUMN, a --run-pattern or --size"
-        )
+        what = f"no train size is given for run {run!r}"
+        raise UnclearNameError(what, "give --column size=COLUMN, a --run-pattern or --size")
     seed = told.get("seed", by_name.get("seed", layout.seed))
     return Origin(size, seed, told.get("draw", by_name.get("draw", layout.draw)), variant, run)
 

@@ -241,9 +241,8 @@ def _size(match: re.Match[str], run: str) -> int:
             raise ValueError(f"{number!r} may be {first} or one number with its thousands apart")
         return count_of(first)
     except ValueError as error:
-        raise UnclearNameError(
-            f"{error} (run {run!r})", f"{_WAY_OUT}, or give --column size=COLUMN"
-        ) from None
+        what = f"{error} (run {run!r})"
+        raise UnclearNameError(what, f"{_WAY_OUT}, or give --column size=COLUMN") from None
 
 
 def _refuse_range(number: str, rest: str) -> None:

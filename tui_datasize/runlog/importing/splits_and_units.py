@@ -195,9 +195,8 @@ def check_range(staged: Staged, settled: Settled, layout: Layout) -> None:
             raise staged.error(f"{column} is {extent.low:g}, expected {expected}", extent.low_place)
         if extent.high > most * (1 + SHARE_ROUNDING):
             hint = "if it is in percent, leave --no-percent out" if layout.percent is False else ""
-            raise staged.error(
-                f"{column} is {extent.high:g}, expected 0 to {most:g}", extent.high_place, hint
-            )
+            what = f"{column} is {extent.high:g}, expected 0 to {most:g}"
+            raise staged.error(what, extent.high_place, hint)
 
 
 def _most(score: str, layout: Layout) -> float:
@@ -242,11 +241,8 @@ def _unit(column: str, files: Sequence[Staged], layout: Layout) -> Unit:
     if not is_percent and (why := _like_its_sibling(column, having, most.high)):
         return Unit(True, True, meaning.is_error, why)
     if meaning.is_percent and not is_percent and most.high > 0:
-        raise staged.error(
-            f"{column!r} is in percent by its name, but no value is above 1: the largest is {most.high:g}",
-            most.high_place,
-            _WAY_OUT,
-        )
+        what = f"{column!r} is in percent by its name, but no value is above 1: the largest is {most.high:g}"
+        raise staged.error(what, most.high_place, _WAY_OUT)
     if is_percent and not meaning.is_percent:
         _refuse_mixed(column, having, staged, most)
     return Unit(
@@ -296,9 +292,8 @@ def _refuse_mixed(column: str, files: Iterable[Staged], largest: Staged, most: V
                     tops[row.origin] = max(tops.get(row.origin, (-math.inf, 0)), (number, row.place))
         for top, place in tops.values():
             if 0 < top <= 1:
-                raise largest.error(
+                what = (
                     f"{column} is {most.high:g}, in percent as it seems, but {top:g} in "
-                    f"{'' if staged is largest else f'{staged.file}, '}{staged.place} {place}",
-                    most.high_place,
-                    _WAY_OUT,
+                    f"{'' if staged is largest else f'{staged.file}, '}{staged.place} {place}"
                 )
+                raise largest.error(what, most.high_place, _WAY_OUT)

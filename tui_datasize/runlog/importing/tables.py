@@ -181,15 +181,11 @@ def _refuse_untold_split(staged: Staged) -> None:
     for column, by_size in staged.kinds.items():
         texts = set().union(*by_size.values())
         if len(texts) > 1 and all(meaning_of(text) for text in texts):
-            raise staged.error(
-                f"{column!r} names metrics ({listed(sorted(texts))}), a row for each",
-                fix=f"give each a column of its own, or {option('ignore', column)} if it does not",
-            )
+            fix = f"give each a column of its own, or {option('ignore', column)} if it does not"
+            raise staged.error(f"{column!r} names metrics ({listed(sorted(texts))}), a row for each", fix=fix)
         if "split" not in staged.fields.values() and all(map(split_of, texts)):
-            raise staged.error(
-                f"{column!r} names splits ({listed(sorted(texts))})",
-                fix=f"give {option('column', 'split', column)}, or {option('ignore', column)} if it does not",
-            )
+            fix = f"give {option('column', 'split', column)}, or {option('ignore', column)} if it does not"
+            raise staged.error(f"{column!r} names splits ({listed(sorted(texts))})", fix=fix)
 
 
 def _name(row: StagedRow, staged: Staged) -> str:
@@ -213,11 +209,8 @@ def _leave_out_unfinished(staged: Staged) -> None:
         return
     for row, known in zip(staged.rows, ended, strict=True):
         if known is None:
-            raise staged.error(
-                f"{column} is {row.state!r}, no state of a run that is known",
-                row.place,
-                "--any-state reads runs whatever their state",
-            )
+            what = f"{column} is {row.state!r}, no state of a run that is known"
+            raise staged.error(what, row.place, "--any-state reads runs whatever their state")
     last = {row.origin: known for row, known in zip(staged.rows, ended, strict=True)}
     is_told_last = plain(column) == _DONE_COLUMN
     kept = []
