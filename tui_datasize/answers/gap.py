@@ -21,7 +21,6 @@ def ask(record: Record) -> Answer:
     table = every.group_by("variant", "train_size", maintain_order=True).last()
     if table.is_empty():
         return does_not_apply("No run that has succeeded has a training score; imported runs may lack it.")
-    largest = [(variant, rows.row(-1, named=True)) for variant, rows in per_variant(table)]
     columns = [
         *SIZE_AND_RUNS,
         *of_kind("value", train="training", test="test"),
@@ -29,7 +28,7 @@ def ask(record: Record) -> Answer:
         Column("gap_sd", "SD", "spread"),
     ]
     return Answer.of_each(
-        (named(variant, _told(row, metric)) for variant, row in largest),
+        (named(variant, _told(rows.row(-1, named=True), metric)) for variant, rows in per_variant(table)),
         tables=[Table(table, columns, metric)],
         figures=[_chart(variant, rows, metric) for variant, rows in per_variant(table)],
         about="last evaluation, mean over runs with both scores",

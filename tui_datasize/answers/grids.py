@@ -94,10 +94,7 @@ def mean_table(means: pl.DataFrame, column: str, places: str, metric: Metric, ti
 
 def _is_apart(metric: Metric) -> pl.Expr:
     """Whether the interval of a mean lies beyond those of all others at its place."""
-    if metric.higher_is_better:
-        own, others = pl.col("low"), pl.col("high")
-        nearest = pl.when(others == others.max()).then(others.top_k(2).last()).otherwise(others.max())
-        return (own > nearest.over("place")) & (pl.col("high").null_count().over("place") == 0)
-    own, others = pl.col("high"), pl.col("low")
-    nearest = pl.when(others == others.min()).then(others.bottom_k(2).last()).otherwise(others.min())
-    return (own < nearest.over("place")) & (pl.col("low").null_count().over("place") == 0)
+    low, high = pl.col("low"), pl.col("high")
+    own, others = (low, high) if metric.higher_is_better else (-high, -low)
+    nearest = pl.when(others == others.max()).then(others.top_k(2).last()).otherwise(others.max())
+    return (own > nearest.over("place")) & (others.null_count().over("place") == 0)

@@ -16,10 +16,9 @@ def ask(record: Record) -> Answer:
     if every.is_empty():
         return does_not_apply(NOT_RECORDED)
     table = every.group_by("variant", "train_size", maintain_order=True).last()
-    largest = [(variant, rows.row(-1, named=True)) for variant, rows in per_variant(table)]
     columns = [*SIZE_AND_RUNS, *of_kind("share", margin_correct="right", margin_wrong="wrong")]
     return Answer.of_each(
-        (named(variant, _told(row)) for variant, row in largest),
+        (named(variant, _told(rows.row(-1, named=True))) for variant, rows in per_variant(table)),
         [Sentence("The margin is (C1 - C2) / C1, of the two largest probabilities C1 and C2.", "aside")],
         tables=[Table(table, columns, record.metric)],
         figures=[_chart(variant, rows) for variant, rows in per_variant(every)],

@@ -88,10 +88,8 @@ def _beyond(cells: Sequence[RunSpec], *, by_draws: bool) -> Iterator[RunSpec]:
     """Runs of one size beyond its cells: each further seed on all draws, or each draw with all seeds."""
     if not cells or cells[0].transfer is not None:
         return
-    seeds, draws = (
-        list(dict.fromkeys(values))
-        for values in ([spec.seed for spec in cells], [spec.subset.seed for spec in cells])
-    )
+    seeds = list(dict.fromkeys(spec.seed for spec in cells))
+    draws = list(dict.fromkeys(spec.subset.seed for spec in cells))
     values = draws if by_draws else seeds
     # The numbers after these, a step like their last one apart.
     step = abs(values[-1] - values[-2]) if len(values) > 1 else 1

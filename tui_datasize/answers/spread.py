@@ -26,7 +26,7 @@ from tui_datasize.metric import METRICS_OFFERED, Metric
 from tui_datasize.stats.curve import points
 from tui_datasize.stats.fits import FitFailure
 from tui_datasize.stats.group_tests import SIGNIFICANT
-from tui_datasize.stats.groups import SizeComparison, compare_sizes
+from tui_datasize.stats.groups import SizeComparison
 from tui_datasize.stats.groups_table import sizes_table
 from tui_datasize.stats.pairwise import Difference
 from tui_datasize.stats.spread import SpreadLaw, best_values, box_table
@@ -86,7 +86,8 @@ def ask(record: Record) -> Answer:
             "No train size has two runs with this metric. Add seeds, or draws, to see their spread.",
             views=len(views),
         )
-    found = _compared(record, runs, view)
+    wanted = record.asked.variant
+    found = [one for one in _comparisons(record, runs, view).sizes if wanted in (None, one.variant)]
     groups = sizes_table(found)
     pairs = groups.filter(asks="sizes")
     is_level = pl.col("first").is_null()
@@ -104,22 +105,14 @@ def ask(record: Record) -> Answer:
         ],
         figures=[_chart(variant, rows, view.shown) for variant, rows in per_variant(boxes)],
         about=view.about,
-        rows=lambda: _rows(record, view),
+        rows=lambda: _comparisons(record, view.of(record.all_runs, record), view).table,
         views=len(views),
     )
 
 
-def _compared(record: Record, runs: pl.DataFrame, view: _View) -> Sequence[SizeComparison]:
-    if view.is_best or view.metric != record.metric:
-        return compare_sizes(runs, view.metric.name)
-    wanted = record.asked.variant
-    return [one for one in record.comparisons.sizes if wanted in (None, one.variant)]
-
-
-def _rows(record: Record, view: _View) -> pl.DataFrame:
-    if view.is_best or view.metric != record.metric:
-        return Comparisons(view.of(record.all_runs, record), view.metric.name).table
-    return record.comparisons.table
+def _comparisons(record: Record, runs: pl.DataFrame, view: _View) -> Comparisons:
+    is_other = view.is_best or view.metric != record.metric
+    return Comparisons(runs, view.metric.name) if is_other else record.comparisons
 
 
 def _views(record: Record) -> Sequence[_View]:

@@ -42,7 +42,6 @@ def ask(record: Record) -> Answer:
 def _means(table: pl.DataFrame, record: Record) -> Answer:
     metric, (size, sizes) = record.metric, chosen_size(table, record.asked)
     ends = _ends(table, metric)
-    largest = [(variant, rows.row(-1, named=True)) for variant, rows in per_variant(ends)]
     columns = [
         *SIZE_AND_RUNS,
         *of_kind("value", last="last", best="best"),
@@ -50,7 +49,7 @@ def _means(table: pl.DataFrame, record: Record) -> Answer:
         Column("lost", "lost since", "spread"),
     ]
     return Answer.of_each(
-        (named(variant, _end_told(row, metric)) for variant, row in largest),
+        (named(variant, _end_told(rows.row(-1, named=True), metric)) for variant, rows in per_variant(ends)),
         [_early_told(ends, metric)],
         tables=[Table(ends, columns, metric)],
         figures=[_means_drawn(variant, rows, size, metric) for variant, rows in per_variant(table)],

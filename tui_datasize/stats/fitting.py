@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from types import MappingProxyType
 from typing import TypeAlias
@@ -166,9 +166,7 @@ def fit_law(law: Law, points: CurvePoints) -> LawFit | FitFailure:
     cost = float(points.weights @ residuals**2)
     if not math.isfinite(cost):
         return FitFailure("has no finite best fit")
-    return LawFit(
-        law, floor, scale, fit.shapes, top, math.sqrt(cost), aicc(cost, points, law), points.n_sizes
-    )
+    return replace(fit, rmse=math.sqrt(cost), aicc=aicc(cost, points, law))
 
 
 def aicc(cost: float, points: CurvePoints, law: Law) -> float:

@@ -22,17 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from tui_datasize.stats import forecast_features
 from tui_datasize.stats.averaging import LEAST_ERROR
 from tui_datasize.stats.fitting import CurvePoints
-from tui_datasize.stats.forecast_features import (
-    FEATURES,
-    KNOTS,
-    Window,
-    doubt_of,
-    features_of,
-    is_unlearned,
-    noise_class,
-)
+from tui_datasize.stats.forecast_features import FEATURES, KNOTS, Window
 from tui_datasize.stats.laws import Floats, Loss
 
 FORECAST_FILE = "forecast.json"
@@ -115,7 +108,7 @@ class Forecaster:
 
     def foresee(self, points: CurvePoints, every: Window, last: Window, loss: Loss) -> Foreseen:
         """The forecast for one curve: what the laws foresee of it from every size, and from the last few."""
-        rows = features_of(points, every, last)
+        rows = forecast_features.features_of(points, every, last)
         anchor = last.average[1:]
         middle, ends = self.ends(rows, np.arange(len(KNOTS)), loss)
         measured = math.log(max(float(points.errors[-1]), LEAST_ERROR))
@@ -135,8 +128,8 @@ class Forecaster:
         `rows` are features of shape (n, features), `knot` the place of each in `KNOTS`; ends of shape (n,).
         """
         lower, middle, upper = self.halves(rows)
-        noise, kind = noise_class(rows)
-        is_bounded, measured = is_unlearned(rows) & (loss is Loss.ERROR), -rows[:, _AVERAGE]
+        noise, kind = forecast_features.noise_class(rows)
+        is_bounded, measured = forecast_features.is_unlearned(rows) & (loss is Loss.ERROR), -rows[:, _AVERAGE]
         ends = {}
         for level, (below, above) in self.stretch.items():
             room = float(ndtri((1 + level) / 2)) * noise
@@ -155,7 +148,7 @@ class Forecaster:
 
     def halves(self, rows: Floats) -> tuple[Floats, Floats, Floats]:
         """Lower half width, middle and upper half width for features of shape (n, features)."""
-        doubt = doubt_of(rows)
+        doubt = forecast_features.doubt_of(rows)
         lower, (centre,), upper = self.quantiles
         units = np.ones(len(rows)), np.hypot(LEAST_UNIT, doubt)
         low, high = (

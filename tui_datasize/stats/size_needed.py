@@ -125,9 +125,8 @@ def _enough(view: View, error: float) -> float:
     """
     at = np.array([view.foreseen.farthest])
     centre, worst = float(view.foreseen.errors_at(at)[0]), float(view.foreseen.band(at, ODDS)[1][0])
-    share = math.log(max(error, LEAST_ERROR) / max(centre, LEAST_ERROR)) / math.log(
-        worst / max(centre, LEAST_ERROR)
-    )
+    least = max(centre, LEAST_ERROR)
+    share = math.log(max(error, LEAST_ERROR) / least) / math.log(worst / least)
     return float(ndtr(share * ndtri((1 + ODDS) / 2)))
 
 

@@ -15,19 +15,10 @@ from statistics import fmean
 
 import numpy as np
 
+from tui_datasize.stats import paired
 from tui_datasize.stats.clusters import Floats
 from tui_datasize.stats.fits import FitFailure
-from tui_datasize.stats.paired import (
-    LEAST_DRAWS,
-    Cell,
-    Curve,
-    clustered,
-    combined,
-    draw_means,
-    own_terms,
-    seed_terms,
-    untested,
-)
+from tui_datasize.stats.paired import LEAST_DRAWS, Cell, Curve
 from tui_datasize.stats.pairwise import Difference, Unit, difference, of_few_draws, satterthwaite
 
 _NAMES = ("", "")
@@ -75,12 +66,12 @@ def _of_draws(curve: Curve, weights: Mapping[int, float], *, several: bool) -> D
     draws = set.intersection(*(_known_draws(curve[size]) for size in weights))
     if not several or len(draws) < 2:
         return None
-    at = {size: draw_means(curve[size]) for size in weights}
+    at = {size: paired.draw_means(curve[size]) for size in weights}
     contrasts: Mapping[Cell, float] = {
         (draw, 0): sum(weight * at[size][draw] for size, weight in weights.items()) for draw in draws
     }
     seeded = [{cell: fmean(own) for cell, own in curve[size].items() if cell[0] in draws} for size in weights]
-    return _clustered(contrasts, combined(seeded, list(weights.values())))
+    return _clustered(contrasts, paired.combined(seeded, list(weights.values())))
 
 
 def _clustered(
@@ -88,13 +79,13 @@ def _clustered(
 ) -> Difference | None:
     draws = sorted({draw for draw, _ in contrasts})
     of_draw = [fmean(value for (own, _), value in contrasts.items() if own == draw) for draw in draws]
-    return clustered(_NAMES, fmean(of_draw), contrasts, seeded)
+    return paired.clustered(_NAMES, fmean(of_draw), contrasts, seeded)
 
 
 def _of_groups(curve: Curve, weights: Mapping[int, float], *, several: bool) -> Difference | None:
     """Of sizes that share nothing: each has draws, or with one draw runs, of its own."""
     groups = [
-        np.array(list(draw_means(curve[size]).values()))
+        np.array(list(paired.draw_means(curve[size]).values()))
         if several
         else np.concatenate(list(curve[size].values()))
         for size in weights
@@ -103,12 +94,12 @@ def _of_groups(curve: Curve, weights: Mapping[int, float], *, several: bool) -> 
     draws = set.union(*({draw for draw, _ in curve[size]} for size in weights))
     if not several and len(draws) > 1:
         return None
-    parts = own_terms(groups, own.tolist())
+    parts = paired.own_terms(groups, own.tolist())
     if not any(part for part, _ in parts):
         return None
     if several:
         cells = [{cell: fmean(runs) for cell, runs in curve[size].items()} for size in weights]
-        parts += seed_terms(combined(cells, list(weights.values())))
+        parts += paired.seed_terms(paired.combined(cells, list(weights.values())))
     stderr, df = (of_few_draws if several else satterthwaite)(*zip(*parts, strict=True))
     unit: Unit = "draw" if several else "run"
     found = replace(
@@ -117,4 +108,4 @@ def _of_groups(curve: Curve, weights: Mapping[int, float], *, several: bool) -> 
         n_units=sum(map(len, groups)),
         of_one_draw=not several and min(draws) >= 0,
     )
-    return untested(found) if several and min(map(len, groups)) < LEAST_DRAWS else found
+    return paired.untested(found) if several and min(map(len, groups)) < LEAST_DRAWS else found

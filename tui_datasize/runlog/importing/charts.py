@@ -65,9 +65,8 @@ def _columns(header: Sequence[str], layout: Layout, into: Staged) -> list[tuple[
         seen[column] += 1
         if _GROUP.match(run):
             groups[run] = None
-        found.append(
-            (place, f"{run} ({seen[column]})" if seen[column] > 1 else run, StagedKey(name, meaning.split))
-        )
+        whose = f"{run} ({seen[column]})" if seen[column] > 1 else run
+        found.append((place, whose, StagedKey(name, meaning.split)))
     if not found:
         what = f"no metric is known among {', '.join(into.passed)}; name one like --column test_accuracy=NAME"
         raise ValueError(what)

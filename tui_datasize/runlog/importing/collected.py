@@ -29,8 +29,7 @@ class ForeignCell:
     variant: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
-        words = [f"size {self.train_size}", f"seed {self.seed}", f"draw {self.draw}"]
-        return ", ".join([*words, *(f"{name} {value}" for name, value in self.variant)])
+        return _words(Origin(self.train_size, self.seed, self.draw, self.variant))
 
 
 @dataclass(frozen=True)
@@ -188,8 +187,7 @@ def _resume(of_origin: list[ForeignCurve], curve: ForeignCurve, metric: str, row
             "nor one run that was resumed",
             row.place,
         )
-    kept = {m: value for m, value in curve.values[metric].items() if m.order < row.moment.order}
-    curve.values[metric] = kept
+    curve.values[metric] = {m: v for m, v in curve.values[metric].items() if m.order < row.moment.order}
     if str(row.moment) not in curve.resumed:
         curve.resumed.append(str(row.moment))
 
@@ -255,9 +253,8 @@ def _join(curve: ForeignCurve, part: ForeignCurve) -> None:
     for metric, values in part.values.items():
         there = curve.values.get(metric)
         if there is not None and there != values:
-            names = [f"{one.source} ({one.origin.run})" for one in (curve, part)]
-            if curve.source != part.source:
-                names = [curve.source, part.source]
+            is_one = curve.source == part.source
+            names = [f"{one.source} ({one.origin.run})" if is_one else one.source for one in (curve, part)]
             raise ValueError(f"{listed(names)} have other values of {metric} for {_words(part.origin)}")
         curve.values[metric] = values
     curve.goes_to = max(curve.goes_to, part.goes_to, key=lambda moment: moment.order)

@@ -135,8 +135,7 @@ class _Rows:
                 if not self._last or line != self._last:
                     raise
                 why = error.what if isinstance(error, UnclearNameError) else error
-                cut = f"line {line}, the last, has no line end and was cut off ({why})"
-                self._into.torn(cut)
+                self._into.torn(f"line {line}, the last, has no line end and was cut off ({why})")
                 break
             if self._last and self._lines.number == self._last:
                 what = f"line {self._last}, the last, has no line end"

@@ -128,15 +128,10 @@ def read_layout(file: Path) -> dict[str, Any]:
     table = TomlTable(read_toml(file), str(file))
     columns = table.table("columns")
     found: dict[str, Any] = {"columns": {key: columns.text(key) for key in columns.take_all()}}
-    for key in ("run_pattern", "test_split", "dataset", "model"):
-        if table.has(key):
-            found[key] = table.text(key)
-    for key, name in (("size", "train_size"), ("seed", "seed"), ("draw", "draw")):
-        if table.has(key):
-            found[name] = table.integer(key)
-    for key in ("percent", "any_state"):
-        if table.has(key):
-            found[key] = table.boolean(key, False)
+    texts, numbers = ("run_pattern", "test_split", "dataset", "model"), ("size", "seed", "draw")
+    found |= {key: table.text(key) for key in texts if table.has(key)}
+    found |= {"train_size" if key == "size" else key: table.integer(key) for key in numbers if table.has(key)}
+    found |= {key: table.boolean(key, False) for key in ("percent", "any_state") if table.has(key)}
     for key in ("variant", "ignore"):
         if table.has(key):
             names = table.take(key)

@@ -9,56 +9,35 @@ from types import MappingProxyType
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 
-SPLIT_WORDS: Mapping[str, str] = MappingProxyType(
-    {
-        **dict.fromkeys(("train", "training", "tr", "trn"), TRAIN),
-        **dict.fromkeys(("val", "valid", "validation", "dev", "eval", "evaluation"), VALIDATION),
-        **dict.fromkeys(("test", "testing", "tst"), TEST),
-    }
+
+def _spelt(**names: str) -> Mapping[str, str]:
+    return MappingProxyType({name: word for word, every in names.items() for name in every.split(", ")})
+
+
+SPLIT_WORDS = _spelt(
+    train="train, training, tr, trn",
+    validation="val, valid, validation, dev, eval, evaluation",
+    test="test, testing, tst",
 )
 """Keras writes val_, fastai valid_, the Hugging Face trainer and timm eval_, Ultralytics val/."""
 
-_SCORES: Mapping[str, str] = MappingProxyType(
-    {
-        **dict.fromkeys(
-            (
-                *("accuracy", "acc", "top1", "top 1", "acc1", "acc 1", "prec1", "prec 1", "accuracy score"),
-                *("accuracy top1", "acc top1", "top1 accuracy", "top1 acc", "top 1 accuracy", "top 1 acc"),
-                *("categorical accuracy", "sparse categorical accuracy", "binary accuracy"),
-            ),
-            "accuracy",
-        ),
-        **dict.fromkeys(
-            (
-                *("top5", "top 5", "acc5", "acc 5", "prec5", "prec 5", "accuracy top5", "acc top5"),
-                *("top5 accuracy", "top5 acc", "top 5 accuracy", "top 5 acc"),
-            ),
-            "top5",
-        ),
-        **dict.fromkeys(
-            ("loss", "cross entropy", "crossentropy", "cross entropy loss", "ce loss", "nll", "nll loss"),
-            "loss",
-        ),
-        **dict.fromkeys(("f1 macro", "macro f1", "f1 score macro", "macro f1 score"), "f1_macro"),
-        **dict.fromkeys(("ece", "expected calibration error"), "ece"),
-        "margin correct": "margin_correct",
-        "margin wrong": "margin_wrong",
-        "wall s": "wall_s",
-    }
+_SCORES = _spelt(
+    accuracy="accuracy, acc, top1, top 1, acc1, acc 1, prec1, prec 1, accuracy score, accuracy top1, "
+    "acc top1, top1 accuracy, top1 acc, top 1 accuracy, top 1 acc, categorical accuracy, "
+    "sparse categorical accuracy, binary accuracy",
+    top5="top5, top 5, acc5, acc 5, prec5, prec 5, accuracy top5, acc top5, top5 accuracy, top5 acc, "
+    "top 5 accuracy, top 5 acc",
+    loss="loss, cross entropy, crossentropy, cross entropy loss, ce loss, nll, nll loss",
+    f1_macro="f1 macro, macro f1, f1 score macro, macro f1 score",
+    ece="ece, expected calibration error",
+    margin_correct="margin correct",
+    margin_wrong="margin wrong",
+    wall_s="wall s",
 )
-_ERRORS: Mapping[str, str] = MappingProxyType(
-    {
-        **dict.fromkeys(
-            (
-                *("err", "error", "error rate", "err rate", "err1", "err 1", "error1", "top1 err"),
-                *("misclassification rate", "top1 error", "top 1 err", "top 1 error", "classification error"),
-            ),
-            "accuracy",
-        ),
-        **dict.fromkeys(
-            ("err5", "err 5", "error5", "top5 err", "top5 error", "top 5 err", "top 5 error"), "top5"
-        ),
-    }
+_ERRORS = _spelt(
+    accuracy="err, error, error rate, err rate, err1, err 1, error1, top1 err, misclassification rate, "
+    "top1 error, top 1 err, top 1 error, classification error",
+    top5="err5, err 5, error5, top5 err, top5 error, top 5 err, top 5 error",
 )
 """Shares that the metric is 1 minus."""
 
@@ -120,9 +99,7 @@ def meaning_of(name: str, test_word: str = "") -> Meaning | None:
     bare = _PREFIX.sub("", name.strip()).removesuffix("/dataloader_idx_0")
     words = [word.lower() for word in _WORD.findall(bare)]
     is_step = len(words) > 1 and words[-1] == "step"
-    known = (
-        SPLIT_WORDS if not test_word or test_word in SPLIT_WORDS else {**SPLIT_WORDS, test_word: test_word}
-    )
+    known = {test_word: test_word, **SPLIT_WORDS}
     splits = {known[word] for word in words if word in known}
     rest = words[: len(words) - is_step]
     score = " ".join(w for w in rest if w not in known and w not in _NO_MATTER and w not in _PERCENT)

@@ -172,9 +172,8 @@ def _by_pattern(run: str, wanted: Collection[str], pattern: str) -> Iterator[_Ca
         for name, text in match.groupdict().items():
             if name not in wanted or not text:
                 continue
-            if more := re.match(
-                r"\d[\d.,]*|[.,]\d[\d.,]*|[kKM%](?![A-Za-z])", run[match.end(name) :], re.ASCII
-            ):
+            more = re.match(r"\d[\d.,]*|[.,]\d[\d.,]*|[kKM%](?![A-Za-z])", run[match.end(name) :], re.ASCII)
+            if more:
                 what = f"the run pattern takes {text!r} out of {text + more[0]!r} in run {run!r}"
                 raise UnclearNameError(what, "let its groups take whole numbers")
             try:

@@ -14,25 +14,11 @@ from pathlib import Path
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.toml import text_of
 from tui_datasize.files import read_bounded
-from tui_datasize.runlog.importing import charts, events, tables
+from tui_datasize.runlog.importing import charts, collected, events, splits_and_units, tables
 from tui_datasize.runlog.importing import staged as limits
-from tui_datasize.runlog.importing.collected import (
-    ForeignCurve,
-    ForeignRun,
-    ReadRow,
-    RepeatedError,
-    foreign_curves,
-    put_together,
-)
+from tui_datasize.runlog.importing.collected import ForeignCurve, ForeignRun, ReadRow
 from tui_datasize.runlog.importing.layout import Layout
-from tui_datasize.runlog.importing.splits_and_units import (
-    Settled,
-    Unit,
-    check_range,
-    settle,
-    test_split,
-    units,
-)
+from tui_datasize.runlog.importing.splits_and_units import Settled, Unit
 from tui_datasize.runlog.importing.staged import MOST_BYTES, Staged, StagedKey, option, variant_hint
 from tui_datasize.text import listed, plural
 
@@ -163,7 +149,7 @@ def read_all(given: Sequence[Path], layout: Layout, *, is_strict: bool) -> ReadF
     staged = _stage(files, layout, refused, is_strict)
     while True:
         decided, faults = _decide(staged, layout)
-        by_column = {} if faults else units(staged, decided, layout)
+        by_column = {} if faults else splits_and_units.units(staged, decided, layout)
         parts, faults = ([], faults) if faults else _curves(staged, decided, by_column)
         if not faults:
             break
@@ -204,11 +190,11 @@ def _stage(
 
 def _decide(staged: Sequence[Staged], layout: Layout) -> tuple[list[Settled], dict[int, ConfigError]]:
     decided, faults = [], {}
-    tests = test_split(staged, layout)
+    tests = splits_and_units.test_split(staged, layout)
     for number, one in enumerate(staged):
         try:
-            settled = settle(one, tests)
-            check_range(one, settled, layout)
+            settled = splits_and_units.settle(one, tests)
+            splits_and_units.check_range(one, settled, layout)
         except ConfigError as error:
             faults[number] = error
             continue
@@ -238,8 +224,8 @@ def _curves(
         rows = (row for number in numbers for row in _read_rows(staged[number], decided[number], by_column))
         first = staged[numbers[0]]
         try:
-            parts += foreign_curves(rows, source, in_order=first.is_in_order)
-        except RepeatedError as error:
+            parts += collected.foreign_curves(rows, source, in_order=first.is_in_order)
+        except collected.RepeatedError as error:
             fix = "" if error.is_of_end else _repeat_fix([first])
             if not first.is_in_order:
                 skip = f"--skip-line {error.place} leaves the line out"
@@ -251,7 +237,7 @@ def _curves(
 
 def _runs(staged: Sequence[Staged], parts: Sequence[ForeignCurve]) -> tuple[list[ForeignRun], list[str]]:
     try:
-        runs, notes = put_together(parts)
+        runs, notes = collected.put_together(parts)
     except ValueError as error:
         raise ConfigError(str(error), fix=_repeat_fix(staged)) from None
     if len(runs) > limits.MOST_RUNS:

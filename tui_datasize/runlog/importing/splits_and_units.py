@@ -189,7 +189,8 @@ def check_range(staged: Staged, settled: Settled, layout: Layout) -> None:
         extent, meaning = staged.extents.get(column), staged.columns[column]
         if extent is None:
             continue
-        most = _most(meaning.score, layout)
+        most_of_shares = 1.0 if layout.percent is False else 100.0
+        most = most_of_shares if meaning.score in SHARES else math.inf
         if extent.low < -SHARE_ROUNDING:
             expected = f"0 to {most:g}" if math.isfinite(most) else "0 or more"
             raise staged.error(f"{column} is {extent.low:g}, expected {expected}", extent.low_place)
@@ -197,12 +198,6 @@ def check_range(staged: Staged, settled: Settled, layout: Layout) -> None:
             hint = "if it is in percent, leave --no-percent out" if layout.percent is False else ""
             what = f"{column} is {extent.high:g}, expected 0 to {most:g}"
             raise staged.error(what, extent.high_place, hint)
-
-
-def _most(score: str, layout: Layout) -> float:
-    if score not in SHARES:
-        return math.inf
-    return 1.0 if layout.percent is False else 100.0
 
 
 def units(files: Sequence[Staged], settled: Sequence[Settled], layout: Layout) -> dict[str, Unit]:
@@ -215,11 +210,8 @@ def units(files: Sequence[Staged], settled: Sequence[Settled], layout: Layout) -
     for staged, decided in zip(files, settled, strict=True):
         for key in decided.metrics:
             if key.column not in found:
-                meaning = staged.columns[key.column]
-                if meaning.score in SHARES:
-                    found[key.column] = _unit(key.column, files, layout)
-                else:
-                    found[key.column] = Unit(is_share=False)
+                is_share = staged.columns[key.column].score in SHARES
+                found[key.column] = _unit(key.column, files, layout) if is_share else Unit(is_share=False)
     return found
 
 
@@ -245,9 +237,8 @@ def _unit(column: str, files: Sequence[Staged], layout: Layout) -> Unit:
         raise staged.error(what, most.high_place, _WAY_OUT)
     if is_percent and not meaning.is_percent:
         _refuse_mixed(column, having, staged, most)
-    return Unit(
-        True, is_percent, meaning.is_error, f"its largest value is {most.high:g}" if is_percent else ""
-    )
+    told = f"its largest value is {most.high:g}" if is_percent else ""
+    return Unit(True, is_percent, meaning.is_error, told)
 
 
 def _like_its_sibling(column: str, files: Sequence[Staged], high: float) -> str:

@@ -108,10 +108,8 @@ class ValueRange:
             self.low, self.low_place = value, place
         if value > self.high:
             self.high, self.high_place = value, place
-        if has_sign:
-            self.n_percent += 1
-        else:
-            self.n_plain += 1
+        self.n_percent += has_sign
+        self.n_plain += not has_sign
 
 
 @dataclass
@@ -157,14 +155,12 @@ class Staged:
     def number(self, column: str, text: str | float, place: int) -> float | None:
         """A value of a column as it stands there; None where it is blank or not finite."""
         found, has_sign = _number(text, column)
-        if found is None:
-            return None
-        self.extents.setdefault(column, ValueRange()).take(found, place, has_sign)
+        if found is not None:
+            self.extents.setdefault(column, ValueRange()).take(found, place, has_sign)
         return found
 
     def pass_over(self, column: str, size: int, text: str) -> None:
-        kinds = self.kinds.setdefault(column, {})
-        of_size = kinds.setdefault(size, set())
+        of_size = self.kinds.setdefault(column, {}).setdefault(size, set())
         if len(of_size) <= _KINDS_KEPT:
             of_size.add(text)
 

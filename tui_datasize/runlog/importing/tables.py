@@ -138,17 +138,13 @@ class _ColumnReader:
         if "run" in known:
             refuse_contradiction(origin, known, self.layout)
         split = self._split(known.get("split"))
-        values = tuple(
-            (StagedKey(column, meaning.split or split), self.into.number(column, cells[column], line))
-            for column, meaning in self.metrics.items()
-            if cells[column]
-        )
+        keys = {column: StagedKey(column, meaning.split or split) for column, meaning in self.metrics.items()}
+        filled = [(column, key) for column, key in keys.items() if cells[column]]
+        values = tuple((key, self.into.number(column, cells[column], line)) for column, key in filled)
         moment = moment_of(known)
         if not values and not moment.is_told and origin.seed is None:
             # One of several runs that nothing tells apart, and without a result.
-            values = tuple(
-                (StagedKey(column, meaning.split or split), None) for column, meaning in self.metrics.items()
-            )
+            values = tuple((key, None) for key in keys.values())
         for column in self.others:
             if cells[column]:
                 self.into.pass_over(column, origin.train_size, cells[column])
