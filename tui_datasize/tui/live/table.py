@@ -14,14 +14,7 @@ from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.text import fit, plural
 from tui_datasize.tui.charts.figures import mark_of
 from tui_datasize.tui.live.charts import TROUBLE_MARKS
-from tui_datasize.tui.live.columns import (
-    NOTE,
-    ColumnChoice,
-    LiveColumn,
-    fitted,
-    longest,
-    usual_columns,
-)
+from tui_datasize.tui.live.columns import NOTE, ColumnChoice, LiveColumn, fitted, longest, usual_columns
 from tui_datasize.tui.live.runs import RunOrder, differing
 from tui_datasize.tui.polling.snapshot import EMPTY, Snapshot
 from tui_datasize.tui.widgets.filter_box import RunList

@@ -428,8 +428,7 @@ def runs_of_jobs(jobs: Sequence[JobRow], runs: pl.DataFrame | None) -> pl.DataFr
     )
     base = pl.col("run_id").str.replace(r"-[^-]*$", "")
     named = joined.with_columns(
-        variant=pl.coalesce("told", "variant"),
-        name=pl.coalesce(pl.format("{} {}", base, "told"), "run_id"),
+        variant=pl.coalesce("told", "variant"), name=pl.coalesce(pl.format("{} {}", base, "told"), "run_id")
     ).drop("told")
     return named.with_columns(_swept(named["variant"], named.columns))
 
