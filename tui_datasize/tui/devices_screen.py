@@ -41,10 +41,8 @@ _Gauge: TypeAlias = tuple[str, str, Callable[[Load], float | None], float]
 class DevicesView(LineView):
     """Draws one look; scrolls where it is longer than the screen."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.snapshot: Snapshot | None = None
-        self._first = 0
+    snapshot: Snapshot | None = None
+    _first = 0
 
     def scroll_lines(self, lines: int) -> None:
         self._first += lines
@@ -165,17 +163,12 @@ def _gauge(
     points = [(one.time_s, read(one.loads[name])) for one in samples if name in one.loads]
     known = [(time_s, number) for time_s, number in points if number is not None]
     end_s = samples[-1].time_s if samples else 0.0
-    heads = [(label, value), *[("", "")] * (rows - 1)]
-    return [
-        Text.assemble(
-            (f"{own_label:<{_LABEL}}", palette.muted),
-            (f"{own_value:>{_VALUE}} ", palette.foreground),
-            (line, palette.primary),
-        )
-        for (own_label, own_value), line in zip(
-            heads, sparkline(known, columns, top, end_s, rows), strict=True
-        )
-    ]
+    lines = []
+    for bars in sparkline(known, columns, top, end_s, rows):
+        heads = (f"{label:<{_LABEL}}", palette.muted), (f"{value:>{_VALUE}} ", palette.foreground)
+        lines.append(Text.assemble(*heads, (bars, palette.primary)))
+        label = value = ""
+    return lines
 
 
 def sparkline(
@@ -183,12 +176,8 @@ def sparkline(
 ) -> list[str]:
     """Means over equal parts of the last minutes, the latest at the right; blank where nothing is known.
 
-    Args:
-        points: Times in seconds and values.
-        columns: How many parts.
-        top: What a full block stands for.
-        end_s: The end of the last part.
-        rows: How many rows it is high.
+    Points are times in seconds and values. A full block in every row stands for `top`; the last part ends at
+    `end_s`.
 
     >>> points = [(530.0, 0.0), (595.0, 50.0), (600.0, 100.0)]
     >>> sparkline(points, 10, 100.0, 600.0, 1), sparkline(points, 10, 100.0, 600.0, 2)

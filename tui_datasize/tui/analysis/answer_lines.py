@@ -100,10 +100,8 @@ def _table_lines(table: Written, palette: Palette) -> Iterator[Text]:
 class WordsView(LineView):
     """Small tables as they are, and sentences wrapped to the width."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._lines: Sequence[Text] = ()
-        self._elsewhere: Sequence[Text] = ()
+    _lines: Sequence[Text] = ()
+    _elsewhere: Sequence[Text] = ()
 
     def show(self, lines: Sequence[Text], elsewhere: Sequence[Text] = ()) -> None:
         """Replace the lines shown here, and those that stand in the place of the chart."""

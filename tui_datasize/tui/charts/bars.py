@@ -9,14 +9,7 @@ from rich.text import Text
 
 from tui_datasize.answers.answer import Bar
 from tui_datasize.text import fit, width_of
-from tui_datasize.tui.charts.lines import (
-    SMALLEST_HEIGHT,
-    SMALLEST_WIDTH,
-    Series,
-    ShadedBand,
-    line_chart,
-    sentence,
-)
+from tui_datasize.tui.charts.lines import Series, ShadedBand, line_chart, sentence
 from tui_datasize.tui.charts.scale import Scale
 from tui_datasize.tui.widgets.palette import Palette
 
@@ -68,8 +61,6 @@ def _bar_line(bar: Bar, label_width: int, track: int, largest: float, palette: P
 
 
 def _bar_columns(bars: Sequence[Bar], width: int, height: int, palette: Palette) -> Text:
-    if width < SMALLEST_WIDTH or height < SMALLEST_HEIGHT:
-        return sentence("Too small for a chart.", width, height, palette)
     places = list(range(1, len(bars) + 1))
     placed = list(zip(places, bars, strict=True))
     stems = [Series("", [place, place], [0.0, bar.value], palette.primary) for place, bar in placed]
@@ -77,15 +68,9 @@ def _bar_columns(bars: Sequence[Bar], width: int, height: int, palette: Palette)
     x, y = ([p for p, bar in placed if bar.outside], [bar.value for bar in bars if bar.outside])
     marks = Series("outside", x, y, palette.accent, joined=False, mark="▲")
     interval = ShadedBand(places, [bar.low for bar in bars], [bar.high for bar in bars], palette.faint)
-    return line_chart(
-        [*stems, expected, *([marks] if x else [])],
-        Scale(f"{len(bars)} classes, sorted", room=0.02),
-        Scale("shared, %", floor=0),
-        width=width,
-        height=height,
-        palette=palette,
-        bands=[interval],
-    ).text
+    series = [*stems, expected, *([marks] if x else [])]
+    x_scale, y_scale = Scale(f"{len(bars)} classes, sorted", room=0.02), Scale("shared, %", floor=0)
+    return line_chart(series, x_scale, y_scale, width, height, palette, [interval]).text
 
 
 def ranked_bars(

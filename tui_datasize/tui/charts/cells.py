@@ -21,12 +21,7 @@ from tui_datasize.tui.widgets.palette import rgb
 
 Dash: TypeAlias = Literal["solid", "dashed", "dotted", "sparse"]
 
-_DASHES: dict[Dash, tuple[float, float]] = {
-    "solid": (1.0, 0.0),
-    "dashed": (7.0, 5.0),
-    "dotted": (2.0, 4.0),
-    "sparse": (2.0, 10.0),
-}
+_DOTS: dict[Dash, tuple[int, int]] = {"solid": (1, 0), "dashed": (7, 5), "dotted": (2, 4), "sparse": (2, 10)}
 """Dots drawn and dots left out, in turn."""
 _ACROSS, _DOWN = 2, 4
 """Dots of a cell."""
@@ -136,7 +131,7 @@ class Cells:
             yield piece
 
     def _strokes(self, points: Sequence[Point], dash: Dash) -> Iterator[tuple[Point, Point]]:
-        drawn, left_out = _DASHES[dash]
+        drawn, left_out = _DOTS[dash]
         per_x = self.columns * _ACROSS / (self._x[1] - self._x[0])
         per_y = self.rows * _DOWN / (self._y[1] - self._y[0])
         position = 0.0
@@ -148,18 +143,14 @@ class Cells:
                 yield inside
                 continue
             (x0, y0), (x1, y1) = inside
-            length = hypot((x1 - x0) * per_x, (y1 - y0) * per_y)
+            dx, dy = x1 - x0, y1 - y0
+            length = hypot(dx * per_x, dy * per_y)
             for low, high in _strokes_of(position, length, drawn, left_out):
-                yield (
-                    (x0 + (x1 - x0) * low, y0 + (y1 - y0) * low),
-                    (x0 + (x1 - x0) * high, y0 + (y1 - y0) * high),
-                )
+                yield (x0 + dx * low, y0 + dy * low), (x0 + dx * high, y0 + dy * high)
             position += length
 
 
-def _strokes_of(
-    position: float, length: float, drawn: float, left_out: float
-) -> Iterator[tuple[float, float]]:
+def _strokes_of(position: float, length: float, drawn: int, left_out: int) -> Iterator[tuple[float, float]]:
     """What is drawn, as fractions of its length, of a stretch that begins so far along a dashed line."""
     period = drawn + left_out
     begin = floor(position / period) * period

@@ -65,36 +65,21 @@ def draw_figure(
 
 def _draw_chart(chart: Chart, width: int, height: int, palette: Palette, window: ChartWindow) -> Drawing:
     series = [*_box_series(chart.boxes, palette), *_series(chart, palette)]
-    bands = [
+    bands = []
+    for band in chart.bands:
         # Those of learning curves stay in the background.
-        ShadedBand(
-            band.x,
-            _known(band.low),
-            _known(band.high),
-            palette.primary if isinstance(band.ink, int) else palette.faint,
-        )
-        for band in chart.bands
-    ]
+        shade = palette.primary if isinstance(band.ink, int) else palette.faint
+        bands.append(ShadedBand(band.x, _known(band.low), _known(band.high), shade))
     for box in chart.boxes:
         ends = [box.x / _BOX_HALF_WIDTH, box.x * _BOX_HALF_WIDTH]
         bands.append(ShadedBand(ends, [box.q1] * 2, [box.q3] * 2, palette.primary))
-    return line_chart(
-        series,
-        _scale(chart.x),
-        _scale(chart.y),
-        width=width,
-        height=height,
-        palette=palette,
-        bands=bands,
-        window=window,
-    )
+    return line_chart(series, _scale(chart.x), _scale(chart.y), width, height, palette, bands, window=window)
 
 
 def _series(chart: Chart, palette: Palette) -> Iterator[Series]:
     points = {line.ink: _MARKS[line.mark] for line in chart.lines if line.mark and not line.name}
     seen: set[tuple[object, Dash]] = set()
-    every = chart.lines
-    inks = {kind: list(dict.fromkeys(line.ink for line in every if line.mark == kind)) for kind in _ROWS}
+    inks = {kind: list(dict.fromkeys(one.ink for one in chart.lines if one.mark == kind)) for kind in _ROWS}
     for line in chart.lines:
         mark, dash = _MARKS[line.mark], _DASHES.get(str(line.ink), "solid")
         if line.mark in _ROWS and (place := inks[line.mark].index(line.ink)):
@@ -107,10 +92,8 @@ def _series(chart: Chart, palette: Palette) -> Iterator[Series]:
             dash = _OF_THE_NEXT.get(dash, dash)
         seen.add((line.ink, dash))
         companion = points.get(line.ink, "") if line.name and not mark else ""
-        is_training = chart.is_of_training
-        yield Series(
-            line.name, line.x, _known(line.y), drawn, line.is_joined, mark, dash, is_training, companion
-        )
+        y, is_training = _known(line.y), chart.is_of_training
+        yield Series(line.name, line.x, y, drawn, line.is_joined, mark, dash, is_training, companion)
 
 
 def mark_of(number: int) -> str:
@@ -129,15 +112,8 @@ def colour(ink: Ink, palette: Palette) -> str:
 
 
 def _scale(axis: Axis) -> Scale:
-    return Scale(
-        axis.title,
-        axis.is_log,
-        axis.floor,
-        axis.ceiling,
-        axis.start,
-        room=0.03 if axis.is_log else 0.05,
-        names=axis.names,
-    )
+    room = 0.03 if axis.is_log else 0.05
+    return Scale(axis.title, axis.is_log, axis.floor, axis.ceiling, axis.start, room=room, names=axis.names)
 
 
 def _known(values: Sequence[float | None]) -> list[float]:
@@ -165,15 +141,8 @@ def _draw_map(figure: Map, width: int, height: int, palette: Palette) -> Text:
         return _draw_bars(figure.otherwise, width, height, palette)
     if digits is None and figure.rows == figure.columns:
         return overview(values, width=width, height=height, palette=palette)
-    return surface_chart(
-        figure.rows,
-        figure.columns,
-        values,
-        digits=figure.digits if digits is None else digits,
-        width=width,
-        height=height,
-        palette=palette,
-    )
+    digits = figure.digits if digits is None else digits
+    return surface_chart(figure.rows, figure.columns, values, digits, width, height, palette)
 
 
 def _draw_bars(figure: Bars, width: int, height: int, palette: Palette) -> Text:
@@ -195,11 +164,9 @@ def _side_by_side(maps: Sequence[Map], width: int, height: int, palette: Palette
     each = (width - _GAP * (_COLUMNS - 1)) // _COLUMNS
     rows = -(-len(maps) // _COLUMNS)
     lines = height // rows
+    style = f"bold {palette.foreground}"
     drawn = [
-        Text("\n").join(
-            [Text(one.title, style=f"bold {palette.foreground}"), _draw_map(one, each, lines - 1, palette)]
-        )
-        for one in maps
+        Text.assemble((f"{one.title}\n", style), _draw_map(one, each, lines - 1, palette)) for one in maps
     ]
     beside = [drawn[place::rows] for place in range(rows)]
     widths = [each + _GAP] * (_COLUMNS - 1) + [each]

@@ -36,7 +36,6 @@ def surface_chart(
     row_labels: Sequence[str],
     column_labels: Sequence[str],
     values: Sequence[Sequence[float]],
-    *,
     digits: int,
     width: int,
     height: int,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -26,8 +27,7 @@ from tui_datasize.tui.charts.scale import (
 from tui_datasize.tui.charts.window import WHOLE, ChartWindow, Extent
 from tui_datasize.tui.widgets.palette import Palette
 
-SMALLEST_WIDTH = 16
-SMALLEST_HEIGHT = 5
+_SMALLEST_WIDTH, _SMALLEST_HEIGHT = 16, 5
 _GAP = "  "
 _COLUMNS_PER_TICK = 10
 _ROWS_PER_TICK = 3
@@ -127,7 +127,6 @@ def line_chart(
     series: Sequence[Series],
     x_scale: Scale,
     y_scale: Scale,
-    *,
     width: int,
     height: int,
     palette: Palette,
@@ -150,7 +149,7 @@ def line_chart(
     every += [point for pair in edges for edge in pair for point in edge]
     if not every:
         return Drawing(sentence(empty, width, height, palette))
-    if width < SMALLEST_WIDTH or height < SMALLEST_HEIGHT:
+    if width < _SMALLEST_WIDTH or height < _SMALLEST_HEIGHT:
         return Drawing(sentence("Too small for a chart.", width, height, palette))
     extent = Extent(
         window.x or limits([x for x, _ in every], x_scale),
@@ -198,8 +197,6 @@ def _as_wanted(scale: Scale, is_log: bool | None) -> Scale:
 
 def sentence(text: str, width: int, height: int, palette: Palette) -> Text:
     """A sentence in the middle of an empty chart, wrapped to its width."""
-    import textwrap
-
     lines = textwrap.wrap(text, max(10, width - 4))[: max(height, 1)]
     above = max(0, (height - len(lines)) // 2)
     body = [line.center(width).rstrip() for line in lines]

@@ -51,12 +51,9 @@ _DISCS: Mapping[str, tuple[float, bool]] = MappingProxyType(
 """Radius, and whether it is filled."""
 
 
-def _star(points: int = 5) -> tuple[Point, ...]:
-    turns = [place * pi / points for place in range(2 * points)]
-    return tuple(
-        ((6.5 if place % 2 == 0 else 2.7) * sin(turn), -(6.5 if place % 2 == 0 else 2.7) * cos(turn))
-        for place, turn in enumerate(turns)
-    )
+def _star() -> tuple[Point, ...]:
+    corners = [(2.7 if place % 2 else 6.5, place * pi / 5) for place in range(10)]
+    return tuple((radius * sin(turn), -radius * cos(turn)) for radius, turn in corners)
 
 
 _OUTLINES: Mapping[str, tuple[Point, ...]] = MappingProxyType(
@@ -146,10 +143,8 @@ def png_picture(lines: Sequence[Text]) -> bytes:
 
 
 def _draw_piece(draw: ImageDraw, shape: Piece) -> None:
-    share = round(255 * (1 - shape.opacity))
-    paint = tuple(
-        channel + (255 - channel) * share // 255 for channel in Color.parse(shape.colour).get_truecolor()
-    )
+    share, channels = round(255 * (1 - shape.opacity)), Color.parse(shape.colour).get_truecolor()
+    paint = tuple(channel + (255 - channel) * share // 255 for channel in channels)
     points = [(x * _DRAWN, y * _DRAWN) for x, y in shape.points]
     outline, fill = (None, paint) if shape.is_filled else (paint, _BACKGROUND)
     line_px = 0 if shape.is_filled else round(1.5 * _DRAWN)

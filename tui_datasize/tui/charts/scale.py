@@ -93,11 +93,8 @@ def smoothed(x: Sequence[float], y: Sequence[float], weight: float) -> list[floa
 
     The past fades by `weight` over the mean distance of the points, so that points which lie close together
     count no more than those that stand apart; evenly spaced ones have the usual average.
-
-    Args:
-        x: Ascending.
-        y: As long; one that is not finite breaks nothing and stays as it is.
-        weight: In [0, 1); 0 leaves the values as they are.
+    `x` ascends; a `y` that is not finite breaks nothing and stays as it is; a `weight` in [0, 1) of 0 leaves
+    all as they are.
 
     >>> smoothed([1, 2, 3], [1.0, 3.0, 3.0], 0.5)
     [1.0, 2.3333333333, 2.7142857143]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tui_datasize.metric import SCORES
 from tui_datasize.text import plural
-from tui_datasize.tui.charts.figures import mark_of
+from tui_datasize.tui.charts.figures import colour, mark_of
 from tui_datasize.tui.charts.lines import Drawing, Series, ShadedBand, line_chart
 from tui_datasize.tui.charts.scale import Point, Scale, interpolate
 from tui_datasize.tui.charts.window import ChartWindow
@@ -121,13 +121,13 @@ def one_run_series(
     curve: TrainingCurve, metric: LiveMetric, view: LiveView, palette: Palette
 ) -> list[Series]:
     """Batch means in a muted colour, whole passes over the training and the test split on top."""
-    batches = _part(curve, "batches", metric, view, palette.muted, name="batches")
+    batches = _part(curve, "batches", metric, view, palette.muted, "batches")
     if metric.is_of_batches:
         return [batches]
     series = [
         batches,
-        _part(curve, "train", metric, view, palette.series[1], "○", name="train"),
-        _part(curve, "test", metric, view, palette.series[0], "●", name="test"),
+        _part(curve, "train", metric, view, palette.series[1], "train", "○"),
+        _part(curve, "test", metric, view, palette.series[0], "test", "●"),
     ]
     return [one for one in series if any(map(isfinite, one.y))]
 
@@ -138,32 +138,17 @@ def many_run_series(
     """One line per run: of its test split, or of its batches where only these are measured."""
     part: Part = "batches" if metric.is_of_batches else "test"
     return [
-        _part(
-            run.curve,
-            part,
-            metric,
-            view,
-            palette.series[run.slot % len(palette.series)],
-            mark_of(run.slot),
-            name=run.name,
-        )
+        _part(run.curve, part, metric, view, colour(run.slot, palette), run.name, mark_of(run.slot))
         for run in runs
     ]
 
 
 def _part(
-    curve: TrainingCurve,
-    part: Part,
-    metric: LiveMetric,
-    view: LiveView,
-    colour: str,
-    mark: str = "",
-    *,
-    name: str,
+    curve: TrainingCurve, part: Part, metric: LiveMetric, view: LiveView, ink: str, name: str, mark: str = ""
 ) -> Series:
     x = curve.column(part, view.axis).to_list()
     y = (curve.column(part, metric.column) * metric.factor).to_list()
-    return Series(name, x, y, colour, mark=mark, is_training=True)
+    return Series(name, x, y, ink, mark=mark, is_training=True)
 
 
 TROUBLE_MARKS: Mapping[Kind, str] = MappingProxyType({"NaN": "?", "spike": "!", "stall": "…"})
@@ -174,27 +159,23 @@ def trouble_series(
 ) -> list[Series]:
     """Marks on the lines of runs where something went wrong; among several runs in their colours.
 
-    Args:
-        runs: Those that are drawn.
-        lines: Of several runs one each, of a single one all that it has.
-        view: Which axis.
-        palette: The colours.
+    Of several runs there is one line each, of a single one all that it has.
     """
     found: dict[tuple[Kind, str], list[Point]] = {}
     for place, run in enumerate(runs):
         own = lines if len(runs) == 1 else lines[place : place + 1]
-        colour = palette.error if len(runs) == 1 else own[0].colour
+        shade = palette.error if len(runs) == 1 else own[0].colour
         for trouble in run.troubles:
             x = float(run.curve.column(trouble.part, view.axis)[trouble.row])
             line = next((line for line in own if line.label == trouble.part), own[-1] if own else None)
             if line and (y := _height(line, x)) is not None:
-                found.setdefault((trouble.kind, colour), []).append((x, y))
+                found.setdefault((trouble.kind, shade), []).append((x, y))
     series: list[Series] = []
-    for (kind, colour), at in found.items():
+    for (kind, shade), at in found.items():
         # The legend names each kind once.
         label = "" if any(one.label == kind for one in series) else kind
         x_values, y_values = zip(*at, strict=True)
-        series.append(Series(label, x_values, y_values, colour, joined=False, mark=TROUBLE_MARKS[kind]))
+        series.append(Series(label, x_values, y_values, shade, joined=False, mark=TROUBLE_MARKS[kind]))
     return series
 
 
@@ -224,10 +205,10 @@ def group_series(
         own = [run for run in runs if slots[run.curve.run_id] == place]
         lines = many_run_series(own, metric, view, palette)
         curve = group_curve(group, [(line.x, line.y) for line in lines])
-        colour = palette.series[place % len(palette.series)]
+        shade = colour(place, palette)
         name = f"{group} ({plural(curve.n_runs, 'run')})"
-        series.append(Series(name, curve.x, curve.mean, colour, mark=mark_of(place), is_training=True))
-        bands.append(ShadedBand(curve.x, curve.low, curve.high, colour))
+        series.append(Series(name, curve.x, curve.mean, shade, mark=mark_of(place), is_training=True))
+        bands.append(ShadedBand(curve.x, curve.low, curve.high, shade))
     return series, bands
 
 
@@ -239,32 +220,24 @@ def slots_of_groups(runs: Sequence[DrawnRun]) -> dict[str, int]:
 
 def draw_live(
     series: Sequence[Series],
+    bands: Sequence[ShadedBand],
     metric: LiveMetric,
     view: LiveView,
-    *,
     width: int,
     height: int,
     palette: Palette,
-    empty: str,
     window: ChartWindow,
+    *,
+    empty: str,
     end: float | None,
-    bands: Sequence[ShadedBand] = (),
 ) -> Drawing:
     """The chart of one metric, as far along the axis as the one beside it."""
     is_log = view.is_log and metric.may_be_log
     title = f"{metric.title} (log)" if is_log else metric.title
     floor = None if is_log else metric.floor
-    return line_chart(
-        series,
-        Scale(AXES[view.axis], start=0, end=end, room=0.0),
-        Scale(title, log=is_log, floor=floor, ceiling=metric.ceiling),
-        width=width,
-        height=height,
-        palette=palette,
-        empty=empty,
-        window=window,
-        bands=bands,
-    )
+    x_scale = Scale(AXES[view.axis], start=0, end=end, room=0.0)
+    y_scale = Scale(title, log=is_log, floor=floor, ceiling=metric.ceiling)
+    return line_chart(series, x_scale, y_scale, width, height, palette, bands, empty, window)
 
 
 def assign_slots(run_ids: Sequence[str], before: Mapping[str, int]) -> dict[str, int]:

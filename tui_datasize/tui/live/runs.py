@@ -132,12 +132,7 @@ def group_curve(name: str, curves: Sequence[tuple[Sequence[float], Sequence[floa
             if place == place and value == value:
                 values.setdefault(place, []).append(value)
     # A mean jumps where runs that are behind drop out of it.
-    shared = sorted(place for place, found in values.items() if 2 * len(found) > len(curves))
-    return GroupCurve(
-        name,
-        len(curves),
-        shared,
-        [sum(values[place]) / len(values[place]) for place in shared],
-        [min(values[place]) for place in shared],
-        [max(values[place]) for place in shared],
-    )
+    shared = sorted(place for place, own in values.items() if 2 * len(own) > len(curves))
+    found = [values[place] for place in shared]
+    means = [sum(own) / len(own) for own in found]
+    return GroupCurve(name, len(curves), shared, means, list(map(min, found)), list(map(max, found)))

@@ -20,7 +20,7 @@ from textual.widget import Widget
 
 from tui_datasize.text import duration, plural
 from tui_datasize.tui.chart_pane import CHART_KEYS, ChartPane
-from tui_datasize.tui.charts.lines import Drawing, ShadedBand
+from tui_datasize.tui.charts.lines import Drawing, Series, ShadedBand
 from tui_datasize.tui.charts.window import ChartWindow
 from tui_datasize.tui.exports import TableInView
 from tui_datasize.tui.keys import KeyGroup, keys_of
@@ -208,29 +208,19 @@ class LivePane(ChartPane):
         palette: Palette,
         window: ChartWindow,
     ) -> Drawing:
+        view = self._view
+        series: list[Series] = []
         bands: Sequence[ShadedBand] = ()
         if self._group and self._is_of_many:
-            series, bands = group_series(runs, metric, self._view, palette)
+            series, bands = group_series(runs, metric, view, palette)
         elif self._is_of_many:
-            series = many_run_series(runs, metric, self._view, palette)
-            series += trouble_series(runs, series, self._view, palette)
+            series = many_run_series(runs, metric, view, palette)
         elif runs:
-            series = one_run_series(runs[0].curve, metric, self._view, palette)
-            series += trouble_series(runs, series, self._view, palette)
-        else:
-            series = []
-        return draw_live(
-            series,
-            metric,
-            self._view,
-            width=width,
-            height=height,
-            palette=palette,
-            empty=self._empty(runs, metric),
-            window=window,
-            end=last_position([run.curve for run in runs], self._view.axis),
-            bands=bands,
-        )
+            series = one_run_series(runs[0].curve, metric, view, palette)
+        if not bands:
+            series += trouble_series(runs, series, view, palette)
+        end, empty = last_position([run.curve for run in runs], view.axis), self._empty(runs, metric)
+        return draw_live(series, bands, metric, view, width, height, palette, window, empty=empty, end=end)
 
     def _empty(self, runs: Sequence[DrawnRun], metric: LiveMetric) -> str:
         part: Part = "batches" if metric.is_of_batches else "test"
@@ -253,8 +243,7 @@ class LivePane(ChartPane):
         which = "running " if not self._table.marked else ""
         of_group = f", mean and range by {title_of(self._group)}" if self._group else ""
         for panel, metric in zip(self._chart_panels, shown, strict=False):
-            title = metric.name
-            panel.show_title(title[:1].upper() + title[1:])
+            panel.show_title(metric.name[:1].upper() + metric.name[1:])
             split = "training batches" if metric.is_of_batches else "test split"
             many = f"{plural(len(run_ids), f'{which}run')}, {split}{of_group}"
             panel.show_note(Text(many if self._is_of_many else "".join(run_ids), palette.muted))
@@ -318,10 +307,8 @@ class LivePane(ChartPane):
         self.app.push_screen(TextDialog(title, Group(table, "", said)))
 
     def action_columns(self) -> None:
-        self.app.push_screen(
-            ColumnDialog(self._table.choice, self._table.usual),
-            lambda choice: self.choose_columns(choice) if choice else None,
-        )
+        dialog = ColumnDialog(self._table.choice, self._table.usual)
+        self.app.push_screen(dialog, lambda choice: self.choose_columns(choice) if choice else None)
 
     def action_group(self) -> None:
         """Put the runs that are drawn together by the next thing that several have in common."""

@@ -36,18 +36,16 @@ class LiveTable(RunList):
         Binding("O", "turn", "turn order", show=False, tooltip="The other way round"),
     ]
 
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self._snapshot: Snapshot = EMPTY
-        self._of: pl.DataFrame | None = None
-        self._shown: pl.DataFrame | None = None
-        self._naming: Sequence[str] = ()
-        self._lengths: Mapping[str, int] = MappingProxyType({})
-        self._fitted: tuple[int, Sequence[tuple[LiveColumn, int]]] | None = None
-        self._slots: Mapping[str, int] = MappingProxyType({})
-        self._order = RunOrder()
-        self.choice = ColumnChoice()
-        """What was chosen of the columns."""
+    _snapshot: Snapshot = EMPTY
+    _of: pl.DataFrame | None = None
+    _shown: pl.DataFrame | None = None
+    _naming: Sequence[str] = ()
+    _lengths: Mapping[str, int] = MappingProxyType({})
+    _fitted: tuple[int, Sequence[tuple[LiveColumn, int]]] | None = None
+    _slots: Mapping[str, int] = MappingProxyType({})
+    _order = RunOrder()
+    choice = ColumnChoice()
+    """What was chosen of the columns."""
 
     @property
     def header_lines(self) -> int:
@@ -84,7 +82,6 @@ class LiveTable(RunList):
         self.set_keys(shown["run_id"].to_list())
 
     def choose(self, choice: ColumnChoice) -> None:
-        """Show other columns."""
         self.choice = choice
         self.list_again()
 
@@ -120,9 +117,7 @@ class LiveTable(RunList):
             columns = list(group)
             room = sum(width for _, width in columns)
             over += fit(title, room - 1).rstrip().rjust(room)
-            heads += "".join(
-                one.placed(one.title + arrows.get(one.name, ""), width) for one, width in columns
-            )
+            heads += "".join(one.placed(one.title + arrows.get(one.name, ""), own) for one, own in columns)
         return [Text(line, style=self.palette.muted) for line in (over, heads)]
 
     def draw_empty(self) -> Sequence[Text]:
