@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -191,22 +190,20 @@ def test_in_a_terminal_analyze_draws_the_answer(finished, monkeypatch, capsys):
 def test_what_is_read_of_runs_is_kept_until_they_change(fake_project, monkeypatch):
     log = RunLog(fake_project)
     runs, read = log.runs("digits"), []
-    for name in ("subsets", "metrics"):
-        reader = partial(
-            lambda name, own, run_ids: read.append(name) or own(run_ids), name, getattr(log, name)
-        )
-        monkeypatch.setattr(log, name, reader)
+    table, metrics = log.table, log.metrics
+    monkeypatch.setattr(log, "table", lambda name, run_ids: read.append(name) or table(name, run_ids))
+    monkeypatch.setattr(log, "metrics", lambda run_ids: read.append("metrics") or metrics(run_ids))
     first = Reading(log, runs)
     for metric in ("test_accuracy", "test_loss"):
         record = Record(first.renewed(runs.clone()), metric_named(metric))
         for question in ("audit", "overlap", "audit", "training-curves", "gap"):
             assert QUESTIONS[question].ask(record).applies
-    assert sorted(read) == ["metrics", "subsets", "subsets"]
+    assert sorted(read) == ["metrics", "predictions", "subsets", "subsets"]
     # A value changes which findings there are, and no subset.
     later = first.renewed(runs.with_columns(pl.col("test_accuracy") / 2))
     assert later.overlaps is first.overlaps
     assert later.findings is not first.findings
-    assert sorted(read) == ["metrics", *["subsets"] * 3]
+    assert sorted(read) == ["metrics", *["predictions"] * 2, *["subsets"] * 3]
     fewer = first.renewed(runs.filter(subset_seed=0))
     assert [len(overlap.draws) for overlap in fewer.overlaps] == [1] * 6
 
