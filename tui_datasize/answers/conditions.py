@@ -21,14 +21,8 @@ from tui_datasize.answers.columns import INTERVAL, SIZE_AND_RUNS, metric_axis, o
 from tui_datasize.answers.grids import size_map, size_table
 from tui_datasize.answers.record import NO_RUN, Record, numbers
 from tui_datasize.metric import Metric
-from tui_datasize.stats.transfer_conditions import (
-    BASE,
-    BOTH,
-    Crossing,
-    crossings,
-    layer_order,
-    transfer_table,
-)
+from tui_datasize.stats import transfer_conditions
+from tui_datasize.stats.transfer_conditions import BASE, BOTH, Crossing
 from tui_datasize.text import plural
 
 _VIEWS = 2
@@ -51,14 +45,14 @@ def ask(record: Record) -> Answer:
     runs, metric = record.all_runs, record.metric
     if not is_offered(runs):
         return does_not_apply(_NO_TRANSFER)
-    table = transfer_table(runs, metric.name)
+    table = transfer_conditions.transfer_table(runs, metric.name)
     if table.is_empty():
         return does_not_apply(NO_RUN)
     # The mean over both directions stands last, where there is one.
     direction = str(table["classes"].unique(maintain_order=True)[-1])
     shown, per_half = table.filter(classes=direction), _classes_in(record, direction)
-    found = [crossing for crossing in crossings(table) if crossing.classes == direction]
-    ordered, title = layer_order(shown), f"{metric.heading} per condition and size"
+    found = [crossing for crossing in transfer_conditions.crossings(table) if crossing.classes == direction]
+    ordered, title = transfer_conditions.layer_order(shown), f"{metric.heading} per condition and size"
     figures: Sequence[Figure] = (_chart(ordered, metric), size_map(title, ordered, "condition", metric))
     whose = direction if direction == BOTH else f"classes {direction}"
     return Answer(

@@ -154,9 +154,8 @@ def _ahead(record: Record, curve: CurveAnalysis) -> Iterator[Sentence]:
 
 
 def _rank_told(record: Record, best: CurveAnalysis, rest: Sequence[CurveAnalysis]) -> str:
-    pairs = {
-        curve.variant or "base": record.comparisons.over_all(best.variant, curve.variant) for curve in rest
-    }
+    over_all = record.comparisons.over_all
+    pairs = {curve.variant or "base": over_all(best.variant, curve.variant) for curve in rest}
     for what, names in (
         (
             f" and {{}} cannot be told apart; {best.variant or 'the base'} at ",

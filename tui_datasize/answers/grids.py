@@ -87,9 +87,8 @@ def mean_table(means: pl.DataFrame, column: str, places: str, metric: Metric, ti
     interval = "± 95 %, " if means["high"].is_not_null().any() else ""
     is_told = cells["cell"].struct.field("is_best").any()
     told = f"{title[:1].upper()}{title[1:]} ({interval}{each}{', * best' if is_told else ''})"
-    return Table(
-        wide, [Column(first, head, "text"), *(Column(one, one, "cell") for one in others)], metric, told
-    )
+    columns = [Column(first, head, "text"), *(Column(one, one, "cell") for one in others)]
+    return Table(wide, columns, metric, told)
 
 
 def _is_apart(metric: Metric) -> pl.Expr:

@@ -34,9 +34,8 @@ def ask(record: Record) -> Answer:
     """The matrix and the classes of one size, by the fraction or the Jaccard index; all sizes in a table."""
     several = [overlap for overlap in record.reading.overlaps if len(overlap.draws) > 1]
     if not record.reading.overlaps:
-        return does_not_apply(
-            "No subset is on record. A run writes its own when it begins; imported runs have none."
-        )
+        why = "No subset is on record. A run writes its own when it begins; imported runs have none."
+        return does_not_apply(why)
     if not several:
         return does_not_apply(
             "Each size has one subset draw. Add draws to compare: subset = { seeds = [0, 1] } in "

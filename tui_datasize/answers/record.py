@@ -101,10 +101,8 @@ class Reading:
     def findings(self) -> tuple[Finding, ...]:
         """What the audit finds; it reads the images of a run per draw, predictions of one per data set."""
         images, tested = runs_to_read(self.runs)
-        record = AuditRecord(
-            self.runs, self.log.table("subsets", images), self.datasets, self.log.table("predictions", tested)
-        )
-        return audit(record)
+        subsets, predictions = self.log.table("subsets", images), self.log.table("predictions", tested)
+        return audit(AuditRecord(self.runs, subsets, self.datasets, predictions))
 
     @cached_property
     def draws(self) -> pl.DataFrame:

@@ -82,10 +82,8 @@ def ask(record: Record) -> Answer:
     runs, name = view.of(record.runs, record), view.metric.name
     boxes = box_table(runs, name)
     if boxes.filter(pl.col("n_runs") > 1).is_empty():
-        return does_not_apply(
-            "No train size has two runs with this metric. Add seeds, or draws, to see their spread.",
-            views=len(views),
-        )
+        why = "No train size has two runs with this metric. Add seeds, or draws, to see their spread."
+        return does_not_apply(why, views=len(views))
     wanted = record.asked.variant
     found = [one for one in _comparisons(record, runs, view).sizes if wanted in (None, one.variant)]
     groups = sizes_table(found)

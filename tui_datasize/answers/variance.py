@@ -18,9 +18,8 @@ def ask(record: Record) -> Answer:
         return does_not_apply(NO_RUN)
     splits = [split for split in record.scatter if _sources(split)]
     if not splits:
-        return does_not_apply(
-            "The scatter between runs is unknown: no train size has two runs. Add seeds, or draws."
-        )
+        why = "The scatter between runs is unknown: no train size has two runs. Add seeds, or draws."
+        return does_not_apply(why)
     table = variance_table(splits)
     columns = [
         *of_kind("text", source="source", design="design"),
@@ -68,30 +67,28 @@ def _named(component: Component) -> str:
     }.get(component.name, f"the {component.name}")
 
 
-def _doubts(splits: Sequence[VarianceSplit]) -> Iterator[Sentence]:
+def _doubts(splits: Sequence[VarianceSplit]) -> Iterator[Sentence | str]:
     """What the table does not tell, each once."""
     sampling = [found for split in splits if (found := split.component(TEST_SAMPLING))]
     if sampling:
         most = splits[0].metric.difference(max(component.sd for component in sampling))
-        yield Sentence(f"Another test set of this size would move all runs together by {most} (SD).")
+        yield f"Another test set of this size would move all runs together by {most} (SD)."
     if any(component.estimate < 0 for split in splits for component in split.components):
         yield Sentence("SD 0: too small to measure, its estimate is below 0.", "aside")
     designs = {split.design for split in splits}
     if any(split.component(UNTOLD) for split in splits):
-        yield Sentence(
+        yield (
             "The files do not say whether runs of a size share their images, so seed and draw cannot be "
             "separated. Import them with --column draw=COLUMN, or with --draw 0 where all share them."
         )
     elif "none" in designs:
-        yield Sentence(
-            "Seed and draw change together here and cannot be separated. Run some seeds on several draws."
-        )
+        yield "Seed and draw change together here and cannot be separated. Run some seeds on several draws."
     if "seeds only" in designs:
-        yield Sentence(
+        yield (
             "All runs of a size share one subset draw. Add draws (subset.seeds) to see what a draw changes."
         )
     if "draws only" in designs:
-        yield Sentence("All runs of a size share one training seed. Add seeds to see what a seed changes.")
+        yield "All runs of a size share one training seed. Add seeds to see what a seed changes."
 
 
 def _bars(split: VarianceSplit) -> Bars:

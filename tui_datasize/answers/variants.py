@@ -116,9 +116,8 @@ def _as_measured(record: Record, best: str, other: str, saved: Saved) -> Saved:
         for one in record.all_curves
         if one.needed and one.needed.below and one.needed.above and one.needed.train_size
     }
-    return replace(
-        saved, images=said.get(best, saved.images), other_images=said.get(other, saved.other_images)
-    )
+    images, others = said.get(best, saved.images), said.get(other, saved.other_images)
+    return replace(saved, images=images, other_images=others)
 
 
 def _needs(names: tuple[str, str], saved: Saved) -> str:
@@ -133,9 +132,8 @@ def _times(saved: Saved, than: str = "") -> str:
     """Such as `2.5 times fewer images than mlp (95 % 2.3 to 2.7)`."""
     least, is_fewer = "at least " if saved.is_bound else "", saved.ratio >= 1
     ratio = saved.ratio if is_fewer else 1 / saved.ratio
-    low, high = (
-        f"{end:.1f}" if end > 1 else f"{end:.2g}" for end in (ratio / saved.spread, ratio * saved.spread)
-    )
+    both = ratio / saved.spread, ratio * saved.spread
+    low, high = (f"{end:.1f}" if end > 1 else f"{end:.2g}" for end in both)
     ends = "" if math.isnan(saved.spread) else f" (95 % {low} to {high})"
     return f"{least}{ratio:.1f} times {'fewer' if is_fewer else 'more'}{than}{ends}"
 

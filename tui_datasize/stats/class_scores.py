@@ -88,18 +88,15 @@ def top_confusions(
     """
     key = ["experiment", "variant", "train_size"]
     rows = _of_counted(runs, confusion.filter(evaluation="last"))
-    cells = rows.group_by(*key, "label", "predicted").agg(
-        pl.sum("images"), pl.col("run_id").n_unique().cast(pl.Int64).alias("n_runs")
-    )
+    n_runs = pl.col("run_id").n_unique().cast(pl.Int64).alias("n_runs")
+    cells = rows.group_by(*key, "label", "predicted").agg(pl.sum("images"), n_runs)
     of_class = rows.group_by(*key, "label").agg(pl.sum("images").alias("all"))
     shares = cells.join(of_class, on=[*key, "label"]).with_columns(share=pl.col("images") / pl.col("all"))
     back = shares.select(*key, "share", label="predicted", predicted="label").rename({"share": "back"})
-    wrong = shares.filter(pl.col("label") != pl.col("predicted")).join(
-        back, on=[*key, "label", "predicted"], how="left"
-    )
-    ranked = wrong.with_columns(pl.col("back").fill_null(0)).sort(
-        *key, "images", "label", "predicted", descending=[False, False, False, True, False, False]
-    )
+    wrong = shares.filter(pl.col("label") != pl.col("predicted"))
+    both = wrong.join(back, on=[*key, "label", "predicted"], how="left")
+    order, descending = [*key, "images", "label", "predicted"], [False, False, False, True, False, False]
+    ranked = both.with_columns(pl.col("back").fill_null(0)).sort(order, descending=descending)
     top = _named(ranked.group_by(key, maintain_order=True).head(most), datasets)
     return top.select(pl.col(name).cast(kind) for name, kind in CONFUSIONS.items())
 

@@ -78,10 +78,8 @@ def learning_curve(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
     if not found:
         return pl.DataFrame(schema=dict(CURVE))
     frame = with_interval(pl.concat(found), metric)
-    is_one_value = pl.col("min") == pl.col("max")
-    return frame.with_columns(
-        pl.when(~is_one_value).then(pl.col("low", "high")), metric=pl.lit(metric)
-    ).select(*CURVE)
+    ends = pl.when(pl.col("min") != pl.col("max")).then(pl.col("low", "high"))
+    return frame.with_columns(ends, metric=pl.lit(metric)).select(*CURVE)
 
 
 def with_interval(means: pl.DataFrame, metric: str) -> pl.DataFrame:

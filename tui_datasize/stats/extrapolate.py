@@ -142,9 +142,8 @@ def _extrapolation(view: View, factor: float) -> Extrapolation:
     held = next(held for held in view.forecaster.held if factor <= held.factor * (1 + 1e-9))
     measured = held.coverage_ill_shaped if view.faults else held.coverage_few_runs
     measured = measured if view.loss is Loss.ERROR else held.coverage_loss
-    return Extrapolation(
-        round(size), factor, view.value_at(size), *view.band_at(size, LEVEL), LEVEL, measured
-    )
+    band = view.band_at(size, LEVEL)
+    return Extrapolation(round(size), factor, view.value_at(size), *band, LEVEL, measured)
 
 
 def _doubling(view: View, start: float, delta: float) -> Doubling:

@@ -278,9 +278,8 @@ def _implicit(points: CurvePoints, top: float) -> Evaluate:
         powers, room = np.exp(-c * log_sizes), np.exp(alpha * log_room)
         floors, scales, rough = least_squares(powers * room)
         kept = np.argpartition(rough, M4_CANDIDATES)[:M4_CANDIDATES]
-        solved = _newton_m4(
-            points.errors, floors[kept, None], scales[kept, None] * powers[kept], alpha[kept], top
-        )
+        strength = scales[kept, None] * powers[kept]
+        solved = _newton_m4(points.errors, floors[kept, None], strength, alpha[kept], top)
         costs = np.full(len(rough), np.inf)
         costs[kept] = (solved - points.errors) ** 2 @ points.weights
         return floors, scales, costs

@@ -138,9 +138,8 @@ def find_draws(runs: pl.DataFrame) -> pl.DataFrame:
     """
     rank = pl.col("state").replace_strict(_BY_USE, range(len(_BY_USE)), default=None, return_dtype=pl.Int64)
     begun = runs.with_columns(rank.alias("rank")).drop_nulls("rank").sort("rank", maintain_order=True)
-    draws = begun.group_by(DRAW_KEY, maintain_order=True).agg(
-        pl.first("run_id"), pl.len().cast(pl.Int64).alias("n_runs")
-    )
+    n_runs = pl.len().cast(pl.Int64).alias("n_runs")
+    draws = begun.group_by(DRAW_KEY, maintain_order=True).agg(pl.first("run_id"), n_runs)
     short = pl.format("d{}", "subset_seed")
     nesting = pl.when("subset_nested").then(pl.lit("nested")).otherwise(pl.lit("independent"))
     is_unique = pl.struct("experiment", "dataset", "classes", "train_size", "subset_seed").is_unique()

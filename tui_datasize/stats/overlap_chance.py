@@ -25,9 +25,8 @@ def hypergeometric_interval(a: ArrayLike, b: ArrayLike, total: ArrayLike) -> tup
     >>> low.tolist(), high.tolist()
     ([0.0, 20.0], [1.0, 30.0])
     """
-    triples, position = np.unique(
-        np.stack([np.asarray(values, float) for values in (a, b, total)]), axis=1, return_inverse=True
-    )
+    counts = np.stack([np.asarray(values, float) for values in (a, b, total)])
+    triples, position = np.unique(counts, axis=1, return_inverse=True)
     below = hypergeometric_cdf(*triples)
     tail = (1 - CONFIDENCE) / 2
     low, high = (_first_reaching(below, bound)[position.ravel()] for bound in (tail, 1 - tail))

@@ -10,13 +10,9 @@ import polars.selectors as cs
 from scipy.special import ndtri
 
 from tui_datasize.runlog.schema import Schema, schema
+from tui_datasize.stats import overlap_chance
 from tui_datasize.stats.curve import CONFIDENCE
 from tui_datasize.stats.overlap import DrawOverlap
-from tui_datasize.stats.overlap_chance import (
-    hypergeometric_interval,
-    largest_expected,
-    largest_expected_of_classes,
-)
 
 _KEY = ("experiment", "dataset", "train_size")
 _HALF_WIDTH = float(ndtri(0.5 + CONFIDENCE / 2))
@@ -61,7 +57,7 @@ def overlap_table(overlaps: Iterable[DrawOverlap]) -> pl.DataFrame:
     several = [overlap for overlap in overlaps if len(overlap.draws) > 1]
     frames = []
     for overlap in several:
-        largest = pl.lit(largest_expected_of_classes(overlap, "fraction"))
+        largest = pl.lit(overlap_chance.largest_expected_of_classes(overlap, "fraction"))
         by_class = _pairs_of_classes(overlap).with_columns(_is_outside(), expected_largest=largest)
         frames += [_whole(overlap), _with_key(overlap, OVERLAPS, by_class)]
     return pl.concat([pl.DataFrame(schema=dict(OVERLAPS)), *frames])
@@ -89,7 +85,7 @@ def _whole(overlap: DrawOverlap) -> pl.DataFrame:
             "expected": expected,
             "low": low,
             "high": high,
-            "expected_largest": largest_expected(overlap, "fraction"),
+            "expected_largest": overlap_chance.largest_expected(overlap, "fraction"),
         }
     )
     known = pairs.with_columns(cs.float().fill_nan(None))
@@ -125,7 +121,7 @@ def _pairs_of_classes(overlap: DrawOverlap) -> pl.DataFrame:
     a, b = images[:, rows].ravel(), images[:, columns].ravel()
     label = np.repeat(np.arange(len(images)), len(rows))
     total = overlap.class_images[label]
-    low, high = hypergeometric_interval(a, b, total)
+    low, high = overlap_chance.hypergeometric_interval(a, b, total)
     names, both = np.asarray(overlap.draws), overlap.shared[:, rows, columns].ravel()
     smaller = np.minimum(a, b)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -22,17 +22,10 @@ import numpy as np
 import polars as pl
 from scipy.special import fdtrc
 
+from tui_datasize.stats import pairwise
 from tui_datasize.stats.clusters import Floats
 from tui_datasize.stats.fits import FitFailure
-from tui_datasize.stats.pairwise import (
-    Difference,
-    Unit,
-    difference,
-    hedges_g,
-    mean_difference,
-    of_few_draws,
-    welch_t,
-)
+from tui_datasize.stats.pairwise import Difference, Unit
 
 Cell: TypeAlias = tuple[int, int]
 """Draw and seed; what is unknown is 0."""
@@ -77,7 +70,7 @@ def compare(first: Curve, second: Curve, names: tuple[str, str]) -> Difference |
     found = _of_cells(*compared) or _of_draws(*compared) or _unpaired(*compared)
     a, b = _values(first, sizes[0]), _values(second, sizes[0])
     if isinstance(found, Difference) and len(sizes) == 1 and min(len(a), len(b)) > 1:
-        g = hedges_g(a, b)
+        g = pairwise.hedges_g(a, b)
         return replace(found, hedges_g=g[0], g_low=g[1], g_high=g[2])
     return found
 
@@ -172,7 +165,7 @@ def clustered(
     if stderr <= _NEGLIGIBLE * max(1.0, abs(value)):
         return None
     n_units = len(means) if unit == "seed" else len(draws)
-    found = replace(difference(names, value, stderr, df), unit=unit, n_units=n_units, is_paired=True)
+    found = replace(pairwise.difference(names, value, stderr, df), unit=unit, n_units=n_units, is_paired=True)
     found = replace(found, of_one_draw=unit == "seed" and draws[0] >= 0)
     return untested(found) if unit == "draw" and len(draws) < LEAST_DRAWS else found
 
@@ -192,7 +185,7 @@ def _over_draws(means: Mapping[Cell, float], seeded: Mapping[Cell, float]) -> tu
         terms = [by_seed] if terms[0][0] <= -rest else [*terms, *of_seeds]
     if not any(amount for amount, _ in terms):
         return 0.0, 1.0
-    return of_few_draws(*zip(*terms, strict=True))
+    return pairwise.of_few_draws(*zip(*terms, strict=True))
 
 
 def seed_terms(cells: Mapping[Cell, float]) -> list[tuple[float, float]]:
@@ -221,7 +214,7 @@ def _of_sizes(
         return None
     found = [_of_table({size: cells}, names) for size, cells in differences.items()]
     known = [one for one in found if one is not None]
-    of_all = mean_difference(known) if len(known) == len(found) else None
+    of_all = pairwise.mean_difference(known) if len(known) == len(found) else None
     if of_all is None or isinstance(of_all, FitFailure):
         return of_all
     n_units = sum(map(len, differences.values()))
@@ -238,13 +231,13 @@ def _unpaired(
     sides = [_units(curve, sizes, by_draw=by_draw) for curve in (first, second)]
     of_first, of_second = sides
     if of_first is None or of_second is None:
-        at_sizes = [welch_t(_values(first, size), _values(second, size), names) for size in sizes]
-        found = mean_difference([one for one in at_sizes if isinstance(one, Difference)])
+        at_sizes = [pairwise.welch_t(_values(first, size), _values(second, size), names) for size in sizes]
+        found = pairwise.mean_difference([one for one in at_sizes if isinstance(one, Difference)])
         return found if isinstance(found, FitFailure) else replace(found, of_one_draw=of_one_draw)
     fewest = min(len(of_first), len(of_second))
     if by_draw and fewest < 2:
         return FitFailure("needs two draws of each, as theirs differ")
-    found = welch_t(of_first, of_second, names)
+    found = pairwise.welch_t(of_first, of_second, names)
     if isinstance(found, FitFailure):
         return found
     unit: Unit = "draw" if by_draw else "seed"
@@ -252,7 +245,7 @@ def _unpaired(
     if by_draw:
         seeded = [_seeded(curve, sizes) for curve in (first, second)]
         terms = own_terms((of_first, of_second)) + seed_terms(combined(seeded, (-1.0, 1.0)))
-        found = difference(names, found.value, *of_few_draws(*zip(*terms, strict=True)))
+        found = pairwise.difference(names, found.value, *pairwise.of_few_draws(*zip(*terms, strict=True)))
     found = replace(found, unit=unit, n_units=n_units, hedges_g=math.nan, of_one_draw=of_one_draw)
     return untested(found) if by_draw and fewest < LEAST_DRAWS else found
 

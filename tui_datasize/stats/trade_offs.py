@@ -48,9 +48,8 @@ _NAME = ".name"
 def cost_against_metric(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
     """Training time and size of each variant beside its metric, schema `COSTS`."""
     sign = 1 if metric_named(metric).higher_is_better else -1
-    costs = points(runs, metric).join(
-        runs.select("run_id", "model", "wall_s", "parameters", "flops_per_image", "samples_seen"), on="run_id"
-    )
+    told = runs.select("run_id", "model", "wall_s", "parameters", "flops_per_image", "samples_seen")
+    costs = points(runs, metric).join(told, on="run_id")
     table = costs.group_by("experiment", "variant", "model", "train_size").agg(
         *OVER_RUNS,
         pl.col("wall_s").mean(),

@@ -56,11 +56,9 @@ def transfer_table(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
     table = with_interval(pl.concat([halves, _both_directions(halves)]), metric)
     cell, is_base = ["experiment", "classes", "train_size"], pl.col("condition") == BASE
     base = table.filter(is_base).select(*cell, base="mean", base_se="se")
-    gain = (1 if higher else -1) * (pl.col("mean") - pl.col("base"))
-    gain_se = (pl.col("se") ** 2 + pl.col("base_se") ** 2).sqrt()
-    gains = table.join(base, on=cell, how="left").with_columns(
-        gain=pl.when(~is_base).then(gain), gain_se=pl.when(~is_base).then(gain_se)
-    )
+    gain = pl.when(~is_base).then((1 if higher else -1) * (pl.col("mean") - pl.col("base")))
+    gain_se = pl.when(~is_base).then((pl.col("se") ** 2 + pl.col("base_se") ** 2).sqrt())
+    gains = table.join(base, on=cell, how="left").with_columns(gain=gain, gain_se=gain_se)
     layers = pl.col("condition").str.extract(r"^S(\d+)T$").cast(pl.Int64)
     order = pl.when(is_base).then(0).when(layers.is_null()).then(1).otherwise(2)
     key = [*cell, "order", "frozen_layers", "condition"]

@@ -56,9 +56,8 @@ def _of_cells(curve: Curve, weights: Mapping[int, float]) -> Difference | None:
     draws = set.intersection(*(_known_draws(curve[size]) for size in weights))
     if draws and draws != {draw for draw, _ in cells}:
         return None
-    return _clustered(
-        {cell: sum(weight * fmean(curve[size][cell]) for size, weight in weights.items()) for cell in cells}
-    )
+    of_cell = {cell: sum(w * fmean(curve[size][cell]) for size, w in weights.items()) for cell in cells}
+    return _clustered(of_cell)
 
 
 def _of_draws(curve: Curve, weights: Mapping[int, float], *, several: bool) -> Difference | None:

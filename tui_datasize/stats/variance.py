@@ -98,9 +98,8 @@ def variance_table(splits: Iterable[VarianceSplit]) -> pl.DataFrame:
         for split in splits
         for one in split.components
     ]
-    return pl.DataFrame(rows, schema=dict(VARIANCE)).with_columns(
-        pl.col("share", "sd_low", "sd_high").fill_nan(None)
-    )
+    table = pl.DataFrame(rows, schema=dict(VARIANCE))
+    return table.with_columns(pl.col("share", "sd_low", "sd_high").fill_nan(None))
 
 
 def _split(

@@ -80,9 +80,8 @@ def check_mixed_conditions(runs: pl.DataFrame) -> Iterator[Finding]:
         per_size = runs.drop_nulls(column).group_by("train_size").agg(pl.col(column).n_unique())
         confounded = per_size[column].max() == 1
         severity = Severity.WARNING if confounded else severity
-        what = f"One curve mixes {conditions}: {named}" + (
-            "; each size has its own, so their effects cannot be separated." if confounded else "."
-        )
+        apart = "; each size has its own, so their effects cannot be separated" if confounded else ""
+        what = f"One curve mixes {conditions}: {named}{apart}."
         to_do = "Run the curve under one condition, or compare sizes that share one."
         yield finding(severity, f"mixed-{column.replace('_', '-')}", runs, what, to_do)
     resumed = runs.filter(pl.col("attempt") > 1)

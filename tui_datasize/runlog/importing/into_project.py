@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import tui_datasize
 from tui_datasize.errors import ConfigError, StorageError
@@ -29,6 +29,7 @@ from tui_datasize.runlog.scan import Problem, object_or_problem
 
 _STAGING = ".import-"
 """Beginning of the name of the folder in which an import is put together; its process follows."""
+_Specified: TypeAlias = tuple[ForeignRun, RunSpec]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +82,8 @@ def bring_in(
 
 
 def _not_there(
-    project: ProjectPaths,
-    experiment: str,
-    runs: Iterable[tuple[ForeignRun, RunSpec]],
-    there: Iterable[RunSpec],
-) -> list[tuple[ForeignRun, RunSpec]]:
+    project: ProjectPaths, experiment: str, runs: Iterable[_Specified], there: Iterable[RunSpec]
+) -> list[_Specified]:
     cells = {_cell(spec): spec.run_id for spec in there}
     missing = []
     for run, spec in runs:
@@ -144,10 +142,7 @@ def _cell(spec: RunSpec) -> RunSpec:
 
 
 def _write(
-    project: ProjectPaths,
-    experiment: str,
-    runs: Iterable[tuple[ForeignRun, RunSpec]],
-    facts: Mapping[str, Any],
+    project: ProjectPaths, experiment: str, runs: Iterable[_Specified], facts: Mapping[str, Any]
 ) -> None:
     # What imports have left that were ended.
     for left in project.runs.glob(f"{_STAGING}*-*"):
@@ -179,18 +174,16 @@ def _write(
 def _write_run(paths: RunPaths, run: ForeignRun, spec: RunSpec, facts: Mapping[str, Any]) -> None:
     now = str(facts["imported_at"])
     paths.directory.mkdir()
-    _write_json(
-        paths.spec,
-        {
-            "schema_version": SCHEMA_VERSION,
-            "package_version": tui_datasize.__version__,
-            "git_commit": None,
-            "git_dirty": None,
-            "queued_at": now,
-            "run_id": spec.run_id,
-            "spec": spec.to_dict(),
-        },
-    )
+    queued = {
+        "schema_version": SCHEMA_VERSION,
+        "package_version": tui_datasize.__version__,
+        "git_commit": None,
+        "git_dirty": None,
+        "queued_at": now,
+        "run_id": spec.run_id,
+        "spec": spec.to_dict(),
+    }
+    _write_json(paths.spec, queued)
     imported = {**facts, TELLS: list(run.tells), "package_version": tui_datasize.__version__}
     _write_json(paths.provenance, {"imported": imported})
     paths.metrics.write_bytes(run.text())

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
-from types import MappingProxyType
+
+from tui_datasize.runlog.importing.names import spelt
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 
 
-def _spelt(**names: str) -> Mapping[str, str]:
-    return MappingProxyType({name: word for word, every in names.items() for name in every.split(", ")})
-
-
-SPLIT_WORDS = _spelt(
+SPLIT_WORDS = spelt(
     train="train, training, tr, trn",
     validation="val, valid, validation, dev, eval, evaluation",
     test="test, testing, tst",
 )
 """Keras writes val_, fastai valid_, the Hugging Face trainer and timm eval_, Ultralytics val/."""
 
-_SCORES = _spelt(
+_SCORES = spelt(
     accuracy="accuracy, acc, top1, top 1, acc1, acc 1, prec1, prec 1, accuracy score, accuracy top1, "
     "acc top1, top1 accuracy, top1 acc, top 1 accuracy, top 1 acc, categorical accuracy, "
     "sparse categorical accuracy, binary accuracy",
@@ -34,16 +31,14 @@ _SCORES = _spelt(
     margin_wrong="margin wrong",
     wall_s="wall s",
 )
-_ERRORS = _spelt(
+_ERRORS = spelt(
     accuracy="err, error, error rate, err rate, err1, err 1, error1, top1 err, misclassification rate, "
     "top1 error, top 1 err, top 1 error, classification error",
     top5="err5, err 5, error5, top5 err, top5 error, top 5 err, top 5 error",
 )
 """Shares that the metric is 1 minus."""
 
-_ULTRALYTICS: Mapping[str, str] = MappingProxyType(
-    {"metrics/accuracy_top1": "accuracy", "metrics/accuracy_top5": "top5"}
-)
+_ULTRALYTICS = spelt(accuracy="metrics/accuracy_top1", top5="metrics/accuracy_top5")
 """Of the validation split, though no word says so."""
 _NO_MATTER = frozenset({"epoch", "final", "last", "metric", "metrics", "summary"})
 """Words that change nothing: Lightning adds _epoch to what it logs per step too, Keras puts epoch_ before."""

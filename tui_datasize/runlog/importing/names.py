@@ -7,8 +7,9 @@ may be read in two ways is not read.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from tui_datasize.text import listed, plural
 
@@ -71,18 +72,18 @@ TOLD_BY_NAMES = ("size", "seed", "draw")
 _NAMES_TOLD = 3
 """Of several that are not clear."""
 
-_WORDS = {"n": "size", "size": "size", "s": "seed", "seed": "seed", "d": "draw", "draw": "draw"}
-_PHRASES = {
-    **dict.fromkeys(
-        (
-            *("ntrain", "trainsize", "n train", "num train", "train n", "train images", "n images"),
-            *("num images", "train size", "training size", "data size", "dataset size", "subset size"),
-            "set size",
-        ),
-        "size",
-    ),
-    **dict.fromkeys(("subset seed", "draw seed", "data seed", "sample seed"), "draw"),
-}
+
+def spelt(**spellings: str) -> Mapping[str, str]:
+    """What each spelling stands for; those of one meaning are given between commas."""
+    return MappingProxyType({text: what for what, texts in spellings.items() for text in texts.split(", ")})
+
+
+_WORDS = spelt(size="n, size", seed="s, seed", draw="d, draw")
+_PHRASES = spelt(
+    size="ntrain, trainsize, n train, num train, train n, train images, n images, num images, train size, "
+    "training size, data size, dataset size, subset size, set size",
+    draw="subset seed, draw seed, data seed, sample seed",
+)
 """Two words that are one, before single ones."""
 _OF_ELSE = frozenset(
     (

@@ -349,7 +349,5 @@ def without_runs(reading: ReadFiles) -> ConfigError:
     if any(one.unfinished for one in reading.files):
         return ConfigError("no run there has ended", fix="--any-state reads them all the same")
     ignored = ", ".join(dict.fromkeys(column for one in reading.files for column in one.passed))
-    return ConfigError(
-        f"no value of a metric is known there{f'; {ignored} were not read' if ignored else ''}",
-        fix="name one like --column test_accuracy=NAME",
-    )
+    what = f"no value of a metric is known there{f'; {ignored} were not read' if ignored else ''}"
+    return ConfigError(what, fix="name one like --column test_accuracy=NAME")

@@ -7,16 +7,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tui_datasize.runlog.importing import meanings
 from tui_datasize.runlog.importing.delimited import read_delimited
 from tui_datasize.runlog.importing.layout import FIELDS, Layout, moment_of, origin_of, refuse_contradiction
-from tui_datasize.runlog.importing.meanings import (
-    Meaning,
-    folder_split,
-    meaning_of,
-    numbers_columns,
-    plain,
-    split_of,
-)
+from tui_datasize.runlog.importing.meanings import Meaning, plain
 from tui_datasize.runlog.importing.staged import Staged, StagedKey, StagedRow, is_blank, option
 from tui_datasize.text import listed, visible
 
@@ -108,7 +102,8 @@ class _ColumnReader:
         self.fields = layout.fields_of(header)
         self.state = None if layout.any_state else state_column([c for c in header if c not in layout.ignore])
         told = {*self.fields.values(), *layout.variant, *filter(None, [self.state])}
-        counted = [c for c in header if numbers_columns(c, header) and c not in layout.columns.values()]
+        unnamed = [c for c in header if c not in layout.columns.values()]
+        counted = [c for c in unnamed if meanings.numbers_columns(c, header)]
         self.metrics = {c: m for c in header if c not in (*told, *counted) and (m := layout.meaning_of(c))}
         if not self.metrics:
             hint = "name one like --column test_accuracy=COLUMN"
@@ -117,7 +112,7 @@ class _ColumnReader:
             elif len(header) == 1:
                 hint = "expected commas, semicolons or tabs between columns"
             raise ValueError(f"no column of a metric among {', '.join(header)}; {hint}")
-        name, split = folder_split(self.run, layout.test_split)
+        name, split = meanings.folder_split(self.run, layout.test_split)
         if split and "split" not in self.fields and not any(m.split for m in self.metrics.values()):
             self.run, self.split = name, split
         self.others = [c for c in header if c not in told | {*self.metrics, *layout.ignore}]
@@ -153,7 +148,7 @@ class _ColumnReader:
     def _split(self, text: str | None) -> str:
         if text is None:
             return self.split
-        found = split_of(text, self.layout.test_split)
+        found = meanings.split_of(text, self.layout.test_split)
         if found is None:
             raise ValueError(
                 f"the split is {text!r}, expected train, val or test; "
@@ -176,10 +171,10 @@ def _refuse_untold_split(staged: Staged) -> None:
     """Ask about a column of which every text names a split, or a metric: it tells whose values a row has."""
     for column, by_size in staged.kinds.items():
         texts = set().union(*by_size.values())
-        if len(texts) > 1 and all(meaning_of(text) for text in texts):
+        if len(texts) > 1 and all(meanings.meaning_of(text) for text in texts):
             fix = f"give each a column of its own, or {option('ignore', column)} if it does not"
             raise staged.error(f"{column!r} names metrics ({listed(sorted(texts))}), a row for each", fix=fix)
-        if "split" not in staged.fields.values() and all(map(split_of, texts)):
+        if "split" not in staged.fields.values() and all(map(meanings.split_of, texts)):
             fix = f"give {option('column', 'split', column)}, or {option('ignore', column)} if it does not"
             raise staged.error(f"{column!r} names splits ({listed(sorted(texts))})", fix=fix)
 
