@@ -185,7 +185,7 @@ def test_what_a_probe_found_is_kept_for_this_driver_torch_and_boot(
     machine.begin()
     machine.pass_time()
     assert len(machine.spawner.asked) == 1
-    for module, what in ((gpu_probes, "boot_id"), (known_gpus, "version")):
+    for module, what in ((gpu_probes, "boot_id"), (known_gpus, "installed_version")):
         machine.end_run(RunOutcome.SUCCEEDED)
         monkeypatch.setattr(module, what, lambda *_: "another")
         asked = len(machine.spawner.asked)

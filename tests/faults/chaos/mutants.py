@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from types import MappingProxyType, SimpleNamespace
+from types import MappingProxyType
 from typing import Any
 
 MUTANT_VARIABLE = "DATASIZE_CHAOS_MUTANT"
@@ -81,8 +81,8 @@ def _share_slots() -> None:
     """Slots are opened and not locked."""
     from tui_datasize.jobs.workers import slot_file
 
-    free = SimpleNamespace(flock=lambda *_: None, LOCK_EX=0, LOCK_NB=0, LOCK_SH=0)
-    _replace(slot_file, "fcntl", free)
+    _replace(slot_file, "lock_file", lambda *_: True)
+    _replace(slot_file, "is_held", lambda *_: False)
 
 
 def _forget_cancel() -> None:
