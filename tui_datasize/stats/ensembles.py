@@ -112,8 +112,9 @@ def gather_members(predictions: pl.DataFrame) -> Members | EnsembleFailure:
     for part in parts[1:]:
         if not part.select("hash", "label").equals(first.select("hash", "label")):
             pair = f"{first['run_id'][0]} and {part['run_id'][0]}"
-            why = f"An ensemble cannot mix runs that were tested on different images: {pair}."
-            return EnsembleFailure(why)
+            return EnsembleFailure(
+                f"An ensemble cannot mix runs that were tested on different images: {pair}."
+            )
     kept = {n for part in parts for column in _LISTS for n in part[column].list.len().unique()}
     if len(kept) != 1:
         return EnsembleFailure("An ensemble cannot mix predictions that keep different numbers of classes.")
