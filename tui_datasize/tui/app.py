@@ -266,12 +266,10 @@ class DatasizeApp(OrderlyApp):
 
     async def _say_outcome(self, work: Coroutine[Any, Any, str]) -> None:
         try:
-            text = await work
+            if text := await work:
+                self._status.say(text)
         except DatasizeError as error:
             self._status.say(error.line, error=True)
-        else:
-            if text:
-                self._status.say(text)
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         if event.state is WorkerState.ERROR:

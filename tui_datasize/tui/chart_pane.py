@@ -33,7 +33,6 @@ class ChartPane(Pane):
         return [chart for chart in self.query(ChartView) if chart.view_size]
 
     def has_use(self, action: str) -> bool:
-        """Whether an action would do anything to the charts on the screen."""
         if action == "examine":
             return any(chart.can_be_examined for chart in self._charts_seen)
         return not action.startswith("smooth") or any(chart.can_be_smoothed for chart in self._charts_seen)
@@ -65,7 +64,6 @@ class ChartPane(Pane):
         self.first_focus.focus()
 
     def action_smooth(self, step: int) -> None:
-        """Smooth all training curves on the screen more or less."""
         charts = list(self.query(ChartView))
         if not self.has_use("smooth"):
             self.remark("only training curves are smoothed")

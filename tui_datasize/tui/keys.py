@@ -29,11 +29,7 @@ _KEY_NAMES = {
     "question_mark": "?",
     "left_square_bracket": "[",
     "right_square_bracket": "]",
-    "ctrl+e": "^e",
-    "ctrl+l": "^l",
-    "ctrl+p": "^p",
-    "ctrl+t": "^t",
-    "ctrl+z": "^z",
+    **{f"ctrl+{letter}": f"^{letter}" for letter in "elptz"},
     "f1": "F1",
     "up": "↑",
     "down": "↓",
@@ -95,13 +91,11 @@ class KeyBar(LineView):
         return [head.append_text(tail)]
 
     def _entries(self, bindings: Sequence[Binding], width: int) -> Text:
-        palette = self.palette
+        bold, plain = f"bold {self.palette.primary}", self.palette.foreground
         line = Text()
         for binding in bindings:
             key = binding.key_display or key_name(binding.key)
-            entry = Text.assemble(
-                (f" {key}", f"bold {palette.primary}"), (f" {binding.description} ", palette.foreground)
-            )
+            entry = Text.assemble((f" {key}", bold), (f" {binding.description} ", plain))
             if line.cell_len + entry.cell_len > width:
                 break
             line.append_text(entry)

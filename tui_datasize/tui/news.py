@@ -38,13 +38,8 @@ class NewsReader:
 
     def read(self, snapshot: Snapshot) -> list[News]:
         """The news of a snapshot, each only once however often it is read."""
-        fresh = [
-            row
-            for row in snapshot.jobs
-            if row.finished_at > self.since
-            and row.state.is_final
-            and (row.run_id, row.finished_at) not in self._told
-        ]
+        ended = [row for row in snapshot.jobs if row.finished_at > self.since and row.state.is_final]
+        fresh = [row for row in ended if (row.run_id, row.finished_at) not in self._told]
         if not fresh:
             return []
         self._told |= {(row.run_id, row.finished_at) for row in fresh}

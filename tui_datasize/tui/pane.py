@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.text import Text
+from textual import on
 from textual.containers import Container
 from textual.message import Message
 from textual.widget import Widget
@@ -14,6 +15,7 @@ from textual.worker import Worker, WorkerState
 
 from tui_datasize.tui.keys import KeyGroup
 from tui_datasize.tui.polling.snapshot import Interest, Snapshot
+from tui_datasize.tui.widgets.filter_box import FilterBox
 
 if TYPE_CHECKING:
     from tui_datasize.jobs.queue.requests import Command
@@ -46,6 +48,8 @@ class Pane(Container):
     class InterestChanged(Message):
         """The pane shows something else in depth."""
 
+    _filter: FilterBox
+
     @property
     def first_focus(self) -> Widget:
         """What has the focus when the tab opens."""
@@ -66,6 +70,13 @@ class Pane(Container):
     def key_groups(self) -> Sequence[KeyGroup]:
         """The keys of the pane and its parts, for help and palette."""
         return ()
+
+    def action_filter(self) -> None:
+        self._filter.open()
+
+    @on(FilterBox.Changed)
+    def _filter_changed(self, event: FilterBox.Changed) -> None:
+        self.remark(event.wrong)
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         if event.state is WorkerState.ERROR:

@@ -107,10 +107,7 @@ class QueueDialog(ModalScreen[QueueTerms | None]):
 def enqueue_command(snapshot: Snapshot, cells: Sequence[Cell], terms: QueueTerms) -> Enqueue:
     """The command to queue cells of one experiment, and before them the runs that they take weights from.
 
-    Args:
-        snapshot: The experiments as they are now.
-        cells: What is queued.
-        terms: Their `order` is that of the whole sweep, of which the cells may be a part.
+    The `order` of the terms is that of the whole sweep, of which the cells may be a part.
     """
     specs = [cell.spec for cell in cells]
     plans = [plan for plan in snapshot.experiments if plan.name == specs[0].experiment]

@@ -137,13 +137,10 @@ def mistake(text: str, runs: pl.DataFrame, *, is_written: bool = True) -> str:
             filter_of(word, runs.schema)
             _check_value(word, runs)
         except FilterError as error:
-            if word not in unfinished or not _may_become_right(word, runs):
+            may_become_right = word in unfinished and (word[-1] in "<>=:!" or completions(word, runs))
+            if not may_become_right:
                 return error.line
     return ""
-
-
-def _may_become_right(word: str, runs: pl.DataFrame) -> bool:
-    return word[-1] in "<>=:!" or bool(completions(word, runs))
 
 
 def _check_value(word: str, runs: pl.DataFrame) -> None:
@@ -153,9 +150,8 @@ def _check_value(word: str, runs: pl.DataFrame) -> None:
         return
     key, value = found["key"].lower(), found["value"].lower()
     values, wanted = _values(_column(key, runs.schema), runs), _OTHER_WORDS.get(value, value)
-    is_known = any(
-        wanted == one.lower() or (found["sign"] == ":" and wanted in one.lower()) for one in values
-    )
+    lowered, is_part = [one.lower() for one in values], found["sign"] == ":"
+    is_known = any(wanted == one or (is_part and wanted in one) for one in lowered)
     if values and not is_known:
         raise FilterError(f"no run has {key} {value!r}", fix=f"there is {', '.join(values)}")
 

@@ -48,18 +48,10 @@ class SchedulerDialog(ModalScreen[StopScheduler | RestartScheduler | None]):
     def compose(self) -> ComposeResult:
         palette = palette_of(self.app)
         said = self._look.options.said if self._look.options else {}
-        fields = [
-            field(
-                row.name,
-                Input(
-                    as_in_file(said[row.name]) if row.name in said else "",
-                    placeholder=self._placeholder(row),
-                    name=row.name,
-                    compact=True,
-                ),
-            )
-            for row in sorted(rows(DeviceSettings), key=self._place)
-        ]
+        fields = []
+        for row in sorted(rows(DeviceSettings), key=self._place):
+            text, hint = as_in_file(said[row.name]) if row.name in said else "", self._placeholder(row)
+            fields.append(field(row.name, Input(text, hint, name=row.name, compact=True)))
         yes = "restart" if self._look.alive else "start"
         keys = (("enter", yes), ("ctrl+t", "stop"), ("tab", "next"), ("esc", "back"))
         box = Vertical(

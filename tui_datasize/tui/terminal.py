@@ -39,13 +39,11 @@ class Pen(NamedTuple):
         """What makes this pen of the one before."""
         if self == before:
             return ""
-        parts = list(self.attributes)
+        parts: list[str] = []
+        if before.attributes not in ((), self.attributes):
+            parts, before = ["0"], Pen()
         if before.attributes != self.attributes:
-            if before.attributes:
-                parts.insert(0, "0")
-                before = Pen()
-        else:
-            parts = []
+            parts += self.attributes
         if self.foreground != before.foreground:
             parts.append(self.foreground or "39")
         if self.background != before.background:

@@ -60,19 +60,15 @@ class AnalysisPanels:
         return 1 + self._words.rows_at(width)
 
     def show_curve(
-        self,
-        version: int,
-        analysed: Analysed,
-        choice: AnalysisChoice,
-        overlap: Answer | None,
-        filter_text: str,
+        self, version: int, analysed: Analysed, choice: AnalysisChoice, overlap: Answer | None, terms: str
     ) -> None:
+        """The curve, the answer beside it, and the overlap; `terms` are those of the filter in force."""
         palette, answer = palette_of(self._curve.app), analysed.answers[choice.fit_to]
         self._chart.show((version, choice), partial(draw_answer, answer))
         # What does not apply says so in the place of the chart.
         words = answer_lines(answer, palette, everything=choice.fit_to == "laws") if answer.applies else ()
         self._words.show(words)
-        whose = subject(analysed.experiment, chosen_variant(analysed.variants, choice), filter_text)
+        whose = subject(analysed.experiment, chosen_variant(analysed.variants, choice), terms)
         first = analysed.answers["answer"]
         about = first.about, first.about.partition(",")[0]
         notes = (*(f"{whose} · {text}".rstrip(" ·") for text in about), whose)
@@ -86,7 +82,7 @@ class AnalysisPanels:
             self._class_bars.show(id(overlap), partial(_above, overlap, 1, sentences))
             self._matrix.show_title("Overlap")
             of_matrix, of_classes = overlap_notes(overlap)
-            told = [f"only {filter_text} · {text}" for text in of_matrix] if filter_text else of_matrix
+            told = [f"only {terms} · {text}" for text in of_matrix] if terms else of_matrix
             for panel, texts in ((self._matrix, told), (self._classes, of_classes)):
                 panel.show_note(*(Text(text, palette.muted) for text in texts))
 
@@ -165,16 +161,16 @@ _LEAST_ROWS = 3
 def _above(
     answer: Answer,
     place: int,
-    captions: Sequence[str],
+    below: Sequence[str],
     width: int,
     height: int,
     palette: Palette,
     _: ChartWindow,
 ) -> Text:
-    """A figure above as much of its captions as leaves it a row for each of its own."""
+    """A figure above as much of what stands `below` as leaves it a row for each of its own."""
     figure = answer.figures[place]
     rows = 1 + len(figure.rows) if isinstance(figure, Map) else _LEAST_ROWS
-    wrapped = [line for text in captions for line in textwrap.wrap(text, max(width, 10))]
+    wrapped = [line for text in below for line in textwrap.wrap(text, max(width, 10))]
     room = max(0, height - rows)
     shown = [Text(line[:width], style=palette.muted) for line in wrapped[:room]]
     drawn = draw_figure(figure, width, height - len(shown), palette).text

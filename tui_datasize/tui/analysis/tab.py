@@ -157,7 +157,6 @@ class AnalysisPane(ChartPane, FilteredRuns, can_focus=True):
             self.list_again()
 
     def list_again(self) -> None:
-        """Analyse the runs that the filter lets through."""
         self._show_questions()
         self._refresh()
 
@@ -361,13 +360,6 @@ class AnalysisPane(ChartPane, FilteredRuns, can_focus=True):
             self.remark(self._questions.about(page))
             self._asks.show(self._questions.about(page))
 
-    def action_filter(self) -> None:
-        self._filter.open()
-
-    @on(FilterBox.Changed)
-    def _filter_changed(self, event: FilterBox.Changed) -> None:
-        self.remark(event.wrong)
-
     def action_back(self) -> None:
         self._filter.drop()
 
@@ -375,10 +367,8 @@ class AnalysisPane(ChartPane, FilteredRuns, can_focus=True):
         if not experiment_names(self._snapshot):
             self.remark("no experiment yet: describe one in experiments.toml")
             return
-        self.app.push_screen(
-            which_experiment(self._snapshot, self.experiment),
-            lambda name: self.choose_experiment(name) if name else None,
-        )
+        dialog = which_experiment(self._snapshot, self.experiment)
+        self.app.push_screen(dialog, lambda name: self.choose_experiment(name) if name else None)
 
     def action_page(self, step: int) -> None:
         following = (self._page + step * further for further in range(1, len(PAGES) + 2))
@@ -388,10 +378,8 @@ class AnalysisPane(ChartPane, FilteredRuns, can_focus=True):
         return not self._questions.missing[page % (len(PAGES) + 1)]
 
     def action_choose_page(self) -> None:
-        self.app.push_screen(
-            which_page(self._page, self._is_offered),
-            lambda index: self._turn_to(int(index)) if index is not None else None,
-        )
+        dialog = which_page(self._page, self._is_offered)
+        self.app.push_screen(dialog, lambda index: self._turn_to(int(index)) if index else None)
 
     def action_metric(self) -> None:
         self.app.push_screen(which_metric(self._metric), self._choose_metric)
@@ -404,10 +392,8 @@ class AnalysisPane(ChartPane, FilteredRuns, can_focus=True):
             self._refresh()
 
     def action_words(self) -> None:
-        page = self._shown_page
-        self.app.push_screen(
-            TextDialog(page.title if page else QUESTIONS[self._choice.fit_to].title, self._panels.words)
-        )
+        entry = self._shown_page or QUESTIONS[self._choice.fit_to]
+        self.app.push_screen(TextDialog(entry.title, self._panels.words))
 
     def action_ask(self) -> None:
         self.app.push_screen(AskDialog(metric_named(self._metric), self._choice.asked), self._take_question)

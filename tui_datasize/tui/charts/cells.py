@@ -15,9 +15,9 @@ from math import floor, hypot
 from typing import Literal, TypeAlias
 
 from rich.text import Text
+from textual.color import Color
 
 from tui_datasize.tui.charts.scale import Point, interpolate
-from tui_datasize.tui.widgets.palette import rgb
 
 Dash: TypeAlias = Literal["solid", "dashed", "dotted", "sparse"]
 
@@ -77,7 +77,7 @@ class Cells:
         for points, colour, dash in lines:
             for piece in self._pieces(points, dash):
                 x, y = zip(*piece, strict=True)
-                plotext.plot(x, y, marker="braille", color=rgb(colour))
+                plotext.plot(x, y, marker="braille", color=Color.parse(colour).rgb)
                 is_empty = False
         if not is_empty:
             self._take(plotext.build())

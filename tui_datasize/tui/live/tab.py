@@ -277,13 +277,6 @@ class LivePane(ChartPane):
         self.post_message(self.InterestChanged())
         self._draw()
 
-    def action_filter(self) -> None:
-        self._filter.open()
-
-    @on(FilterBox.Changed)
-    def _filter_changed(self, event: FilterBox.Changed) -> None:
-        self.remark(event.wrong)
-
     def action_back(self) -> None:
         if self._filter.value:
             self._filter.drop()

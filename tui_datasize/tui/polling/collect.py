@@ -163,7 +163,8 @@ class Collector:
         unread = self._record.unread if self._record else 0
         facts, version = self._facts(runs)
         strangers = self._strangers.of(_strangers, self._jobs, facts)
-        time_left = _attempt("time left", lambda: self._time_left(slots, facts), last.time_left, problems)
+        estimate = partial(self._kept_time.look, self._jobs, self._queue.executions, slots, facts)
+        time_left = _attempt("time left", estimate, last.time_left, problems)
         variants = self._variants.of(_variants, glance.experiments)
         return replace(
             glance,
@@ -198,7 +199,9 @@ class Collector:
 
     def _look_at_devices(self, alive: bool, problems: list[str]) -> tuple[DeviceReport | None, int]:
         devices = _attempt("devices", self._read_devices, self._last.devices, problems)
-        devices = devices and or_cpu(devices, self._takes_cpu(alive))
+        # A scheduler that runs and has slots has those of the CPU where no GPU can take jobs.
+        takes_cpu = bool(alive and self._settings.slots) or self._plan.devices.cpu
+        devices = devices and or_cpu(devices, takes_cpu)
         if devices:
             self._machine.note(devices)
         slots = self._slots(devices, alive)
@@ -220,19 +223,12 @@ class Collector:
         self._version = version
         return True
 
-    def _takes_cpu(self, alive: bool) -> bool:
-        """Whether the CPU takes jobs where no GPU can: a scheduler that has slots then has these."""
-        return bool(alive and self._settings.slots) or self._plan.devices.cpu
-
     def _slots(self, devices: DeviceReport | None, alive: bool) -> int:
         """Jobs that are taken at once: as the scheduler that runs says, else as the project's file does."""
         if alive and self._settings.slots is not None:
             return self._settings.slots
         asked = self._plan.devices
         return sum(capacities(devices, asked.slots_per_gpu, asked.cpu_slots).values()) if devices else 1
-
-    def _time_left(self, slots: int, facts: Mapping[str, RunFacts]) -> TimeLeft:
-        return self._kept_time.look(self._jobs, self._queue.executions, slots, facts)
 
     def _runs(self, in_steps: bool) -> pl.DataFrame:
         # Opened here, so that what it imports does not delay the first screen.

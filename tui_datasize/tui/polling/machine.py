@@ -82,10 +82,7 @@ class MachineWatch:
             if pid in before and before[pid].session == one.session
         }
         workers = self._workers(jobs)
-        processes = (
-            *_ours(workers, running, shares, report),
-            *_others(set(workers), running, shares, report),
-        )
+        processes = (*_ours(workers, running, shares, report), *_others(workers, running, shares, report))
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         return Machine(merged(filed, self._history.samples), processes, total)
 
@@ -118,43 +115,41 @@ def _ours(
     shares: Mapping[int, float],
     report: DeviceReport | None,
 ) -> Iterator[ProcessUse]:
+    on_gpus = _on_gpus(report)
     for pid, jobs in workers.items():
         # A worker leads a session of its own, in which its helpers are.
         own = [number for number, one in running.items() if one.session == pid]
         known = [shares[number] for number in own if number in shares]
         memory = sum(running[number].memory_bytes for number in own)
         name = jobs[0].run_id if len(jobs) == 1 else f"{jobs[0].run_id} and {len(jobs) - 1} more"
-        gpu_bytes = dict(_on_gpus(report)).get(pid, {})
-        devices = tuple(dict.fromkeys(job.device for job in jobs))
-        yield ProcessUse(name, True, devices, sum(known) if known else None, memory, _sum(gpu_bytes))
+        devices, gpus = tuple(dict.fromkeys(job.device for job in jobs)), on_gpus.get(pid, {})
+        yield ProcessUse(name, True, devices, sum(known) if known else None, memory, _sum(gpus))
 
 
 def _others(
-    workers: set[int],
+    workers: Mapping[int, list[Job]],
     running: Mapping[int, _Running],
     shares: Mapping[int, float],
     report: DeviceReport | None,
 ) -> Iterator[ProcessUse]:
-    on_gpus = dict(_on_gpus(report))
+    on_gpus = _on_gpus(report)
     busy = {pid for pid, share in shares.items() if share >= _LEAST_PERCENT} | on_gpus.keys()
-    ours = {pid for pid, one in running.items() if one.session in workers} | workers | {os.getpid()}
+    ours = {pid for pid, one in running.items() if one.session in workers} | workers.keys() | {os.getpid()}
     found = sorted(busy - ours, key=lambda pid: (pid in on_gpus, shares.get(pid, 0.0)), reverse=True)
     for pid in found[: _MOST_OTHERS + len(on_gpus)]:
         memory = running[pid].memory_bytes if pid in running else 0
-        gpu_bytes = on_gpus.get(pid, {})
-        yield ProcessUse(
-            describe_process(pid), False, tuple(gpu_bytes), shares.get(pid), memory, _sum(gpu_bytes)
-        )
+        gpus = on_gpus.get(pid, {})
+        yield ProcessUse(describe_process(pid), False, tuple(gpus), shares.get(pid), memory, _sum(gpus))
 
 
-def _on_gpus(report: DeviceReport | None) -> Iterator[tuple[int, Mapping[str, int | None]]]:
+def _on_gpus(report: DeviceReport | None) -> Mapping[int, Mapping[str, int | None]]:
     """By process that computes, the bytes that it has of each GPU."""
     found: defaultdict[int, dict[str, int | None]] = defaultdict(dict)
     for gpu in report.gpus if report else ():
         for process in gpu.processes:
             if process.computes:
                 found[process.pid][gpu.uuid] = process.used_bytes
-    yield from found.items()
+    return found
 
 
 def _sum(parts: Mapping[str, int | None]) -> int | None:

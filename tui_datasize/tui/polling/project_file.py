@@ -43,8 +43,7 @@ class Planner:
     def plan(self, shown: str = "") -> ProjectPlan:
         """The experiments as the file gives them now; the very same object while they are the same.
 
-        Args:
-            shown: An experiment whose cells are listed however many they are.
+        The cells of the one `shown` are listed however many they are.
 
         Raises ConfigError: the file is missing or wrong.
         """
@@ -98,25 +97,20 @@ def _few(experiments: Iterable[Experiment]) -> frozenset[str]:
 
 
 def _plan_experiment(experiment: Experiment, project: Project, is_listed: bool) -> ExperimentPlan:
-    name, title, dataset = experiment.name, experiment.title, experiment.dataset
+    name, title, dataset, order = experiment.name, experiment.title, experiment.dataset, experiment.order
     try:
         if not is_listed:
             check_runs(experiment, project)
-            return ExperimentPlan(
-                name, title, dataset, (), order=experiment.order, n_runs=experiment.n_runs, is_listed=False
-            )
+            n_runs = experiment.n_runs
+            return ExperimentPlan(name, title, dataset, (), order=order, n_runs=n_runs, is_listed=False)
         specs = plan_runs(experiment, project)
         sources = source_runs(specs, project)
     except DatasizeError as error:
         return ExperimentPlan(name, title, dataset, (), error.line)
     labels = variant_labels(specs)
-    cells = []
-    for spec in specs:
-        run_id = spec.run_id
-        cells.append(Cell(run_id, spec, labels[run_id], total_updates(spec)))
-    return ExperimentPlan(
-        name, title, dataset, tuple(cells), sources=sources, order=experiment.order, n_runs=len(cells)
-    )
+    named = ((spec.run_id, spec) for spec in specs)
+    cells = tuple(Cell(run_id, spec, labels[run_id], total_updates(spec)) for run_id, spec in named)
+    return ExperimentPlan(name, title, dataset, cells, sources=sources, order=order, n_runs=len(cells))
 
 
 def with_further(

@@ -61,7 +61,6 @@ class TroubleFinder:
     _usual_s: dict[str, float] = field(default_factory=dict)
 
     def knows(self, run_id: str) -> bool:
-        """Whether a run was looked at."""
         return run_id in self._found
 
     def look(

@@ -79,11 +79,10 @@ def detail_facts(snapshot: Snapshot, run_id: str, cell: Cell | None) -> list[tup
     fact = snapshot.facts.get(run_id)
     rows = [("run", run_id), ("state", STATE_LOOKS[snapshot.state_of(run_id)].word)]
     if row is not None:
+        lost = f"{plural(row.lost_evaluations, 'evaluation')}; queueing the experiment runs it again"
         rows += [
             ("reason", row.reason),
-            ("lost", f"{plural(row.lost_evaluations, 'evaluation')}; queueing the experiment runs it again")
-            if row.lost_evaluations
-            else ("lost", ""),
+            ("lost", lost if row.lost_evaluations else ""),
             ("waits for", ", ".join(row.waits_for)),
             ("attempts", f"{row.attempts} of {row.max_attempts}"),
             ("priority", str(row.priority)),
@@ -132,10 +131,9 @@ def experiment_facts(snapshot: Snapshot, plan: ExperimentPlan, usage: Usage | No
     unknown = "not known yet" if slots else "not known: there are 0 slots, so no waiting job starts"
     left = unknown if ends_in_s is None else f"about {duration(ends_in_s)}{on}"
     bases = Counter(estimate.basis for estimate in estimates if estimate.basis)
-    learned = ", ".join(
-        f"{basis} ({plural(count, 'run')})" for basis, count in bases.most_common(_MOST_BASES)
-    )
-    if others := bases.total() - sum(count for _, count in bases.most_common(_MOST_BASES)):
+    most = bases.most_common(_MOST_BASES)
+    learned = ", ".join(f"{basis} ({plural(count, 'run')})" for basis, count in most)
+    if others := bases.total() - sum(count for _, count in most):
         learned += f", and others ({plural(others, 'run')})"
     rows = [
         ("experiment", plan.name),
@@ -162,6 +160,7 @@ def _spec_facts(cell: Cell) -> list[tuple[str, str]]:
     spec = cell.spec
     nested = "nested" if spec.subset.nested else "independent"
     optimizer = spec.optimizer
+    rates = f"{optimizer.name}, learning rate {optimizer.lr:g}, weight decay {optimizer.weight_decay:g}"
     clip = "" if spec.clip_grad_norm is None else f", gradient norm at most {spec.clip_grad_norm:g}"
     return [
         ("variant", cell.variant),
@@ -172,11 +171,7 @@ def _spec_facts(cell: Cell) -> list[tuple[str, str]]:
         ("seed", str(spec.seed)),
         ("budget", budget_words(spec.budget, cell.updates)),
         ("batch size", str(spec.batch_size)),
-        (
-            "optimizer",
-            f"{optimizer.name}, learning rate {optimizer.lr:g}, weight decay {optimizer.weight_decay:g}"
-            + clip,
-        ),
+        ("optimizer", rates + clip),
         *(
             (name.replace("_", " "), words)
             for name, words in recipe_changes(spec).items()

@@ -90,9 +90,7 @@ class MapLayout:
 def lay_out(cells: Sequence[Cell]) -> MapLayout:
     """Arrange the cells of one experiment; variants keep the order in which they first occur."""
     variants = list(dict.fromkeys(cell.variant for cell in cells))
-    return MapLayout(
-        tuple(_block(name, [cell for cell in cells if cell.variant == name]) for name in variants)
-    )
+    return MapLayout(tuple(_block(name, [c for c in cells if c.variant == name]) for name in variants))
 
 
 def _block(variant: str, cells: Sequence[Cell]) -> MapBlock:

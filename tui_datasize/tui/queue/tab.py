@@ -196,6 +196,7 @@ class QueuePane(Pane):
 
     @on(CellMap.CursorMoved)
     @on(JobTable.MarksChanged)
+    @on(FilterBox.Changed)
     def _show_place(self) -> None:
         self._show_notes()
 
@@ -231,18 +232,11 @@ class QueuePane(Pane):
         if not cells:
             self.remark(f"all {plural(len(plan.cells), 'run')} of {plan.name} are queued or done already")
             return
+        title, yes = f"Queue {plan.name}?", f"queue {plural(len(cells), 'run')}"
         facts = queue_facts(self._snapshot, plan, cells)
-        question = QueueDialog(
-            f"Queue {plan.name}?",
-            facts,
-            f"queue {plural(len(cells), 'run')}",
-            # As the queue is when it is answered.
-            lambda word: is_known(self._snapshot, word),
-            order=plan.order,
-        )
-        self.app.push_screen(
-            question, lambda terms: self._queue_cells(cells, cells, terms) if terms else None
-        )
+        # As the queue is when it is answered.
+        dialog = QueueDialog(title, facts, yes, lambda word: is_known(self._snapshot, word), plan.order)
+        self.app.push_screen(dialog, lambda terms: self._queue_cells(cells, cells, terms) if terms else None)
 
     def _queue_cells(self, cells: Sequence[Cell], asked: Sequence[Cell], terms: QueueTerms) -> None:
         from tui_datasize.tui.queue_dialog import enqueue_command
@@ -324,14 +318,6 @@ class QueuePane(Pane):
             return
         failed = row.state in (JobState.FAILED, JobState.INTERRUPTED)
         self.app.push_screen(LogScreen(self._project.run(row.experiment, run_id), prefer_errors=failed))
-
-    def action_filter(self) -> None:
-        self._filter.open()
-
-    @on(FilterBox.Changed)
-    def _filter_changed(self, event: FilterBox.Changed) -> None:
-        self.remark(event.wrong)
-        self._show_notes()
 
     def action_back(self) -> None:
         if self._filter.value:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from textwrap import wrap
 from typing import ClassVar, TypeAlias
 
@@ -67,12 +67,11 @@ class ChartView(LineView, can_focus=True):
     class Left(Message):
         """Nobody examines the chart any more."""
 
+    @dataclass
     class Ranged(Message):
         """Another part of the x axis is looked at."""
 
-        def __init__(self, chart: ChartView) -> None:
-            super().__init__()
-            self.chart = chart
+        chart: ChartView
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -99,11 +98,8 @@ class ChartView(LineView, can_focus=True):
 
     def follow(self, other: ChartView) -> None:
         """Look at the same part of the x axis as a chart that belongs to this one."""
-        self._extent_before = (
-            self._extent_before
-            and other.extent
-            and replace(self._extent_before, x_scale=other.extent.x_scale)
-        )
+        if before := self._extent_before:
+            self._extent_before = other.extent and replace(before, x_scale=other.extent.x_scale)
         self._look_at(replace(self.window, x=other.window.x, is_log_x=other.window.is_log_x))
 
     def draw(self, size: Size) -> Sequence[Text]:
@@ -112,20 +108,19 @@ class ChartView(LineView, can_focus=True):
         wanted = (self._version, size, self.palette, self.window)
         if wanted != self._drawn_for:
             # plotext keeps one figure per process: charts are drawn on this thread alone.
-            drawn = self._drawer(size.width, size.height, self.palette, self.window)
-            if not isinstance(drawn, Text) and drawn.extent:
+            made = self._drawer(size.width, size.height, self.palette, self.window)
+            drawn = Drawing(made) if isinstance(made, Text) else made
+            if drawn.extent:
                 fitting = on_axes(self.window, self._extent_before, drawn.extent)
                 self._extent_before = drawn.extent
                 if fitting != self.window:
                     self.window = fitting
                     return self.draw(size)
-            text = drawn if isinstance(drawn, Text) else drawn.text
             uses = self.can_be_examined, self.can_be_smoothed
-            self.extent = None if isinstance(drawn, Text) else drawn.extent
-            self.can_be_smoothed = not isinstance(drawn, Text) and drawn.can_be_smoothed
+            self.extent, self.can_be_smoothed = drawn.extent, drawn.can_be_smoothed
             if uses != (self.can_be_examined, self.can_be_smoothed):
                 self.refresh_bindings()
-            self._lines = list(text.split("\n", allow_blank=True))
+            self._lines = list(drawn.text.split("\n", allow_blank=True))
             self._drawn_for = wanted
         return [line.copy() for line in self._lines]
 
@@ -149,10 +144,8 @@ class ChartView(LineView, can_focus=True):
         palette = ON_PAPER if is_picture else GREY
         drawn = self._drawer(size.width, size.height, palette, window)
         text = drawn if isinstance(drawn, Text) else drawn.text
-        caption = [
-            Text(line, f"bold {palette.foreground}") for line in wrap(self.caption, max(size.width, 1))
-        ]
-        return [*caption, *text.split("\n", allow_blank=True)]
+        style, caption = f"bold {palette.foreground}", wrap(self.caption, max(size.width, 1))
+        return [*(Text(line, style) for line in caption), *text.split("\n", allow_blank=True)]
 
     def examine(self) -> bool:
         """Put a cursor on the chart and take the keys; whether there is anything to examine."""

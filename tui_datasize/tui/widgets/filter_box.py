@@ -38,7 +38,6 @@ class FilteredRuns(Widget):
         raise NotImplementedError
 
     def take(self, frame: pl.DataFrame) -> None:
-        """Replace the runs."""
         is_first, self.frame = self.frame is None, frame
         if is_first and self.filter_text:
             # What was written before the first look is heeded now.
@@ -170,7 +169,6 @@ class FilterBox(Horizontal):
 
     @on(Dropped)
     def drop(self) -> None:
-        """Show all runs again."""
         self._entry.value = ""
         self._close()
 

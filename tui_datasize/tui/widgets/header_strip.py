@@ -22,14 +22,8 @@ if TYPE_CHECKING:
 
 TABS = (("queue", "Queue"), ("live", "Live"), ("analysis", "Analysis"))
 _COUNTED = (
-    JobState.RUNNING,
-    JobState.QUEUED,
-    JobState.HELD,
-    JobState.INTERRUPTED,
-    JobState.SUCCEEDED,
-    INCOMPLETE,
-    JobState.FAILED,
-    JobState.CANCELLED,
+    *(JobState.RUNNING, JobState.QUEUED, JobState.HELD, JobState.INTERRUPTED, JobState.SUCCEEDED),
+    *(INCOMPLETE, JobState.FAILED, JobState.CANCELLED),
 )
 _ALWAYS_COUNTED = (JobState.RUNNING, JobState.QUEUED, JobState.SUCCEEDED, JobState.FAILED)
 _GIB = 2**30
@@ -66,10 +60,9 @@ class HeaderStrip(LineView):
     def draw(self, size: Size) -> Sequence[Text]:
         palette, width = self.palette, size.width
         tabs, counts = self._tabs(palette), count_text(self._snapshot, palette, width - 32)
-        name = self._project
         room = width - tabs.cell_len - counts.cell_len - 4
-        if room >= len(name):
-            tabs.append(f"  {name}", palette.muted)
+        if room >= len(self._project):
+            tabs.append(f"  {self._project}", palette.muted)
         state = self._state(palette)
         line = self._waiting(width - state.cell_len - 3, palette)
         room = width - state.cell_len - 3 - line.cell_len
@@ -112,10 +105,8 @@ class HeaderStrip(LineView):
         if snapshot.draining:
             line.append("‖ draining ", f"bold {palette.accent}")
             return line if alive else line.append(f"○ {off} ", palette.muted)
-        glyph, word = ("●", "scheduler on") if alive else ("○", off)
-        return line.append(f"{glyph} ", palette.success if alive else palette.muted).append(
-            f"{word} ", palette.muted
-        )
+        glyph, word, style = ("●", "scheduler on", palette.success) if alive else ("○", off, palette.muted)
+        return line.append(f"{glyph} ", style).append(f"{word} ", palette.muted)
 
     def on_click(self, event: events.Click) -> None:
         if event.y == 0:
@@ -156,8 +147,8 @@ def device_text(report: DeviceReport | None, width: int, palette: Palette) -> Te
         return Text()
     if not report.gpus:
         return Text(fit(_cpu_line(report), width).rstrip(), style=palette.muted)
-    for detail in (_full, _short, _shortest):
-        line = Text("  ").join(detail(gpu, palette) for gpu in report.gpus)
+    for detail in (2, 1, 0):
+        line = Text("  ").join(_gpu_text(gpu, detail, palette) for gpu in report.gpus)
         if line.cell_len <= width:
             return line
     return _all_together(report.gpus, palette)
@@ -172,29 +163,15 @@ def _cpu_line(report: DeviceReport) -> str:
     return f"no GPU · {slots}" if reason else slots
 
 
-def _full(gpu: Gpu, palette: Palette) -> Text:
-    used = gpu.memory_used_bytes / _GIB
-    name = gpu.name.removeprefix("NVIDIA ").split()[0]
-    return Text.assemble(
-        (f"{gpu.index} {name} ", palette.muted),
-        _load(gpu, palette),
-        (f" {used:.0f}/{gpu.memory_total_bytes / _GIB:.0f} GB ", palette.foreground),
-        _temperature(gpu, palette),
-    )
-
-
-def _short(gpu: Gpu, palette: Palette) -> Text:
-    used = gpu.memory_used_bytes / _GIB
-    return Text.assemble(
-        (f"{gpu.index} ", palette.muted),
-        _load(gpu, palette),
-        (f" {used:.0f}G ", palette.foreground),
-        _temperature(gpu, palette),
-    )
-
-
-def _shortest(gpu: Gpu, palette: Palette) -> Text:
-    return Text.assemble((f"{gpu.index} ", palette.muted), _load(gpu, palette))
+def _gpu_text(gpu: Gpu, detail: int, palette: Palette) -> Text:
+    """Number and load; from detail 1 on memory in use and temperature, from 2 on name and all memory."""
+    name = f"{gpu.name.removeprefix('NVIDIA ').split()[0]} " if detail > 1 else ""
+    line = Text.assemble((f"{gpu.index} {name}", palette.muted), _load(gpu, palette))
+    if detail:
+        used, total = (size / _GIB for size in (gpu.memory_used_bytes, gpu.memory_total_bytes))
+        memory = f" {used:.0f}/{total:.0f} GB " if detail > 1 else f" {used:.0f}G "
+        line.append(memory, palette.foreground).append_text(_temperature(gpu, palette))
+    return line
 
 
 def _load(gpu: Gpu, palette: Palette) -> Text:

@@ -143,7 +143,6 @@ class RowList(LineView, can_focus=True):
 
     @property
     def header_lines(self) -> int:
-        """Lines that stay at the top."""
         return 0
 
     def draw_header(self) -> Sequence[Text]:
@@ -167,9 +166,8 @@ class RowList(LineView, can_focus=True):
         line = self.draw_row(index, width)
         line.pad_right(max(0, width - line.cell_len))
         if index == self.cursor:
-            line.stylize_before(
-                f"on {self.palette.cursor if self.has_focus else self.palette.cursor_passive}"
-            )
+            shade = self.palette.cursor if self.has_focus else self.palette.cursor_passive
+            line.stylize_before(f"on {shade}")
         return line
 
     def set_keys(self, keys: Sequence[str]) -> None:
@@ -197,10 +195,7 @@ class RowList(LineView, can_focus=True):
         self.redraw()
 
     def _resize(self) -> None:
-        width = self.view_size.width
-        size = (width, len(self.keys) + self.header_lines)
-        if self.virtual_size != size:
-            self.virtual_size = Size(*size)
+        self.virtual_size = Size(self.view_size.width, len(self.keys) + self.header_lines)
 
     def move_to(self, index: int) -> None:
         """Put the cursor on a row; an index out of range is brought into it."""

@@ -15,7 +15,6 @@ from textual.theme import Theme
 
 from tui_datasize.jobs.queue.state import JobState
 
-Rgb: TypeAlias = tuple[int, int, int]
 Incomplete: TypeAlias = Literal["incomplete"]
 INCOMPLETE: Incomplete = "incomplete"
 """Of a run that succeeded, as the queue has it, and whose record lacks evaluations: it is not done."""
@@ -183,8 +182,3 @@ def progress_bar(fraction: float, width: int, palette: Palette, colour: str) -> 
     full, half = divmod(int(fraction * width * 2), 2)
     done = "━" * full + ("╸" if half else "")
     return Text.assemble((done, colour), ("─" * (width - len(done)), palette.faint))
-
-
-def rgb(colour: str) -> Rgb:
-    """The three channels of `#rrggbb`, each in [0, 255]."""
-    return Color.parse(colour).rgb

@@ -70,7 +70,6 @@ class Panel(Vertical):
 
     @property
     def caption(self) -> str:
-        """Title and note, as long as they are."""
         return self._heading.caption
 
     def show_note(self, *notes: Text) -> None:
