@@ -163,7 +163,7 @@ _STROKES: Sequence[tuple[str, Sequence[str]]] = (
     ("Live, mark and group", (" ", " ", " ", "b", "b")),
     ("Live, filter", ("/", *"acc<90%", _ESC)),
     ("to Analysis and back", ("3", "2", "3", "1", "3")),
-    ("Analysis, questions", (_DOWN, _DOWN, _UP)),
+    ("Analysis, pages", ("p", "p", "p", "P")),
 )
 """What is pressed with 10,000 runs, one key after the other."""
 
