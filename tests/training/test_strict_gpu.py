@@ -18,6 +18,7 @@ from tui_datasize.experiments.spec import AugmentationSpec, Budget
 from tui_datasize.runlog.claim import RunOutcome, read_exit
 from tui_datasize.training import engine
 from tui_datasize.training.accelerator.cuda import CudaCapture, CudaDevice
+from tui_datasize.training.accelerator.interface import Accelerator
 from tui_datasize.training.packs.fused import Fused
 from tui_datasize.training.packs.implementations import SideBySide
 from tui_datasize.training.worker import main
@@ -257,3 +258,9 @@ def test_turing_computes_and_records_fp32(gpu, queue_run):
     refused = queue_run(replace(CNN, precision="tf32"))
     assert execute(refused) == EXIT_RUN_FAILED
     assert "compute capability 8.0" in ends([refused])[0][1]
+
+
+def test_a_gpu_answers_nothing_as_a_cpu_does_unless_that_is_meant():
+    asked = {name for name in vars(Accelerator) if not name.startswith("_")}
+    # These are built on what each device answers for itself.
+    assert asked - vars(CudaDevice).keys() == {"autocast", "times_s", "draws"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import resource
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -81,12 +82,14 @@ def evaluation_batch_size(device: torch.device, image_values: int) -> int:
     return max(_FEWEST_IMAGES_PER_EVALUATION_BATCH, min(_MOST_IMAGES_PER_EVALUATION_BATCH, fitting))
 
 
-def memory_now(device: torch.device) -> int:
+def memory_now(device: torch.device) -> int | None:
     """What this process keeps of the GPU's memory for tensors; without a GPU all that it has in memory."""
     if on_device := accelerator_of(device).reserved_bytes():
         return on_device
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * resource.getpagesize()
+    # No run ends for a figure that cannot be had.
+    with suppress(OSError):
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
+    return None
 
 
 def peak_memory(device: torch.device) -> dict[str, int]:
