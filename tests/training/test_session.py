@@ -277,7 +277,7 @@ def test_rows_of_training_tell_rate_gradient_speed_and_memory(queue_run):
         assert row["lr"] > 0
         assert row["grad_norm"] > 0
         assert row["images_per_s"] > 0
-        # Torch alone takes more than the first; Linux counts the present and the most in batches of their own.
+        # Torch alone takes more than the first; Linux counts the present and the most apart, in batches.
         assert 50 * 2**20 < row["memory_bytes"] <= most_bytes + 16 * 2**20
 
 
