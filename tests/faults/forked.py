@@ -7,6 +7,7 @@ they are killed.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import runpy
@@ -105,8 +106,13 @@ class _Forked:
 
 
 def _main() -> None:
+    import pynvml  # noqa: F401 - by each scheduler that looks for GPUs
+
     from tui_datasize.jobs.scheduler.main import main
 
+    # Looking for garbage would have each scheduler copy what it shares with this process.
+    gc.collect()
+    gc.freeze()
     for line in sys.stdin:
         request = json.loads(line)
         if pid := request.get("status_of"):

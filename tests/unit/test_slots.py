@@ -146,12 +146,16 @@ def test_slots_below_a_directory_that_comes_back_are_those_of_the_one_in_between
     assert count(slots, 2) == 2
 
 
-def test_processes_are_looked_at_only_after_something_has_changed(
-    slots: Path, monkeypatch: pytest.MonkeyPatch
+def test_processes_are_looked_at_once_for_all_slots_and_only_after_something_has_changed(
+    slots: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert [count(slots, 2) for _ in range(2)] == [2, 2]
-    monkeypatch.setattr(slot_file, "_open_files", lambda: pytest.fail("nothing has changed"))
-    assert count(slots, 2) == 2
+    looks, look = [], slot_file._open_files
+    monkeypatch.setattr(slot_file, "_open_files", lambda: looks.append(1) or look())
+    assert [count(slots, 4) for _ in range(3)] == [4, 4, 4]
+    assert len(looks) == 1
+    (tmp_path / "another").touch()
+    assert [count(slots, 4) for _ in range(3)] == [4, 4, 4]
+    assert len(looks) == 2
 
 
 def test_slots_of_another_place_are_not_these(slots: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from tui_datasize.jobs.queue.state import CPU
@@ -117,9 +118,9 @@ def take_slots(
     with open_private(directory) as descriptor, _those_there(earlier) as others:
         places = (Place(Path(os.path.realpath(directory)), descriptor), *others)
         try:
-            for index in range(capacity):
-                if len(taken) < wanted and (slot := _take(places, f"{device}.{index}", project)):
-                    taken.append(slot)
+            names = iter([f"{device}.{index}" for index in range(capacity)])
+            while some := list(islice(names, wanted - len(taken))):
+                taken += _take(places, some, project)
         except BaseException:
             for slot in taken:
                 slot.close()
@@ -138,16 +139,21 @@ def all_slots(device: str, capacity: int, project: Path) -> Iterator[tuple[int, 
         yield tuple(descriptor for slot in taken for descriptor in slot.descriptors) if is_all else ()
 
 
-def _take(places: Sequence[Place], name: str, project: Path) -> Slot | None:
-    """Take one slot in every place, or in none."""
-    descriptors: list[int] = []
-    for place in places:
-        descriptor = lock(place, name, {"project": str(project), "pid": os.getpid()})
-        if descriptor is None:
-            Slot(tuple(descriptors)).close()
-            return None
-        descriptors.append(descriptor)
-    return Slot(tuple(descriptors))
+def _take(places: Sequence[Place], names: Sequence[str], project: Path) -> list[Slot]:
+    """Take those of some slots that are free in every place."""
+    words = {"project": str(project), "pid": os.getpid()}
+    slots = {name: Slot(()) for name in names}
+    try:
+        for place in places:
+            locked = lock(place, slots, words)
+            for name in slots.keys() - locked.keys():
+                slots.pop(name).close()
+            slots |= {name: Slot((*slots[name].descriptors, one)) for name, one in locked.items()}
+    except BaseException:
+        for slot in slots.values():
+            slot.close()
+        raise
+    return list(slots.values())
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +21,7 @@ from tui_datasize.files import parse_object
 from tui_datasize.runlog.locks import is_held, is_named, lock_file
 
 _FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_MAKE = os.O_RDWR | os.O_CREAT | _FLAGS
 _MOST_WORDS_BYTES = 8192
 _FILE = "file"
 """The word that tells where a file was when it was locked."""
@@ -40,22 +41,30 @@ class Place(NamedTuple):
     """It is open as this."""
 
 
-def lock(place: Place, name: str, words: Mapping[str, object]) -> int | None:
-    """Lock the file of a slot, which is made if it is missing, and have it tell a person these words.
+def lock(place: Place, names: Iterable[str], words: Mapping[str, object]) -> dict[str, int]:
+    """Lock the files of slots, which are made if they are missing, and have them tell a person these words.
 
-    On a full disk it tells nothing. The descriptor holds the lock; None where somebody else has the slot.
+    On a full disk they tell nothing. Descriptors that hold the locks, by name; those that somebody else has
+    are left out. Processes are looked at once for all of them.
     """
-    descriptor = os.open(name, os.O_RDWR | os.O_CREAT | _FLAGS, 0o600, dir_fd=place.descriptor)
-    is_ours = False
+    locked: dict[str, int] = {}
+    ours: dict[str, int] = {}
     try:
-        if lock_file(descriptor):
-            file = place.path / name
-            place_words = {_FILE: str(file), _DIRECTORY: _state(place)}
-            is_ours = _write(descriptor, file, {**words, **place_words}) and is_named(descriptor, file)
+        for name in names:
+            descriptor = locked[name] = os.open(name, _MAKE, 0o600, dir_fd=place.descriptor)
+            if not lock_file(descriptor):
+                os.close(locked.pop(name))
+        state = _state(place)
+        unsure = {name for name, descriptor in locked.items() if _words(descriptor).get(_DIRECTORY) != state}
+        # Left as they are, so that whoever locks them next looks, too.
+        lost = _held_elsewhere(place, {name: locked[name] for name in unsure}) if unsure else set()
+        for name in locked.keys() - lost:
+            _write(locked[name], {**words, _FILE: str(place.path / name), _DIRECTORY: state})
+        ours = {n: d for n, d in locked.items() if n not in lost and is_named(d, place.path / n)}
     finally:
-        if not is_ours:
-            os.close(descriptor)
-    return descriptor if is_ours else None
+        for name in locked.keys() - ours.keys():
+            os.close(locked[name])
+    return ours
 
 
 def _state(place: Place) -> list[int]:
@@ -69,18 +78,13 @@ def _state(place: Place) -> list[int]:
     return [number for one in kept for number in (one.st_ino, one.st_ctime_ns)]
 
 
-def _write(descriptor: int, file: Path, words: Mapping[str, object]) -> bool:
-    """Have a locked file tell who has it and where it is; False where somebody has the slot by another."""
-    found = _words(descriptor)
-    if found.get(_DIRECTORY) != words[_DIRECTORY] and _is_held_elsewhere(descriptor, file):
-        # Left as it is, so that whoever locks it next looks, too.
-        return False
-    if found != words:
+def _write(descriptor: int, words: Mapping[str, object]) -> None:
+    """Have a locked file tell who has it and where it is."""
+    if _words(descriptor) != words:
         data = json.dumps(words).encode()
         with suppress(OSError):
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, data, 0)
-    return True
 
 
 def is_lost(descriptor: int) -> bool:
@@ -112,18 +116,17 @@ def _place_of(descriptor: int, link: str) -> Path:
     return Path(str(_words(descriptor).get(_FILE) or link.removesuffix(_DELETED)))
 
 
-def _is_held_elsewhere(own: int, file: Path) -> bool:
-    """Whether a process has a locked file open that was in a place before the one that is there now."""
-    directory, name = str(file.parent), file.name
+def _held_elsewhere(place: Place, own: Mapping[str, int]) -> set[str]:
+    """Slots that processes have by locked files that were in a place before those that are there now."""
+    directory, held = str(place.path), set()
     for opened, link in _open_files():
         where, _, called = link.removesuffix(_DELETED).rpartition("/")
         # Any file may be opened, but most are none of these.
-        if called == name or where == directory:
+        if called in own or where == directory:
             # A worker that begins closes what it does not need: what is gone says nothing of the rest.
             with suppress(OSError):
-                if _holds(opened, link, own, file):
-                    return True
-    return False
+                held.add(_slot_of(opened, link, place, own))
+    return held
 
 
 def _open_files() -> Iterator[tuple[str, str]]:
@@ -147,11 +150,13 @@ def _list(directory: str) -> Sequence[str]:
     return ()
 
 
-def _holds(opened: str, link: str, own: int, file: Path) -> bool:
-    """Whether a file that some process has open is another one of a place, and locked."""
+def _slot_of(opened: str, link: str, place: Place, own: Mapping[str, int]) -> str:
+    """The slot of a place that some process has by another file than these, locked; empty for none."""
     descriptor = os.open(opened, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        is_own = os.path.samestat(os.fstat(descriptor), os.fstat(own))
-        return not is_own and _place_of(descriptor, link) == file and is_held(descriptor)
+        file = _place_of(descriptor, link)
+        mine = own.get(file.name) if file.parent == place.path else None
+        is_another = mine is not None and not os.path.samestat(os.fstat(descriptor), os.fstat(mine))
+        return file.name if is_another and is_held(descriptor) else ""
     finally:
         os.close(descriptor)
