@@ -31,6 +31,7 @@ from tui_datasize.runlog.paths import RunPaths
 EXECUTIONS = "executions.jsonl"
 REFUSAL = "refusal"
 _PATIENCE_S = 120.0
+_LOOK_S = 0.015
 
 
 def main(argv: Sequence[str]) -> int:
@@ -95,7 +96,7 @@ def _train_pack(runs: Sequence[RunPaths]) -> int:
                 _note(claim.paths, claim, "end")
                 claim.finish(*ending)
                 claim.release()
-        time.sleep(0.005)
+        time.sleep(_LOOK_S)
     return 0
 
 
@@ -118,8 +119,8 @@ def _work(_claim: Claim, options: Mapping[str, Any]) -> None:
 
 def _wait_for(gate: str | None) -> None:
     deadline = time.monotonic() + _PATIENCE_S
-    while gate and not Path(gate).exists() and time.monotonic() < deadline:
-        time.sleep(0.005)
+    while gate and not os.path.exists(gate) and time.monotonic() < deadline:  # noqa: PTH110 - of many looks
+        time.sleep(_LOOK_S)
 
 
 def _is_mended(options: Mapping[str, Any]) -> bool:

@@ -27,7 +27,7 @@ def main(directory: Path, starts: str) -> None:
         starting = lab.processes("workers.preloader") if starts == "forked" else [scheduler.pid]
         assert starting
         _limit(starting, _NONE)
-        runs = lab.enqueue(*(lab.spec(seed) for seed in range(4)))
+        runs = lab.enqueue(*(lab.spec(seed) for seed in range(2)))
         lab.wait(lambda: [fault.kind for fault in lab.client.faults()] == [FaultKind.PROCESSES])
         assert "Resource temporarily unavailable" in lab.client.faults()[0].sentence
         assert not any(lab.executions(run) for run in runs)

@@ -108,8 +108,10 @@ class _Forked:
 def _main() -> None:
     import pynvml  # noqa: F401 - by each scheduler that looks for GPUs
 
-    from tui_datasize.jobs.scheduler.main import main
+    from tui_datasize.jobs.scheduler import device_file, main
 
+    # They look at what a test has changed as often as the test looks at what they make of it.
+    main._TICK_S, main._DISPATCH_INTERVAL_S, device_file._LOOK_INTERVAL_S = 0.02, 0.2, 0.1
     # Looking for garbage would have each scheduler copy what it shares with this process.
     gc.collect()
     gc.freeze()
@@ -122,7 +124,9 @@ def _main() -> None:
             answer = os.fork()
             if not answer:
                 _become(request)
-                _end_with(_through(request["through"]) if request["through"] else main, request["arguments"])
+                _end_with(
+                    _through(request["through"]) if request["through"] else main.main, request["arguments"]
+                )
         print(json.dumps(answer), flush=True)
 
 

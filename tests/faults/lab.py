@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shlex
@@ -26,6 +27,7 @@ from tui_datasize.jobs.queue.state import Job, JobState
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 
 DEADLINE_S = 60.0
+_LOOKS_A_READING = 10
 WORKER = shlex.join([sys.executable, "-P", "-m", "tests.faults.fake_worker"])
 CALL = "tests.faults.fake_worker:main"
 PROBE = "tests.faults.fake_worker:probe"
@@ -44,6 +46,7 @@ class Lab:
             *("--grace-s", "1", "--pause-s", "0.01", "--cpu", "--cpu-slots", "4", *options),
         )
         self.client = QueueClient(self.project, scheduler_options=self.options)
+        self._databases = (self.project.queue, self.project.queue.with_name(f"{self.project.queue.name}-wal"))
         self._server = server
         self._schedulers: list[Scheduler] = []
 
@@ -156,11 +159,27 @@ class Lab:
 
     def wait_for(self, paths: RunPaths, *states: JobState) -> Job:
         """Wait until a job is in one of the states."""
-        self.wait(lambda: self.job(paths).state in states)
-        return self.job(paths)
+        return self._wait_for_jobs(lambda jobs: jobs[paths.run_id].state in states)[paths.run_id]
 
     def wait_until_over(self, timeout_s: float = DEADLINE_S) -> None:
-        self.wait(lambda: all(job.state in FINAL for job in self.client.jobs()), timeout_s)
+        self._wait_for_jobs(lambda jobs: all(job.state in FINAL for job in jobs.values()), timeout_s)
+
+    def _wait_for_jobs(
+        self, condition: Callable[[Mapping[str, Job]], object], timeout_s: float = DEADLINE_S
+    ) -> Mapping[str, Job]:
+        """Read them when the database was written to, and now and then: two writes may have one time."""
+        looks = itertools.count()
+        stamp, jobs = None, self.jobs()
+
+        def is_met() -> object:
+            nonlocal stamp, jobs
+            now = [file.stat().st_mtime_ns for file in self._databases if file.exists()]
+            if now != stamp or next(looks) % _LOOKS_A_READING == 0:
+                stamp, jobs = now, self.jobs()
+            return condition(jobs)
+
+        self.wait(is_met, timeout_s)
+        return jobs
 
     def executions(self, paths: RunPaths) -> list[dict[str, Any]]:
         """What the run's workers have noted."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -110,30 +109,23 @@ def test_what_cannot_be_queued_is_refused_by_name(lab: Lab) -> None:
         assert str(run.exit) in message
 
 
-@pytest.mark.parametrize("spoil", [as_directory, as_pipe])
-def test_a_run_whose_directory_is_spoilt_while_it_runs_ends_with_its_worker(
-    lab: Lab, spoil: Callable[[Path], None]
-) -> None:
-    (run,) = lab.enqueue(lab.spec(gate=str(lab.gate())))
+def test_runs_whose_directories_are_spoilt_while_they_run_end_with_their_workers(lab: Lab) -> None:
+    runs = lab.enqueue(*(lab.spec(seed, gate=str(lab.gate())) for seed in range(3)))
     scheduler = lab.start_scheduler()
-    lab.wait_for(run, JobState.RUNNING)
-    pid = lab.worker_pid(run)
-    spoil(run.claim)
-    (other,) = lab.enqueue(lab.spec(1))
+    for run in runs:
+        lab.wait_for(run, JobState.RUNNING)
+    pids = [lab.worker_pid(run) for run in runs]
+    for run, spoil in zip(runs, (as_directory, as_pipe, as_pipe), strict=True):
+        spoil(run.claim)
+    (other,) = lab.enqueue(lab.spec(3))
     lab.wait_for(other, JobState.SUCCEEDED)
-    assert lab.job(run).state is JobState.RUNNING
-    os.kill(pid, 9)
-    assert str(run.claim) in lab.wait_for(run, JobState.FAILED).reason
+    assert all(lab.job(run).state is JobState.RUNNING for run in runs)
+    lab.ask(CommandKind.CANCEL, runs[-1])
+    lab.wait_for(runs[-1], JobState.CANCELLED)
+    for run, pid in zip(runs[:-1], pids, strict=False):
+        os.kill(pid, 9)
+        assert str(run.claim) in lab.wait_for(run, JobState.FAILED).reason
     assert scheduler.poll() is None
-
-
-def test_a_run_whose_directory_is_spoilt_can_be_cancelled(lab: Lab) -> None:
-    (run,) = lab.enqueue(lab.spec(gate=str(lab.gate())))
-    lab.start_scheduler()
-    lab.wait_for(run, JobState.RUNNING)
-    as_pipe(run.claim)
-    lab.ask(CommandKind.CANCEL, run)
-    lab.wait_for(run, JobState.CANCELLED)
 
 
 def as_deep(file: Path) -> None:
@@ -161,13 +153,13 @@ def test_a_scheduler_goes_on_whatever_experiments_toml_becomes(lab: Lab) -> None
         spoil(file)
         if spoil is as_deep:
             lab.wait(lambda: "[devices] stay as they were" in lab.log())
-        good, bad = lab.enqueue(
-            lab.spec(number), lab.spec(number, behaviour="fail", reason=f"lost {spoil.__name__}")
-        )
-        lab.wait_for(good, JobState.SUCCEEDED)
-        lab.wait_for(bad, JobState.FAILED)
+        reason = f"lost {spoil.__name__}"
+        (bad,) = lab.enqueue(lab.spec(number, behaviour="fail", reason=reason))
+        assert lab.wait_for(bad, JobState.FAILED).reason == reason
         lab.wait(lambda told=number: lab.log().count("not notified of") >= told)
         if file.is_dir():
             file.rmdir()
+    (good,) = lab.enqueue(lab.spec())
+    lab.wait_for(good, JobState.SUCCEEDED)
     assert scheduler.poll() is None
     assert "Traceback" not in lab.log()

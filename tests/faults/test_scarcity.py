@@ -40,11 +40,12 @@ def stands(lab: Lab, kind: FaultKind) -> bool:
     ],
 )  # fmt: skip
 def test_what_ends_every_run_fails_none_and_is_told(
-    lab: Lab, behaviour: dict[str, object], kind: FaultKind
+    warm_lab: Lab, behaviour: dict[str, object], kind: FaultKind
 ) -> None:
+    lab = warm_lab
     mended = lab.gate("mended")
     runs = lab.enqueue(*(lab.spec(seed, until=str(mended), **behaviour) for seed in range(5)))
-    lab.start_scheduler("--cpu-slots", "2")
+    lab.start_scheduler("--cpu-slots", "2", "--pause-s", "0.002")
     lab.wait(lambda: stands(lab, kind))
     lab.wait(lambda: sum(job.attempts for job in lab.client.jobs()) >= 7)
     for job in lab.client.jobs():
@@ -99,7 +100,10 @@ def test_a_limit_on_memory_that_no_library_fits_into_fails_no_run(lab: Lab) -> N
     assert all(job.max_attempts - job.attempts >= 2 for job in lab.client.jobs())
 
 
-def test_a_run_that_dies_by_itself_keeps_the_others_waiting_for_a_moment_and_fails(lab: Lab) -> None:
+def test_a_run_that_dies_by_itself_keeps_the_others_waiting_for_a_moment_and_fails(
+    warm_lab: Lab,
+) -> None:
+    lab = warm_lab
     healthy = lab.enqueue(*(lab.spec(seed, work_s=0.1) for seed in range(5)))
     (ill,) = lab.enqueue(lab.spec(99, behaviour="die", deaths=10**6, early=True), priority=1)
     lab.start_scheduler("--cpu-slots", "2")
@@ -109,8 +113,9 @@ def test_a_run_that_dies_by_itself_keeps_the_others_waiting_for_a_moment_and_fai
         assert lab.wait_for(run, JobState.SUCCEEDED).attempts == 1
 
 
-def test_an_experiment_whose_runs_fail_alike_does_not_fail_whole(lab: Lab) -> None:
+def test_an_experiment_whose_runs_fail_alike_does_not_fail_whole(warm_lab: Lab) -> None:
     """Its data may be on a disk that is not mounted; once it is, the rest is trained."""
+    lab = warm_lab
     mended = lab.gate("mended")
     options = {"behaviour": "fail", "reason": "/data: no such directory", "early": True}
     runs = lab.enqueue(*(lab.spec(seed, until=str(mended), **options) for seed in range(8)))
@@ -123,7 +128,8 @@ def test_an_experiment_whose_runs_fail_alike_does_not_fail_whole(lab: Lab) -> No
     assert (states.count(JobState.FAILED), states.count(JobState.SUCCEEDED)) == (2, 6)
 
 
-def test_a_disk_that_hovers_at_its_end_fails_nothing(lab: Lab, small_disk: SmallDisk) -> None:
+def test_a_disk_that_hovers_at_its_end_fails_nothing(warm_lab: Lab, small_disk: SmallDisk) -> None:
+    lab = warm_lab
     small_disk.mount(lab.project.runs)
     runs = lab.enqueue(*(lab.spec(seed) for seed in range(6)))
     ballast = small_disk.fill(lab.project.runs)

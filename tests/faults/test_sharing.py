@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,17 +19,21 @@ pytestmark = pytest.mark.faults
 
 
 @pytest.fixture
-def labs(tmp_path: Path, _own_machine: None, server: Server) -> Iterator[tuple[Lab, Lab]]:
-    """Two projects with one slot between them."""
+def labs(
+    tmp_path: Path, _own_machine: None, server: Server, request: pytest.FixtureRequest
+) -> Iterator[tuple[Lab, Lab]]:
+    """Two projects with one slot between them, whose workers start cold if nothing else is said."""
+    options = getattr(request, "param", ("--cold",))
     pair = []
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
-        pair.append(Lab(tmp_path / name, ("--cold", "--cpu-slots", "1"), server))
+        pair.append(Lab(tmp_path / name, (*options, "--cpu-slots", "1"), server))
     yield pair[0], pair[1]
     for lab in pair:
         lab.close()
 
 
+@pytest.mark.parametrize("labs", [()], indirect=True, ids=["warm"])
 def test_a_project_that_waits_gets_every_other_slot(labs: tuple[Lab, Lab]) -> None:
     busy, late = labs
     many = busy.enqueue(*(busy.spec(seed, work_s=0.05) for seed in range(24)))
@@ -73,24 +77,24 @@ def move_away(directory: Path) -> None:
     directory.rename(directory.with_name("moved"))
 
 
-@pytest.mark.parametrize("remove", [shutil.rmtree, move_away])
-def test_slots_removed_under_a_running_job_are_given_to_no_other(
-    labs: tuple[Lab, Lab], remove: Callable[[Path], None]
-) -> None:
+def test_slots_removed_under_a_running_job_are_given_to_no_other(labs: tuple[Lab, Lab]) -> None:
     busy, late = labs
-    (running,) = busy.enqueue(busy.spec(gate=str(busy.gate())))
     busy.start_scheduler()
-    busy.wait_for(running, JobState.RUNNING)
-    remove(slots_directory())
-    (waiting,) = late.enqueue(late.spec())
-    late.start_scheduler()
-    late.wait(lambda: (slots_directory() / "cpu.0").exists())
-    # It has looked, and looks again several times a second.
-    late.wait(lambda: (slots_directory() / "waiting").exists())
-    assert late.job(waiting).state is JobState.QUEUED
-    busy.gate().touch()
-    late.wait_for(waiting, JobState.SUCCEEDED)
-    assert not late.client.faults()
+    for number, remove in enumerate((shutil.rmtree, move_away)):
+        gate = busy.gate(f"gate{number}")
+        (running,) = busy.enqueue(busy.spec(number, gate=str(gate)))
+        busy.wait_for(running, JobState.RUNNING)
+        remove(slots_directory())
+        (waiting,) = late.enqueue(late.spec(number))
+        if not number:
+            late.start_scheduler()
+        late.wait(lambda: (slots_directory() / "cpu.0").exists())
+        # It has looked, and looks again several times a second.
+        late.wait(lambda: (slots_directory() / "waiting").exists())
+        assert late.job(waiting).state is JobState.QUEUED
+        gate.touch()
+        late.wait_for(waiting, JobState.SUCCEEDED)
+        assert not late.client.faults()
 
 
 def test_slots_that_cannot_be_used_are_told_and_waited_for(labs: tuple[Lab, Lab]) -> None:

@@ -46,10 +46,13 @@ def test_a_worker_that_dies_before_its_claim_fails_the_run_in_the_end(lab: Lab) 
 
 
 def test_a_failure_carries_the_reason_of_its_worker_and_is_not_repeated(lab: Lab) -> None:
-    (run,) = lab.enqueue(lab.spec(behaviour="fail", reason="NaN loss at update 7"))
+    """Of its memory, too: the kernel's own killer is a SIGKILL like any other."""
+    reasons = ("NaN loss at update 7", "out of memory: tried to allocate 40 GiB")
+    runs = lab.enqueue(*(lab.spec(behaviour="fail", reason=reason) for reason in reasons))
     lab.start_scheduler()
-    job = lab.wait_for(run, JobState.FAILED)
-    assert (job.attempts, job.reason) == (1, "NaN loss at update 7")
+    for run, reason in zip(runs, reasons, strict=True):
+        job = lab.wait_for(run, JobState.FAILED)
+        assert (job.attempts, job.reason) == (1, reason)
 
 
 @pytest.mark.parametrize("escape", [False, True])
