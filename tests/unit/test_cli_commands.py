@@ -132,7 +132,7 @@ def test_a_scheduler_that_was_stopped_stays_so_until_one_is_asked_for(project, c
     assert main(["status"]) == 0
     assert "scheduler: stopped\n" in capsys.readouterr().err
     with closing(Store(project.queue)) as store:
-        CommandApplier(store, project).dismiss_old_stops()
+        CommandApplier(store, project).dismiss_old_stops(store.newest_command())
     client.keep_scheduler()
     assert len(starts) == 1
     assert not client.settings().stopped
@@ -144,7 +144,7 @@ def test_a_stop_among_many_commands_is_for_the_scheduler_before(project):
     client.send(CommandKind.STOP, [""])
     with closing(Store(project.queue)) as store:
         desk = CommandApplier(store, project)
-        desk.dismiss_old_stops()
+        desk.dismiss_old_stops(store.newest_command())
         while desk.apply_pending():
             pass
         assert not desk.stop_requested

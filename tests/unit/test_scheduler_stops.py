@@ -26,7 +26,9 @@ from tui_datasize.jobs.scheduler.main import (
     SchedulerStop,
     _runs_to_its_end,
     _shorten_log,
+    serve,
 )
+from tui_datasize.jobs.workers.process import ROOT_VARIABLE
 from tui_datasize.runlog.paths import ProjectPaths
 
 
@@ -104,6 +106,27 @@ def signals(monkeypatch: pytest.MonkeyPatch) -> SchedulerStop:
     """None comes, and none is listened to."""
     monkeypatch.setattr("signal.signal", lambda *_: None)
     return SchedulerStop()
+
+
+@pytest.mark.usefixtures("signals")
+def test_a_stop_that_is_asked_as_soon_as_it_is_seen_is_meant_for_it(
+    project: ProjectPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, take = QueueClient(project), SchedulerLock.take
+    asked = [client.send(CommandKind.STOP, [""])]
+
+    def take_and_ask(lock: SchedulerLock) -> bool:
+        assert take(lock)
+        assert client.scheduler_alive()
+        asked.append(client.send(CommandKind.STOP, [""]))
+        return True
+
+    monkeypatch.setattr(SchedulerLock, "take", take_and_ask)
+    monkeypatch.setenv(ROOT_VARIABLE, "")
+    serve(SchedulerSettings(project, idle_s=0, call="", devices=DeviceSettings(cpu=True)))
+    answers = [answer.message for one in asked for answer in client.wait(one, 0) or ()]
+    assert answers == ["the scheduler had ended already", "the scheduler ends; workers go on"]
+    assert client.settings().stopped
 
 
 @pytest.mark.usefixtures("full")

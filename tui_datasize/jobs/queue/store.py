@@ -112,6 +112,10 @@ class Store:
             for row in rows
         ]
 
+    def newest_command(self) -> int:
+        """The number of the command that was acknowledged last; 0 where there is none."""
+        return int(self._all("SELECT coalesce(max(id), 0) AS newest FROM commands")[0]["newest"])
+
     def settle(self, answers: Iterable[tuple[int, bool, str]]) -> None:
         """Note (command id, ok, message) of applied commands; their documents are no longer needed."""
         now = utc_now()

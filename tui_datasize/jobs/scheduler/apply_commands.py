@@ -64,11 +64,14 @@ class CommandApplier:
             return 0
         return len(commands)
 
-    def dismiss_old_stops(self) -> None:
-        """Answer requests to stop that were meant for an earlier scheduler: this one was asked for since."""
-        stops = self._store.pending_commands(-1, CommandKind.STOP)
+    def dismiss_old_stops(self, newest: int) -> None:
+        """Answer requests to stop that were meant for an earlier scheduler: this one was asked for since.
+
+        `newest` is the last command that was acknowledged before this one could be seen.
+        """
+        stops = [s.id for s in self._store.pending_commands(-1, CommandKind.STOP) if s.id <= newest]
         with self._store.transaction():
-            self._store.settle((stop.id, True, "the scheduler had ended already") for stop in stops)
+            self._store.settle((stop, True, "the scheduler had ended already") for stop in stops)
             self._store.settings.write(stopped=False)
 
     def _apply_group(self, kind: CommandKind, commands: Sequence[PendingCommand]) -> None:

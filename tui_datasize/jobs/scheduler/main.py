@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
@@ -144,8 +144,8 @@ class Scheduler:
             trouble.ends()
             self._wait()
 
-    def dismiss_old_stops(self) -> None:
-        self._applier.dismiss_old_stops()
+    def dismiss_old_stops(self, newest: int) -> None:
+        self._applier.dismiss_old_stops(newest)
 
     def close(self) -> None:
         """Give everything back; workers go on."""
@@ -305,8 +305,9 @@ def serve(settings: SchedulerSettings) -> None:
     Raises StorageError: the queue cannot be used, and waiting would not help.
     """
     stop = SchedulerStop()
-    # Before the lock tells others that the queue is served.
-    Store(settings.project.queue).close()
+    # Before the lock tells others that the queue is served: a stop from then on is meant for this one.
+    with closing(Store(settings.project.queue)) as store:
+        newest = store.newest_command()
     protect(settings.project.queue)
     os.environ[ROOT_VARIABLE] = root_mark(settings.project.root)
     lock = SchedulerLock(settings.project.scheduler_lock)
@@ -319,7 +320,7 @@ def serve(settings: SchedulerSettings) -> None:
     trouble = DatabaseTrouble(lock)
     try:
         first = Scheduler(settings, lock, spawner)
-        first.dismiss_old_stops()
+        first.dismiss_old_stops(newest)
         scheduler: Scheduler | None = first
         while scheduler and not _runs_to_its_end(scheduler, stop, trouble):
             scheduler = _open_again(settings, lock, spawner, stop, trouble)
