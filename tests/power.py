@@ -11,13 +11,12 @@ file system (`python -m benchmarks.power_cut`) takes nothing for granted.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 
@@ -153,31 +152,38 @@ class Recorder:
         )
 
 
-def leave(state: State, place: Path, chance: random.Random, how: str) -> str:
-    """Write what a cut may leave into an empty place, and return a digest of it.
+_Left: TypeAlias = dict[str, bytes | None]
+"""Contents by path, those of a directory before those below it; None for a directory."""
+
+
+def left_by(state: State, chance: random.Random, how: str) -> _Left:
+    """What a cut may leave of a directory.
 
     Args:
         state: What was known of the disk.
-        place: Where to.
         chance: Decides what of the rest has reached the disk where that is "torn".
         how: "synced" for what is sure alone, "all", "names" for all names and the sure contents, or "torn".
     """
-    digest = hashlib.sha256()
     # By node: what was moved is in one place or in the other, for a rename is whole or has not been.
     torn = {node: chance.random() < 0.5 for node in (*state.names, *state.data)}
     reached = torn if how == "torn" else dict.fromkeys(torn, how != "synced")
-    folders = [(state.root, place)]
+    left: _Left = {"": None}
+    folders = [(state.root, "")]
     for folder, path in folders:
-        path.mkdir(parents=True)
         for name, node in sorted(_entries(state.names[folder], reached).items()):
-            digest.update(f"{path.relative_to(place)}/{name}\n".encode())
-            if node in state.names:
-                folders.append((node, path / name))
-            else:
-                content = _content(state.data[node], chance, how)
-                (path / name).write_bytes(content)
-                digest.update(hashlib.sha256(content).digest())
-    return digest.hexdigest()
+            is_folder = node in state.names
+            left[path + name] = None if is_folder else _content(state.data[node], chance, how)
+            if is_folder:
+                folders.append((node, f"{path}{name}/"))
+    return left
+
+
+def _write(left: _Left, place: Path) -> None:
+    for path, content in left.items():
+        if content is None:
+            (place / path).mkdir(parents=True)
+        else:
+            (place / path).write_bytes(content)
 
 
 def _entries(names: _Names, reached: dict[int, bool]) -> dict[str, int]:
@@ -218,11 +224,12 @@ def cuts(
         chance: Decides what is torn.
         torn: How many of these at each moment.
     """
-    seen: set[tuple[str, int]] = set()
+    seen: set[tuple[int, int]] = set()
     for number, state in enumerate(states):
         for variant, kind in enumerate(("synced", "all", "names", *["torn"] * torn)):
-            left = place / f"{number}-{variant}-{kind}"
-            key = leave(state, left, chance, kind), state.marks
-            if key not in seen:
+            left = left_by(state, chance, kind)
+            if (key := (hash(tuple(left.items())), state.marks)) not in seen:
                 seen.add(key)
-                yield state, left
+                where = place / f"{number}-{variant}-{kind}"
+                _write(left, where)
+                yield state, where

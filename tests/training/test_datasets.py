@@ -81,6 +81,8 @@ def test_digits_are_split_and_counted_as_the_catalogue_says(digits):
     assert np.bincount(digits.train.labels).min() == info.smallest_class
     ratio = np.bincount(digits.test.labels) / np.bincount(digits.train.labels)
     assert np.allclose(ratio, info.test_images / info.train_images, atol=0.01)
+    # Runs of before are of the same images.
+    assert digits.fingerprint == "3e32b4efd2845a0c"
 
 
 def test_statistics_are_those_of_the_whole_training_set(digits):

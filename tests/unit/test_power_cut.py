@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -133,14 +134,15 @@ def test_a_power_cut_at_any_moment_of_a_queueing_loses_nothing_acknowledged(
     monkeypatch.setenv("DATASIZE_SLOTS_DIR", str(tmp_path / "slots"))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     looked_at = 0
+    reader = Reader()
     for state, left in cuts(story.recorder.states, tmp_path / "cuts", random.Random(3), torn=2):
         project = ProjectPaths(left)
         told = [specs for marks, specs in story.acknowledged if marks <= state.marks]
         known = {spec.run_id for specs in told for spec in specs}
-        check(project, known, state)
+        check(project, known, state, reader)
         if known:
             go_on(project)
-            check(project, known, state)
+            check(project, known, state, reader)
             ends = {job.run_id: job.state for job in QueueClient(project).jobs()}
             assert set(ends.values()) == {JobState.SUCCEEDED}, state.event
             assert {run.run_id for run in project.all_runs()} == ends.keys(), state.event
@@ -166,7 +168,20 @@ def go_on(project: ProjectPaths) -> None:
         authority.release()
 
 
-def check(project: ProjectPaths, known: set[str], state: State) -> None:
+class Reader:
+    """What readers find in metrics, of which most cuts leave the same."""
+
+    def __init__(self) -> None:
+        self._found: dict[bytes, list[int]] = {}
+
+    def updates(self, run: RunPaths) -> list[int]:
+        content = re.sub(rb'"time": "[^"]*"', b"", run.metrics.read_bytes())
+        if content not in self._found:
+            self._found[content] = read_metrics([run])[0]["update"].to_list()
+        return self._found[content]
+
+
+def check(project: ProjectPaths, known: set[str], state: State, reader: Reader) -> None:
     if not known and not project.queue.exists():
         return
     jobs = {job.run_id: job for job in QueueClient(project).jobs()}
@@ -182,8 +197,7 @@ def check(project: ProjectPaths, known: set[str], state: State) -> None:
     for run in (*project.all_runs(), *superseded(project)):
         end = read_exit(run)
         if end is not None and end.outcome is RunOutcome.SUCCEEDED:
-            rows, _ = read_metrics([run])
-            assert rows["update"].to_list() == [1] * 3 + [2] * 3, state.event
+            assert reader.updates(run) == [1] * 3 + [2] * 3, state.event
 
 
 def superseded(project: ProjectPaths) -> Iterator[RunPaths]:

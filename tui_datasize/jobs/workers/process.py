@@ -83,18 +83,21 @@ class ProjectProcesses:
 
 def _tags() -> Iterator[tuple[int, str]]:
     """Every process that carries a tag."""
-    for entry in Path("/proc").glob("[0-9]*"):
+    for pid in map(int, filter(str.isdecimal, os.listdir("/proc"))):  # noqa: PTH208 - of hundreds
         # A process may end, or belong to someone else.
         with suppress(OSError):
-            if tag := _environment(int(entry.name)).get(TAG_VARIABLE, ""):
-                yield int(entry.name), tag
+            if tag := _environment(pid).get(TAG_VARIABLE, ""):
+                yield pid, tag
 
 
 def _environment(pid: int) -> Mapping[str, str]:
     """The environment that a process was started with, as far as this program wrote it."""
     own = f"{TAG_VARIABLE}=".encode(), f"{ROOT_VARIABLE}=".encode()
-    block = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    return dict(line.decode(errors="replace").split("=", 1) for line in block if line.startswith(own))
+    with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:  # noqa: PTH123 - of hundreds
+        block = file.read()
+    # Most have neither.
+    lines = block.split(b"\0") if any(name in block for name in own) else ()
+    return dict(line.decode(errors="replace").split("=", 1) for line in lines if line.startswith(own))
 
 
 def describe_process(pid: int) -> str:
