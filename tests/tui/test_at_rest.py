@@ -30,15 +30,22 @@ FINISHED = 20
 _LONG_AGO_NS = 10**18
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> ProjectPaths:
-    """Finished runs, one that was interrupted, and a queue that knows them; nothing changed lately."""
-    project = ProjectPaths(tmp_path / "project")
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Finished runs, one that was interrupted, and a queue that knows them."""
+    project = ProjectPaths(tmp_path_factory.mktemp("pristine"))
     *finished, interrupted = fake_sweep()[: FINISHED + 1]
     for spec in finished:
         write_run(project, spec, tables=False)
     write_run(project, interrupted, state="interrupted", evaluations=1, tables=False)
     repair(project)
+    return project.root
+
+
+@pytest.fixture
+def project(tmp_path: Path, pristine: Path) -> ProjectPaths:
+    """A copy in which nothing has changed lately."""
+    project = ProjectPaths(shutil.copytree(pristine, tmp_path / "project"))
     age(project)
     return project
 
