@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from unittest.mock import patch
+from unittest.mock import AsyncMock, patch
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -127,6 +127,8 @@ def watched() -> Iterator[None]:
         patch("tui_datasize.tui.widgets.status_line.SHOWN_S", 10 * DEADLINE_S),
         # A file that changes twice within a tick of the clock is none of a test's.
         patch("tui_datasize.runlog.scan._TICK_NS", 0),
+        # A tab is there once a test has opened it, and not when there happens to be time.
+        patch.object(DatasizeApp, "_load_ahead", AsyncMock()),
         patch.object(Compositor, "render_update", _note_alone),
         patch.object(ANSIToTruecolor, "apply", _with_colours_of_the_theme),
         patch.object(Pilot, "_wait_for_screen", _wait_until_handled),

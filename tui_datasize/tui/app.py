@@ -18,13 +18,14 @@ from textual.app import App, ComposeResult, ScreenStackError, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
 from textual.message import Message
+from textual.messages import Layout
 from textual.screen import Screen
 from textual.widgets import ContentSwitcher
 from textual.worker import Worker, WorkerState
 
 from tui_datasize.errors import EXIT_OK, DatasizeError
 from tui_datasize.runlog.paths import ProjectPaths
-from tui_datasize.tui.key_order import OrderlyApp
+from tui_datasize.tui.key_order import COLLECTS_EVERY_S, OrderlyApp
 from tui_datasize.tui.keys import LIST_KEYS, KeyBar, KeyGroup, commands_of, help_text, keys_of, without_taken
 from tui_datasize.tui.news import NewsReader, farewell, new_mistakes, terminal_signal
 from tui_datasize.tui.pane import Pane
@@ -33,7 +34,7 @@ from tui_datasize.tui.polling.snapshot import EMPTY, ExperimentPlan, Interest, S
 from tui_datasize.tui.queue.actions import experiment_facts
 from tui_datasize.tui.queue.tab import QueuePane
 from tui_datasize.tui.requests import Requests, SchedulerKeeper
-from tui_datasize.tui.terminal import SparingDriver
+from tui_datasize.tui.terminal import SparingDriver, WholeFrames
 from tui_datasize.tui.view_state import load_view_state, save_view_state
 from tui_datasize.tui.widgets.dialogs import TextDialog, facts_table
 from tui_datasize.tui.widgets.header_strip import TABS, HeaderStrip
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 
 _FIRST_FRAME_S = 0.5
 """So long nothing is drawn, unless the project has been read before."""
+_NEVER = 2**30
 _FREE_DISK = "Free disk: remove checkpoints that nothing needs"
 
 
@@ -141,7 +143,7 @@ class DatasizeApp(OrderlyApp):
         width, height = self.size
         _, horizontal = max(one for one in self.HORIZONTAL_BREAKPOINTS if one[0] <= width)
         _, vertical = max(one for one in self.VERTICAL_BREAKPOINTS if one[0] <= height)
-        return Screen(id="_default", classes=f"{horizontal} {vertical}")
+        return WholeFrames(id="_default", classes=f"{horizontal} {vertical}")
 
     def compose(self) -> ComposeResult:
         yield self._header
@@ -152,7 +154,8 @@ class DatasizeApp(OrderlyApp):
 
     async def on_mount(self) -> None:
         self._before_first_frame.enter_context(self.batch_update())
-        self.set_timer(_FIRST_FRAME_S, self._draw_first_frame)
+        self._first_frame = self.set_timer(_FIRST_FRAME_S, self._draw_first_frame)
+        self.set_interval(COLLECTS_EVERY_S, self.collect_garbage)
         # What others wrote meanwhile is all that the terminal shows then.
         self.app_resume_signal.subscribe(self, lambda _: self.action_redraw())
         self._poller.start()
@@ -171,7 +174,7 @@ class DatasizeApp(OrderlyApp):
         self._poller.stop()
 
     async def _live_pane(self) -> LivePane:
-        await _loaded("live")
+        await _loaded("tui_datasize.tui.live.tab")
         if self._live is None:
             from tui_datasize.tui.live.columns import columns_of
             from tui_datasize.tui.live.tab import LivePane
@@ -183,7 +186,7 @@ class DatasizeApp(OrderlyApp):
         return self._live
 
     async def _analysis_pane(self) -> AnalysisPane:
-        await _loaded("analysis")
+        await _loaded("tui_datasize.tui.analysis.tab")
         if self._analysis is None:
             from tui_datasize.tui.analysis.analyst import Analyst
             from tui_datasize.tui.analysis.tab import AnalysisPane
@@ -227,6 +230,14 @@ class DatasizeApp(OrderlyApp):
             self.call_after_refresh(self._poller.read_on)
         else:
             _collect_garbage_again()
+            if not before.is_ready:
+                self.run_worker(self._load_ahead(), name="loading", exit_on_error=False)
+
+    async def _load_ahead(self) -> None:
+        """What the first look at the other tabs needs: modules and widgets."""
+        for load in (self._live_pane, partial(_loaded, "plotext"), self._analysis_pane):
+            await self.until_nobody_types()
+            await load()
 
     def _show_in(self, pane: Pane) -> None:
         """What is shown of the queue alone at first, the Queue tab has all room for."""
@@ -234,6 +245,7 @@ class DatasizeApp(OrderlyApp):
         pane.show(self.snapshot if is_enough else EMPTY)
 
     def _draw_first_frame(self) -> None:
+        self._first_frame.stop()
         self._before_first_frame.close()
         with suppress(ScreenStackError):
             self.screen.refresh()
@@ -349,6 +361,8 @@ class DatasizeApp(OrderlyApp):
         opened = {"live": self._live_pane, "analysis": self._analysis_pane}.get(tab)
         pane = await opened() if opened else self._queue_pane
         self._switcher.current = pane.id
+        # Before anything is painted in the old one's place.
+        self.screen.post_message(Layout(pane))
         self._show_in(pane)
         first = pane.first_focus
         if first.is_attached:
@@ -447,15 +461,17 @@ def _open_collector(
     return Collector(project, queue, open_record, read_devices).look
 
 
-async def _loaded(tab: str) -> None:
-    """Wait until what a tab imports is there, while keys are answered."""
-    await asyncio.to_thread(import_module, f"tui_datasize.tui.{tab}.tab")
+async def _loaded(module: str) -> None:
+    """Wait until what it imports is there, while keys are answered."""
+    await asyncio.to_thread(import_module, module)
 
 
 def _collect_garbage_again() -> None:
     """Look for garbage, but not among what was there at the start: of 10,000 runs that takes .1 s."""
     if not gc.isenabled():
         gc.freeze()
+        # Most of what a frame takes is gone by the next; the rest is looked at while nobody types.
+        gc.set_threshold(20_000, 100, _NEVER)
         gc.enable()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from textual import on
 from textual.binding import Binding
 
@@ -25,12 +27,14 @@ CHART_KEYS: tuple[Binding, ...] = (
 class ChartPane(Pane):
     """A tab with charts, which are examined by key: its bindings end with `CHART_KEYS`."""
 
+    charts: Sequence[ChartView]
+
     def chart_keys(self) -> KeyGroup:
-        return keys_of("While a chart is examined", self.query(ChartView).first())
+        return keys_of("While a chart is examined", self.charts[0])
 
     @property
     def _charts_seen(self) -> list[ChartView]:
-        return [chart for chart in self.query(ChartView) if chart.view_size]
+        return [chart for chart in self.charts if chart.view_size]
 
     def has_use(self, action: str) -> bool:
         if action == "examine":
@@ -64,13 +68,12 @@ class ChartPane(Pane):
         self.first_focus.focus()
 
     def action_smooth(self, step: int) -> None:
-        charts = list(self.query(ChartView))
         if not self.has_use("smooth"):
             self.remark("only training curves are smoothed")
             return
-        at = SMOOTHINGS.index(charts[0].window.smoothing) + step
+        at = SMOOTHINGS.index(self.charts[0].window.smoothing) + step
         weight = SMOOTHINGS[max(0, min(at, len(SMOOTHINGS) - 1))]
         # Those, too, that are not on the screen now: they may be next.
-        for chart in charts:
+        for chart in self.charts:
             chart.smooth(weight)
         self.remark(f"smoothing {weight:g}" if weight else "not smoothed")

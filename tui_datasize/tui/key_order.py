@@ -1,8 +1,9 @@
-"""Keys that are typed ahead: each acts on what the ones before it have opened."""
+"""Keys come first: each acts on what the ones before it have opened, and waits for no other work."""
 
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections import deque
 from functools import partial
 from time import monotonic
@@ -14,6 +15,11 @@ from textual.app import App
 _PATIENCE_S = 1.0
 """How long a key waits for the one before it, and for the dialog that it was typed for."""
 _SOON_S = 0.005
+COLLECTS_EVERY_S = 60.0
+_MOMENT_S = 0.5
+_STILL_S = 5.0
+"""Without a key for so long, nobody is likely to press one in the next moment."""
+_LONG_S = 0.02
 
 
 class OrderlyApp(App[None]):
@@ -24,6 +30,20 @@ class OrderlyApp(App[None]):
         self._key: events.Key | None = None
         """The one that is under way."""
         self._keys_waiting: deque[events.Key] = deque()
+        self._typed_s = 0.0
+
+    async def until_nobody_types(self) -> None:
+        """Wait until no key has come for a moment."""
+        while self._key is not None or (left_s := self._typed_s + _MOMENT_S - monotonic()) > 0:
+            await asyncio.sleep(_MOMENT_S if self._key else left_s)
+
+    def collect_garbage(self) -> None:
+        """Look for garbage among all there is; what made that take long is not looked at again."""
+        began_s = monotonic()
+        if gc.isenabled() and began_s - self._typed_s > _STILL_S:
+            gc.collect()
+            if monotonic() - began_s > _LONG_S:
+                gc.freeze()
 
     async def on_event(self, event: events.Event) -> None:
         if not isinstance(event, events.Key):
@@ -37,7 +57,7 @@ class OrderlyApp(App[None]):
             self._keys_waiting.append(event)
 
     async def _begin_key(self, event: events.Key) -> None:
-        self._key = event
+        self._key, self._typed_s = event, monotonic()
         await self._ready_to_type()
         target = self.focused or self.screen
         await super().on_event(event)

@@ -64,7 +64,6 @@ class KeyBar(LineView):
     DEFAULT_CSS = "KeyBar { height: 1; background: $panel; }"
 
     def on_mount(self) -> None:
-        super().on_mount()
         self.screen.bindings_updated_signal.subscribe(self, self._follow)
 
     def _follow(self, screen: Screen[object]) -> None:

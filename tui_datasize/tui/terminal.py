@@ -1,16 +1,26 @@
-"""The way to the terminal: only cells that change are written, since many terminals are far away."""
+"""The way to the terminal and back: only cells that change are written, and the escape key is known soon."""
 
 from __future__ import annotations
 
+import asyncio
+import os
 import re
 import select
 import signal
 import threading
+from codecs import getincrementaldecoder
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from rich.cells import cell_len
+from textual._parser import Read1
+from textual._xterm_parser import XTermParser
+from textual.constants import ESCAPE_DELAY
 from textual.drivers.linux_driver import LinuxDriver
+from textual.geometry import Size
+from textual.reactive import Reactive
+from textual.screen import Screen
+from textual.widget import Widget
 
 _TOKENS = re.compile(
     r"\x1b\[(?P<row>\d+);(?P<column>\d+)H"
@@ -196,6 +206,22 @@ def _clusters(text: str) -> list[str]:
     return clusters
 
 
+_ESCAPE_S = ESCAPE_DELAY if "ESCDELAY" in os.environ else 0.025
+"""So long the rest of a sequence may take; what comes later follows an escape key.
+
+A terminal writes a sequence at once, ssh and tmux carry it as a whole. Neovim waits 0.05 s, tmux 0.01 s.
+"""
+_ENDED_WITHIN_S = 0.1
+
+
+class _Keys(XTermParser):
+    """Textual's reader of keys, which would wait 0.1 s for what may follow an escape key."""
+
+    @staticmethod
+    def read1(timeout: float | None = None) -> Read1:  # type: ignore[override]
+        return Read1(timeout and _ESCAPE_S)
+
+
 class SparingDriver(LinuxDriver):
     """Textual's driver, with a memory of what the terminal shows."""
 
@@ -217,9 +243,43 @@ class SparingDriver(LinuxDriver):
         if any(state & select.POLLHUP for _, state in terminal.poll()):
             signal.raise_signal(signal.SIGHUP)
 
+    def run_input_thread(self) -> None:
+        """Hand on what is typed; called by Textual, whose own looks at an escape key only every 0.1 s."""
+        keys, decode = _Keys(self._debug), getincrementaldecoder("utf-8")().decode
+        typed = select.poll()
+        typed.register(self.fileno, select.POLLIN)
+        while not self.exit_event.is_set():
+            ready = typed.poll(1e3 * min(_ESCAPE_S, _ENDED_WITHIN_S))
+            messages = [*keys.feed(text)] if ready and (text := decode(os.read(self.fileno, 4096))) else []
+            for message in (*messages, *keys.tick()):
+                self.process_message(message)
+
     def write(self, data: str) -> None:
         super().write(self._screen.shorten(data))
 
     def forget(self) -> None:
         """The next frame is written whole."""
         self._screen.forget()
+
+
+class WholeFrames(Screen[None]):
+    """Widgets that get another size draw themselves for it before the next frame is painted, not after it."""
+
+    focused: Reactive[Widget | None] = Reactive(None, repaint=False)
+    """Two widgets look otherwise then, not all of the screen."""
+    _has_new_sizes = False
+
+    def _refresh_layout(self, size: Size | None = None, scroll: bool = False) -> None:
+        self._has_new_sizes = True
+        super()._refresh_layout(size, scroll)
+        # Behind the widgets that are told of their sizes now.
+        asyncio.get_running_loop().call_soon(self._paint)
+
+    def _paint(self) -> None:
+        self._has_new_sizes = False
+        self._compositor_refresh()
+
+    def _compositor_refresh(self) -> None:
+        self._compositor.update_widgets(self._dirty_widgets)
+        if not self._has_new_sizes:
+            super()._compositor_refresh()

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar, get_args
 
 from tui_datasize.answers.answer import NOTHING, Answer, Asked
@@ -61,7 +60,7 @@ def chosen_variant(variants: Sequence[str], choice: AnalysisChoice) -> str | Non
 def experiment_names(snapshot: Snapshot) -> list[str]:
     """Experiments of the file, then those of which only runs are left."""
     planned = [plan.name for plan in snapshot.experiments]
-    recorded = {fact.experiment for fact in snapshot.facts.values()}
+    recorded = set() if snapshot.runs is None else set(snapshot.runs["experiment"].unique())
     return planned + sorted(recorded - set(planned))
 
 
@@ -103,10 +102,9 @@ class Analyst:
         self._log: RunLog | None = None
         self._reading: Reading | None = None
 
-    def warm(self) -> None:
-        """Import in the background what every analysis needs, so that the first one need not wait for it."""
-        # plotext is only imported here, and draws on the screen's thread alone.
-        self._executor.submit(import_module, "plotext")
+    async def missing(self, runs: pl.DataFrame) -> Sequence[str]:
+        """What the runs of an experiment lack for the learning curve and each page, see `Entry.missing`."""
+        return await self._run(lambda: ("", *(page.missing(runs) for page in PAGES)))
 
     async def analyse(self, runs: pl.DataFrame, wish: Wish) -> Analysed:
         """Answer the questions beside the learning curve.

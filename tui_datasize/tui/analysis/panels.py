@@ -36,6 +36,7 @@ class AnalysisPanels:
         self._words = WordsView()
         self._heat_map = ChartView()
         self._class_bars = ChartView()
+        self.charts = self._chart, self._heat_map, self._class_bars
         self._curve = Panel("Learning curve", self._chart, id="curve")
         self._fit = Panel("Answer", self._words, id="fit")
         self._matrix = Panel("Overlap", self._heat_map, id="matrix")

@@ -39,7 +39,7 @@ from tui_datasize.tui.analysis.question_list import LEAST_WIDTH, QuestionList
 from tui_datasize.tui.chart_pane import CHART_KEYS, ChartPane
 from tui_datasize.tui.exports import TableInView
 from tui_datasize.tui.keys import KeyGroup, keys_of
-from tui_datasize.tui.polling.snapshot import EMPTY, Cell, ExperimentPlan, Interest, Snapshot
+from tui_datasize.tui.polling.snapshot import EMPTY, Cell, ExperimentPlan, Interest, Kept, Snapshot
 from tui_datasize.tui.queue.actions import refusal, to_queue
 from tui_datasize.tui.queue.lines import TitleLine
 from tui_datasize.tui.queue_dialog import cells_for, enqueue_command
@@ -104,17 +104,20 @@ class AnalysisPane(ChartPane, FilteredRuns, can_focus=True):
         """By experiment and metric, with a space between: what was asked for last."""
         self._content: Answer | None = None
         self._panels = AnalysisPanels()
+        self.charts = self._panels.charts
         self._questions = QuestionList(id="question-list")
         self._asks = TitleLine()
         self._list = Panel("Questions", self._questions, self._asks, id="questions")
-        self._offered_of: tuple[str, int, str] | None = None
+        self._offered_of: object = None
+        self._missing_of: object = None
+        self._states: Kept[object] = Kept()
         self._filter = FilterBox(self, stays=False)
-
-    def on_mount(self) -> None:
-        self._analyst.warm()
 
     def on_unmount(self) -> None:
         self._analyst.close()
+
+    def watch_has_focus(self, _has_focus: bool) -> None:
+        """Nothing in it looks otherwise then; called by Textual, which would compute all styles again."""
 
     def compose(self) -> ComposeResult:
         yield self._filter
@@ -174,14 +177,21 @@ class AnalysisPane(ChartPane, FilteredRuns, can_focus=True):
     def _show_questions(self) -> None:
         runs, of = self._snapshot.runs, (self.experiment, self._snapshot.runs_version, self.filter_text)
         if runs is not None and of != self._offered_of:
-            own = self._own(runs)
-            self._questions.missing, self._offered_of = ("", *(page.missing(own) for page in PAGES)), of
+            self._offered_of = of
+            self._find_missing(self._own(runs), of)
         self._questions.show(self._page)
+        self._asks.show(self._questions.about(self._page))
+
+    @work(exclusive=True, group="missing", exit_on_error=False)
+    async def _find_missing(self, runs: pl.DataFrame, of: object) -> None:
+        self._questions.missing, self._missing_of = await self._analyst.missing(runs), of
+        self._questions.redraw()
         self._asks.show(self._questions.about(self._page))
 
     @property
     def is_settled(self) -> bool:
-        return self._wanted is not None and self._settled == self._wanted
+        is_known = self._missing_of == self._offered_of
+        return is_known and self._wanted is not None and self._settled == self._wanted
 
     def table_in_view(self) -> TableInView | None:
         """The learning curve, or where the overlap is in view the pairs of draws."""
@@ -200,19 +210,21 @@ class AnalysisPane(ChartPane, FilteredRuns, can_focus=True):
         return (keys_of("Analysis", self), self.chart_keys())
 
     def _refresh(self) -> None:
-        choice, let_through = self._choice, self._let_through
-        states = frozenset(
-            (fact.run_id, fact.state)
-            for fact in self._snapshot.facts.values()
-            if fact.experiment == self.experiment and (let_through is None or fact.run_id in let_through)
+        choice, runs = self._choice, self._snapshot.runs
+        states = self._states.of(
+            self._find_states, runs, self.experiment, self.filter_text, self.frame if self.filter_text else ""
         )
         of = (self.experiment, self._metric, states, choice.asked.question(), choice.variant)
         shown = (choice.variant, choice.asked, self._plan) if self._page else ()
         page = (self._page, choice.view, choice.size, *shown)
-        if self.experiment and self._snapshot.runs is not None and (of, page) != self._wanted:
+        if self.experiment and runs is not None and (of, page) != self._wanted:
             self._wanted = (of, page)
             self._analyse()
         self._draw()
+
+    def _find_states(self, runs: pl.DataFrame | None, *_: object) -> object:
+        """What an analysis follows from: the runs and how they stand."""
+        return None if runs is None else frozenset(self._own(runs).select("run_id", "state").iter_rows())
 
     # What nobody wants any more is not begun: only the newest wish is worked on.
     @work(exclusive=True, exit_on_error=False)
@@ -342,7 +354,6 @@ class AnalysisPane(ChartPane, FilteredRuns, can_focus=True):
         self._choice = replace(self._choice, view=0, size=0)
         self.set_class(bool(self._page), "-page")
         self.remove_class("-overlap")
-        self.styles.grid_rows = None
         self._panels.show_titles(self._shown_page)
         self._show_questions()
         self.refresh_bindings()
@@ -375,7 +386,10 @@ class AnalysisPane(ChartPane, FilteredRuns, can_focus=True):
         self._turn_to(next(page for page in following if self._is_offered(page)))
 
     def _is_offered(self, page: int) -> bool:
-        return not self._questions.missing[page % (len(PAGES) + 1)]
+        place = page % (len(PAGES) + 1)
+        if self._missing_of is None and place:
+            return not (PAGES[place - 1].needs or PAGES[place - 1].reads)
+        return not self._questions.missing[place]
 
     def action_choose_page(self) -> None:
         dialog = which_page(self._page, self._is_offered)

@@ -39,7 +39,6 @@ class ColumnList(RowList):
         self._usual = usual
 
     def on_mount(self) -> None:
-        super().on_mount()
         self.set_keys(list(live_columns()))
 
     def draw_row(self, index: int, width: int) -> Text:  # noqa: ARG002

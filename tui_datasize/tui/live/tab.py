@@ -92,9 +92,10 @@ class LivePane(ChartPane):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._snapshot: Snapshot = EMPTY
+        self._is_stale = False
         self._table = LiveTable(id="live-table")
-        self._charts_there = tuple(ChartView() for _ in range(MOST_CHARTS))
-        self._chart_panels = tuple(Panel("", chart) for chart in self._charts_there)
+        self.charts = tuple(ChartView() for _ in range(MOST_CHARTS))
+        self._chart_panels = tuple(Panel("", chart) for chart in self.charts)
         self._board = Grid(*self._chart_panels, id="live-charts")
         self._values = TitleLine()
         self._metric = METRICS[0]
@@ -175,6 +176,13 @@ class LivePane(ChartPane):
         self.styles.grid_rows = f"1fr {max(_LEAST_ROWS_OF_RUNS, min(most, runs + _ROWS_BESIDE_RUNS))}"
 
     def _draw(self) -> None:
+        """Draw before the next frame, once however often it is asked for."""
+        if not self._is_stale:
+            self._is_stale = True
+            self.call_next(self._draw_again)
+
+    def _draw_again(self) -> None:
+        self._is_stale = False
         self._divide()
         run_ids = self._drawn_run_ids()
         self._slots = assign_slots(run_ids, self._slots) if self._is_of_many else {}
@@ -182,7 +190,7 @@ class LivePane(ChartPane):
         runs = self._drawn(curves)
         self._table.show_slots(self._slots if not self._group else slots_of_groups(runs))
         shown = self._lay_out(curves)
-        for chart, metric in zip(self._charts_there, shown, strict=False):
+        for chart, metric in zip(self.charts, shown, strict=False):
             names = [(run.slot, run.name, run.group, run.troubles) for run in runs]
             version = (curves, metric, self._view, self._is_of_many, names, bool(run_ids))
             chart.show(version, partial(self._draw_chart, runs, metric))
@@ -316,7 +324,7 @@ class LivePane(ChartPane):
     @on(ChartView.Ranged)
     def _range_shared(self, event: ChartView.Ranged) -> None:
         # All charts of a run run over the same updates.
-        for chart in self._charts_there:
+        for chart in self.charts:
             if chart is not event.chart:
                 chart.follow(event.chart)
 

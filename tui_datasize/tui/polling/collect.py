@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from tui_datasize.errors import DatasizeError
 from tui_datasize.jobs.queue.paces import TimeEstimate
@@ -24,12 +25,13 @@ from tui_datasize.tui.polling.snapshot import (
     ExperimentPlan,
     Interest,
     JobRow,
+    Kept,
     RunFacts,
     Snapshot,
     TrainingCurve,
     display_order,
 )
-from tui_datasize.tui.widgets.palette import INCOMPLETE, STATE_LOOKS
+from tui_datasize.tui.widgets.palette import INCOMPLETE, STATE_LOOKS, CellState
 
 if TYPE_CHECKING:
     import polars as pl
@@ -43,17 +45,6 @@ T = TypeVar("T")
 _LOOKED_AT_ONCE = 10
 """Runs that have ended of which the whole log is read at one look."""
 _FACT_COLUMNS = ["path" if one.name == "directory" else one.name for one in fields(RunFacts)]
-
-
-class _Kept(Generic[T]):
-    """What follows from other values, made again only once one of them is another object."""
-
-    _kept: tuple[tuple[object, ...], T] | None = None
-
-    def of(self, make: Callable[..., T], *values: object) -> T:
-        if self._kept is None or any(old is not new for old, new in zip(self._kept[0], values, strict=True)):
-            self._kept = values, make(*values)
-        return self._kept[1]
 
 
 class Collector:
@@ -80,17 +71,18 @@ class Collector:
         self._jobs: list[Job] = []
         self._settings = QueueSettings()
         self._kept_time = KeptTimeLeft()
-        self._strangers: _Kept[list[RunFacts]] = _Kept()
-        self._states: _Kept[Mapping[str, JobState]] = _Kept()
-        self._variants: _Kept[Mapping[str, str]] = _Kept()
-        self._experiments: _Kept[tuple[ExperimentPlan, ...]] = _Kept()
+        self._strangers: Kept[list[RunFacts]] = Kept()
+        self._states: Kept[Mapping[str, JobState]] = Kept()
+        self._variants: Kept[Mapping[str, str]] = Kept()
+        self._experiments: Kept[tuple[ExperimentPlan, ...]] = Kept()
         self._unlisted: frozenset[str] = frozenset()
-        self._listed: _Kept[set[str]] = _Kept()
-        self._split_curves: _Kept[Mapping[str, TrainingCurve]] = _Kept()
-        self._rows: _Kept[tuple[JobRow, ...]] = _Kept()
+        self._listed: Kept[set[str]] = Kept()
+        self._split_curves: Kept[Mapping[str, TrainingCurve]] = Kept()
+        self._rows: Kept[tuple[JobRow, ...]] = Kept()
         self._troubles: TroubleFinder | None = None
         self._machine = MachineWatch(project)
-        self._table: _Kept[pl.DataFrame] = _Kept()
+        self._table: Kept[pl.DataFrame] = Kept()
+        self._counted: Kept[Mapping[str, Counter[CellState]]] = Kept()
 
     def look(self, interest: Interest) -> Snapshot:
         """Look once, for as long as a person would wait: at first at the queue alone, then at some runs more.
@@ -128,6 +120,10 @@ class Collector:
         told += self._record.problems() if self._record else ()
         self._last = replace(
             snapshot,
+            counted=self._counted.of(
+                lambda *_: {plan.name: snapshot.cell_counts(plan) for plan in snapshot.experiments},
+                *(snapshot.experiments, snapshot.jobs, states, facts),
+            ),
             curves=curves,
             troubles=troubles,
             log=log,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypeVar
 
 from tui_datasize.jobs.queue.state import Job, JobState
 from tui_datasize.jobs.queue.time_left import NOTHING_KNOWN, TimeLeft
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from tui_datasize.tui.polling.machine import Machine
     from tui_datasize.tui.polling.trouble import Trouble
 
+
+T = TypeVar("T")
 
 Part: TypeAlias = Literal["test", "train", "batches"]
 """Whole passes over the test and the training split, and means over the batches since the last row."""
@@ -223,6 +225,8 @@ class Snapshot:
     """Counts up whenever the frame changes."""
     table: pl.DataFrame | None = field(default=None, compare=False)
     """The jobs as a frame, see `collect.runs_of_jobs`; it follows from `jobs` and `runs`."""
+    counted: Mapping[str, Counter[CellState]] = field(default_factory=dict, compare=False)
+    """See `cell_counts`, by the names of experiments: counting 10,000 takes longer than a key may."""
     unread: int = 0
     """Runs whose directories have not been looked at yet: of them `jobs` says what the queue knows."""
     is_ready: bool = False
@@ -245,6 +249,8 @@ class Snapshot:
 
     def cell_counts(self, plan: ExperimentPlan) -> Counter[CellState]:
         """How many cells of an experiment are in each state; of one that is not listed all its runs count."""
+        if (known := self.counted.get(plan.name)) is not None:
+            return Counter(known)
         if plan.is_listed:
             return Counter(self.state_of(cell.run_id) for cell in plan.cells)
         own = (row.shown_state for row in self.jobs if row.experiment == plan.name)
@@ -275,6 +281,17 @@ class Snapshot:
 
 EMPTY = Snapshot()
 """Shown until the first look at the project."""
+
+
+class Kept(Generic[T]):
+    """What follows from other values, made again only once one of them is another object."""
+
+    _kept: tuple[tuple[object, ...], T] | None = None
+
+    def of(self, make: Callable[..., T], *values: object) -> T:
+        if self._kept is None or any(old is not new for old, new in zip(self._kept[0], values, strict=True)):
+            self._kept = values, make(*values)
+        return self._kept[1]
 
 
 _GROUPS: Mapping[JobState, int] = MappingProxyType(

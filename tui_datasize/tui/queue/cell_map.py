@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -124,6 +125,8 @@ class _Grid:
     column_width: int
     starts: tuple[int, ...]
     """First screen column of each column; negative where it is scrolled out to the left."""
+    shown: range
+    """The columns that are to be seen."""
 
 
 class CellMap(LineView, can_focus=True):
@@ -191,7 +194,6 @@ class CellMap(LineView, can_focus=True):
     def on_resize(self) -> None:
         self._resize()
         self._scroll_to_cursor()
-        self.redraw()
 
     def action_step(self, rows: int, columns: int) -> None:
         if self._layout.blocks:
@@ -235,11 +237,13 @@ class CellMap(LineView, can_focus=True):
             problem = self._plan.problem if self._plan else ""
             return wrapped(problem, size.width, self.palette.error)
         first = self.scroll_offset.y
-        return [self._draw_line(line, size.width) for line in self._lines[first : first + size.height]]
+        lines = self._lines[first : first + size.height]
+        blocks = self._layout.blocks
+        # Of a block with 1,000 seeds it takes longer than its line.
+        grids = {place: self._grid(blocks[place], size.width) for place in {line.block for line in lines}}
+        return [self._draw_line(line, blocks[line.block], grids[line.block], size.width) for line in lines]
 
-    def _draw_line(self, line: _Line, width: int) -> Text:
-        block = self._layout.blocks[line.block]
-        grid = self._grid(block, width)
+    def _draw_line(self, line: _Line, block: MapBlock, grid: _Grid, width: int) -> Text:
         palette = self.palette
         if line.kind == "variant":
             return Text(fit(f" {block.variant}", width).rstrip(), style=f"bold {palette.foreground}")
@@ -248,18 +252,16 @@ class CellMap(LineView, can_focus=True):
         if line.kind == "seeds":
             return Text(_seed_headings(block, grid, width), style=palette.muted)
         if line.kind == "cells":
-            return self._draw_cells(line, block, grid, width)
+            return self._draw_cells(line, block, grid)
         return Text()
 
-    def _draw_cells(self, line: _Line, block: MapBlock, grid: _Grid, width: int) -> Text:
+    def _draw_cells(self, line: _Line, block: MapBlock, grid: _Grid) -> Text:
         label = str(block.sizes[line.row]).rjust(grid.label_width)
         on_row = (self._place.block, self._place.row) == (line.block, line.row)
         palette = self.palette
         text = Text(label, style=palette.foreground if on_row else palette.muted)
-        for column, start in enumerate(grid.starts):
-            if start < grid.label_width or start + grid.column_width > width:
-                continue
-            text.append(" " * (start - text.cell_len))
+        for column in grid.shown:
+            text.append(" " * (grid.starts[column] - text.cell_len))
             text.append_text(self._draw_cell(MapPlace(line.block, line.row, column), grid.column_width))
         return text
 
@@ -288,7 +290,9 @@ class CellMap(LineView, can_focus=True):
         if label_width + total > width and self._place.block < len(self._layout.blocks):
             at = offsets[min(self._place.column, len(offsets) - 1)]
             shift = max(0, at + column_width - (width - label_width))
-        return _Grid(label_width, column_width, tuple(label_width + x - shift for x in offsets))
+        starts = tuple(label_width + x - shift for x in offsets)
+        shown = range(bisect_left(starts, label_width), bisect_right(starts, width - column_width))
+        return _Grid(label_width, column_width, starts, shown)
 
 
 def _offsets(block: MapBlock, column_width: int) -> tuple[tuple[int, ...], int]:
@@ -333,7 +337,6 @@ def _seed_headings(block: MapBlock, grid: _Grid, width: int) -> str:
     text = "n".rjust(grid.label_width)
     if grid.column_width == _NARROW:
         return f"{text}  seeds {block.columns[0].seed} … {block.columns[-1].seed}"[:width]
-    for column, start in zip(block.columns, grid.starts, strict=True):
-        if start >= grid.label_width and start + grid.column_width <= width:
-            text = text.ljust(start) + str(column.seed).rjust(grid.column_width)
+    for column in grid.shown:
+        text = text.ljust(grid.starts[column]) + str(block.columns[column].seed).rjust(grid.column_width)
     return text

@@ -77,9 +77,11 @@ class JobTable(RunList):
         return marked or ([self.current] if self.current else [])
 
     def show(self, snapshot: Snapshot) -> None:
-        self._device_names = snapshot.device_names()
-        if snapshot.jobs is self._all and snapshot.table is self.frame:
+        names = snapshot.device_names()
+        if names != self._device_names:
+            self._device_names = names
             self.redraw()
+        if snapshot.jobs is self._all and snapshot.table is self.frame:
             return
         self._all = snapshot.jobs
         if snapshot.table is None:

@@ -35,6 +35,8 @@ class LineView(ScrollView, can_focus=False):
     }
     """
 
+    _is_stale = False
+    _drawn_size = Size(0, 0)
     _strips: Sequence[Strip] = ()
     _base = Style()
 
@@ -51,7 +53,14 @@ class LineView(ScrollView, can_focus=False):
         raise NotImplementedError
 
     def redraw(self) -> None:
-        """Draw again and repaint what differs from what is shown."""
+        """Draw again before the next frame, once however often it is asked for."""
+        if not self._is_stale:
+            self._is_stale = True
+            self.call_next(self._draw_again)
+
+    def _draw_again(self) -> None:
+        """Repaint what differs from what is shown."""
+        self._is_stale = False
         before = self._strips
         self._strips = self._draw_strips()
         width = self.view_size.width
@@ -60,8 +69,10 @@ class LineView(ScrollView, can_focus=False):
                 self.refresh(Region(0, y, width, 1))
 
     def _draw_strips(self) -> list[Strip]:
-        size = self.view_size
-        if not self.is_attached or not size:
+        size = self._drawn_size = self.view_size
+        # What is hidden is drawn when it is shown again.
+        if not self.is_attached or not size or not all(one.display for one in self.ancestors_with_self):
+            self._drawn_size = Size(0, 0)
             return []
         console = self.app.console
         strips = []
@@ -76,6 +87,9 @@ class LineView(ScrollView, can_focus=False):
         """Visible lines; called by Textual."""
         # Found by a walk up to the screen, which would take most of the time if every line made it.
         self._base = self.rich_style
+        if self._drawn_size != self.view_size:
+            # Not every view that is shown again is told so.
+            self._strips = self._draw_strips()
         return super().render_lines(crop)
 
     def render_line(self, y: int) -> Strip:
@@ -192,7 +206,6 @@ class RowList(LineView, can_focus=True):
     def on_resize(self) -> None:
         self._resize()
         self.scroll_to_cursor()
-        self.redraw()
 
     def _resize(self) -> None:
         self.virtual_size = Size(self.view_size.width, len(self.keys) + self.header_lines)

@@ -1,0 +1,146 @@
+"""What a key costs the thread of the screen: views are drawn once, and what takes long is done elsewhere."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from pathlib import Path
+from time import monotonic
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+from textual._compositor import Compositor
+from textual.geometry import Region
+
+from tests.fakes import write_run
+from tests.tui import stage as stages
+from tests.tui.fake_queue import job
+from tests.tui.stage import WIDE, Stage, empty_stage, look
+from tui_datasize.answers.catalogue import Entry
+from tui_datasize.jobs.queue.state import JobState
+from tui_datasize.tui import key_order
+from tui_datasize.tui.app import DatasizeApp
+from tui_datasize.tui.polling.snapshot import Snapshot
+from tui_datasize.tui.queue.job_table import JobTable
+from tui_datasize.tui.terminal import _Keys
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Stage:
+    """A sweep that is done."""
+    stage = empty_stage(tmp_path / "project")
+    for position, spec in enumerate(stage.specs()):
+        write_run(stage.project, spec)
+        stage.queue.entries.append(job(spec, JobState.SUCCEEDED, position))
+    return stage
+
+
+@pytest.fixture
+def frames(monkeypatch: pytest.MonkeyPatch) -> list[tuple[set[Region], str]]:
+    """What was painted anew of each frame, and all that it shows."""
+    seen: list[tuple[set[Region], str]] = []
+    note_alone = stages._note_alone
+
+    def note(self: Compositor, *arguments: Any, **options: Any) -> None:
+        shown = (strip.text for *_, strips in self._get_renders() for strip in strips)
+        seen.append((set(self._dirty_regions), "\n".join(shown)))
+        note_alone(self, *arguments, **options)
+
+    monkeypatch.setattr(stages, "_note_alone", note)
+    return seen
+
+
+async def test_a_view_is_drawn_once_before_a_frame(stage: Stage, monkeypatch: pytest.MonkeyPatch):
+    async with stage.open(WIDE) as show:
+        drawn = Mock(side_effect=JobTable.draw_header, autospec=True)
+        monkeypatch.setattr(JobTable, "draw_header", lambda table: drawn(table))
+        table = show.app.query_one(JobTable)
+        for _ in range(5):
+            table.redraw()
+        await show.settle()
+        assert drawn.call_count == 1
+
+
+async def test_no_frame_shows_half_a_tab(stage: Stage, frames: list[tuple[set[Region], str]]):
+    async with stage.open(WIDE) as show:
+        await show.press("2")
+        await show.shows("one at a time")
+        frames.clear()
+        for key, words in (("1", " Jobs "), ("2", " Runs "), ("1", " Jobs ")):
+            await show.press(key)
+            await show.shows(words)
+        assert frames
+        assert all(" Jobs " in text or " Runs " in text for _, text in frames)
+
+
+async def test_where_the_focus_goes_nothing_else_is_painted(
+    stage: Stage, frames: list[tuple[set[Region], str]]
+):
+    async with stage.open(WIDE) as show:
+        await show.until(lambda: frames)
+        frames.clear()
+        await show.press("tab", "tab", "tab")
+        await show.until(lambda: frames)
+        assert not any(Region(0, 0, *WIDE) in parts for parts, _ in frames)
+
+
+async def test_what_runs_lack_is_looked_for_beside_the_screen(stage: Stage, monkeypatch: pytest.MonkeyPatch):
+    threads = set()
+    missing = Entry.missing
+
+    def note(self: Entry, runs: Any) -> str:
+        threads.add(threading.current_thread())
+        return missing(self, runs)
+
+    monkeypatch.setattr(Entry, "missing", note)
+    async with stage.open(WIDE) as show:
+        await show.press("3")
+        await show.shows("Variants compared · needs")
+        assert threads
+        assert threading.main_thread() not in threads
+
+
+def test_cells_are_counted_once_a_look(stage: Stage, monkeypatch: pytest.MonkeyPatch):
+    snapshot = look(stage)
+    monkeypatch.setattr(Snapshot, "state_of", Mock(side_effect=AssertionError("counted again")))
+    plan = snapshot.experiments[0]
+    assert snapshot.cell_counts(plan) == {JobState.SUCCEEDED: len(plan.cells)}
+
+
+async def test_other_tabs_are_there_before_they_are_opened(stage: Stage, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(key_order, "_MOMENT_S", 0.0)
+    load = DatasizeApp._load_ahead
+    async with stage.open(WIDE) as show:
+        await load(show.app)
+        await show.settle()
+        assert [pane.display for pane in show.app._switcher.children] == [True, False, False]
+        await show.press("2")
+        await show.shows("one at a time")
+
+
+async def test_nothing_is_loaded_while_somebody_types(stage: Stage):
+    async with stage.open(WIDE) as show:
+        before = monotonic()
+        await show.press("j")
+        await show.app.until_nobody_types()
+        assert monotonic() - before >= key_order._MOMENT_S
+
+
+async def test_garbage_is_looked_for_while_nobody_types(stage: Stage, monkeypatch: pytest.MonkeyPatch):
+    async with stage.open() as show:
+        collect = Mock()
+        monkeypatch.setattr(gc, "collect", collect)
+        await show.press("j")
+        show.app.collect_garbage()
+        assert not collect.called
+        monkeypatch.setattr(key_order, "_STILL_S", -1.0)
+        show.app.collect_garbage()
+        assert collect.called
+
+
+def test_an_escape_key_waits_for_no_more_than_a_sequence_takes():
+    keys = _Keys()
+    assert not [*keys.feed("\x1b")]
+    assert keys._awaiting.timeout == pytest.approx(0.025)
+    assert [key.key for key in keys.feed("[A")] == ["up"]
