@@ -20,10 +20,10 @@ SPLIT_WORDS = spelt(
 
 _SCORES = spelt(
     accuracy="accuracy, acc, top1, top 1, acc1, acc 1, prec1, prec 1, accuracy score, accuracy top1, "
-    "acc top1, top1 accuracy, top1 acc, top 1 accuracy, top 1 acc, categorical accuracy, "
+    "accuracy top 1, acc top1, top1 accuracy, top1 acc, top 1 accuracy, top 1 acc, categorical accuracy, "
     "sparse categorical accuracy, binary accuracy",
-    top5="top5, top 5, acc5, acc 5, prec5, prec 5, accuracy top5, acc top5, top5 accuracy, top5 acc, "
-    "top 5 accuracy, top 5 acc",
+    top5="top5, top 5, acc5, acc 5, prec5, prec 5, accuracy top5, accuracy top 5, acc top5, top5 accuracy, "
+    "top5 acc, top 5 accuracy, top 5 acc",
     loss="loss, cross entropy, crossentropy, cross entropy loss, ce loss, nll, nll loss",
     f1_macro="f1 macro, macro f1, f1 score macro, macro f1 score",
     ece="ece, expected calibration error",

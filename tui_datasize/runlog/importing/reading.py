@@ -14,7 +14,7 @@ from pathlib import Path
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.toml import text_of
 from tui_datasize.files import read_bounded
-from tui_datasize.runlog.importing import charts, collected, events, splits_and_units, tables
+from tui_datasize.runlog.importing import charts, collected, events, records, splits_and_units, tables
 from tui_datasize.runlog.importing import staged as limits
 from tui_datasize.runlog.importing.collected import ForeignCurve, ForeignRun, ReadRow
 from tui_datasize.runlog.importing.layout import Layout
@@ -32,7 +32,7 @@ class FileForm:
     """Whether a file of this name and this beginning has the form."""
     read: Callable[[bytes, str, Layout, Staged], None]
     """Reads content and name of the run into what is staged."""
-    in_folders: str
+    in_folders: tuple[str, ...]
     """Names of files that are looked for in a folder."""
 
 
@@ -49,14 +49,10 @@ def _of_text(knows: Callable[[str], bool]) -> Callable[[str, bytes], bool]:
 
 
 READERS: Sequence[FileForm] = (
-    FileForm(events.FORM, events.is_events, events.read_events, "*tfevents*"),
-    FileForm(charts.FORM, _of_text(charts.is_chart), charts.read_chart, "*.csv"),
-    FileForm(
-        tables.FORM,
-        _of_text(lambda text: not text.lstrip().startswith(("{", "["))),
-        tables.read_table,
-        "*.csv",
-    ),
+    FileForm(events.FORM, events.is_events, events.read_events, ("*tfevents*",)),
+    FileForm(records.FORM, records.is_json, records.read_records, records.FILES),
+    FileForm(charts.FORM, _of_text(charts.is_chart), charts.read_chart, ("*.csv",)),
+    FileForm(tables.FORM, _of_text(lambda _: True), tables.read_table, ("*.csv",)),
 )
 """In the order in which they are asked."""
 
@@ -92,15 +88,16 @@ def files_of(given: Sequence[Path]) -> list[tuple[Path, str]]:
             continue
         inside = next(filter(None, (_below(path, reader.in_folders) for reader in READERS)), [])
         if not inside:
-            raise ConfigError("no TensorBoard event file there, and no CSV", where=str(path))
+            raise ConfigError("no TensorBoard event file there, no log in JSON, no CSV", where=str(path))
         found += [(file, _name(file, path.absolute().parent)) for file in inside]
     return found
 
 
-def _below(folder: Path, pattern: str) -> list[Path]:
+def _below(folder: Path, patterns: Sequence[str]) -> list[Path]:
+    found = {file for pattern in patterns for file in folder.rglob(pattern) if file.is_file()}
     # Of files that TensorBoard numbers the tenth comes behind the second.
     return sorted(
-        (file for file in folder.rglob(pattern) if file.is_file()),
+        records.without_earlier(found),
         key=lambda file: [(file.parent, re.sub(r"\d+", lambda n: n[0].zfill(20), file.name)), file.name],
     )
 

@@ -76,13 +76,23 @@ _COUNTED = (
 def read_table(data: bytes, run: str, layout: Layout, into: Staged) -> None:
     """Read a table; its folders and its name tell size and seed where no column does."""
     skipped = layout.skipped(into.file)
-    read_delimited(data, into, lambda header: _ColumnReader(header, run, layout, into).take, skipped)
-    _refuse_untold_split(into)
-    _leave_out_unfinished(into)
+    read_delimited(data, into, lambda header: TableReader(header, run, layout, into).take, skipped)
+    finish_table(into)
+
+
+def finish_table(staged: Staged) -> None:
+    """Decide what all rows together tell.
+
+    Raises ConfigError: a column may name splits, or a state is not known.
+    """
+    _refuse_untold_split(staged)
+    _leave_out_unfinished(staged)
 
 
 @dataclass
-class _ColumnReader:
+class TableReader:
+    """Takes rows by the names of their columns; raises ValueError: these or a cell are not understood."""
+
     header: list[str]
     run: str
     layout: Layout
@@ -109,7 +119,7 @@ class _ColumnReader:
             hint = "name one like --column test_accuracy=COLUMN"
             if counted:
                 hint = f"{counted[0]!r} is {_COUNTED}"
-            elif len(header) == 1:
+            elif len(header) == 1 and into.form == FORM:
                 hint = "expected commas, semicolons or tabs between columns"
             raise ValueError(f"no column of a metric among {', '.join(header)}; {hint}")
         name, split = meanings.folder_split(self.run, layout.test_split)
