@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import nullcontext
-from types import SimpleNamespace
+from importlib import import_module
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ import torch
 
 from tests.lazily import Lazily
 from tui_datasize.runlog.schema import SCORES
-from tui_datasize.training import evaluate
+from tui_datasize.training import evaluate, measures
 from tui_datasize.training.accelerator.device import evaluation_batch_size
 from tui_datasize.training.evaluate import ECE_BINS, Outputs, Tally, predict, predictions, score
 from tui_datasize.training.placement import DeviceSplit
@@ -218,3 +220,15 @@ def test_evaluation_batches_grow_with_the_memory_of_a_card(monkeypatch, total_gi
 def test_evaluation_batches_of_a_cpu_fit_its_cache():
     sizes = [evaluation_batch_size(torch.device("cpu"), values) for values in (64, 784, 3 * 256**2)]
     assert sizes == [1024, 83, 32]
+
+
+def test_what_measures_classifications_loads_nothing_for_sounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "scipy.signal"
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    with measures._without_signal():
+        assert not hasattr(import_module(name), "windows")
+    assert name not in sys.modules
+    monkeypatch.setitem(sys.modules, name, real := ModuleType(name))
+    with measures._without_signal():
+        assert import_module(name) is real
+    assert sys.modules[name] is real

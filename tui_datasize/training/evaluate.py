@@ -182,8 +182,8 @@ def score(outputs: Outputs, f1: Average = "macro") -> Evaluation:
         confidences of 1), all in [0, 1]; the confidence margin (C1 - C2) / C1 in [0, 1], averaged over
         correct and over wrong predictions, None where there are none.
     """
-    # Two seconds of processor time, that a process which only prepares a run does not need.
-    from torchmetrics.functional import classification as measure
+    # Not needed by a process that only prepares a run.
+    from tui_datasize.training.measures import classification as measure
 
     f1_score, error = measure.multiclass_f1_score, measure.binary_calibration_error
     labels, predicted = torch.from_numpy(outputs.labels), torch.from_numpy(outputs.ranked[:, 0].copy())

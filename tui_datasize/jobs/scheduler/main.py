@@ -52,7 +52,7 @@ WORKER_COMMAND = python_module("tui_datasize.training")
 WORKER_CALL = "tui_datasize.training.worker:main"
 WORKER_MODULES = (
     "tui_datasize.training.packs.training",
-    "torchmetrics.functional.classification",
+    "tui_datasize.training.measures",
     "torch._dynamo",
 )
 """What a worker imports: after its claim, and with it torch, torchvision and polars; for its first
