@@ -210,12 +210,13 @@ class Lab:
         """Every process that was started by this lab and whose command line holds `pattern`."""
         mark = f"DATASIZE_SLOTS_DIR={os.environ['DATASIZE_SLOTS_DIR']}".encode()
         found = []
-        for directory in Path("/proc").glob("[0-9]*"):
+        others = {name for name in os.listdir("/proc") if name.isdecimal()} - {str(os.getpid())}  # noqa: PTH208
+        for pid in map(int, others):
             with suppress(OSError):
-                if int(directory.name) != os.getpid() and mark in (directory / "environ").read_bytes():
-                    command = (directory / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                if mark in _of_process(pid, "environ"):
+                    command = _of_process(pid, "cmdline").replace(b"\0", b" ").decode()
                     if pattern in command:
-                        found.append(int(directory.name))
+                        found.append(pid)
         return found
 
     def close(self) -> None:
@@ -229,6 +230,11 @@ class Lab:
             for process in self._schedulers:
                 process.poll()
             time.sleep(0.01)
+
+
+def _of_process(pid: int, name: str) -> bytes:
+    with open(f"/proc/{pid}/{name}", "rb", buffering=0) as file:  # noqa: PTH123 - of hundreds
+        return file.read()
 
 
 def is_alive(pid: int) -> bool:

@@ -43,12 +43,12 @@ def test_jumps_of_the_wall_clock_end_nothing_and_shorten_no_grace(lab: Lab) -> N
     gated, stubborn = lab.enqueue(
         lab.spec(100, gate=str(lab.gate())), lab.spec(101, gate=str(lab.gate("never")), stubborn=True)
     )
-    scheduler = lab.start_scheduler(*options, through=[WILD], is_forked=False)
+    scheduler = lab.start_scheduler(*options, through=[WILD])
     lab.wait_for(gated, JobState.RUNNING)
     lab.worker_pid(stubborn)
     lab.ask(CommandKind.CANCEL, stubborn)
     lab.kill(scheduler)
-    lab.start_scheduler(*options, through=[WILD], is_forked=False)
+    lab.start_scheduler(*options, through=[WILD])
     short = lab.enqueue(*(lab.spec(seed) for seed in range(3)))
     for run in short:
         assert lab.wait_for(run, JobState.SUCCEEDED).attempts == 1
@@ -249,7 +249,7 @@ def test_a_scheduler_without_a_disk_to_write_to_refuses_in_one_line_and_later_en
     assert lab.client.stop_scheduler()
     assert scheduler.wait() == 0
     ballast.unlink()
-    lab.client.ensure_scheduler()
+    lab.start_scheduler()
     lab.gate().touch()
     lab.wait_for(run, JobState.SUCCEEDED)
     lab.assert_ran_once(run)

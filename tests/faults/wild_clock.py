@@ -13,6 +13,7 @@ import time
 
 _JUMPS_DAYS = itertools.cycle((0, 3, -2, 400, -400))
 _DAY_S = 86400.0
+_REAL = datetime.datetime
 
 
 class WildDatetime(datetime.datetime):
@@ -26,7 +27,10 @@ class WildDatetime(datetime.datetime):
 def main() -> None:
     real = time.time
     time.time = lambda: real() + _DAY_S * next(_JUMPS_DAYS)  # type: ignore[assignment]
-    datetime.datetime = WildDatetime  # type: ignore[misc]
+    # Of modules that are there already as well.
+    for module in [*sys.modules.values()]:
+        if getattr(module, "datetime", None) is _REAL:
+            vars(module)["datetime"] = WildDatetime
     del sys.argv[0]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -10,8 +9,9 @@ from typing import Any, TypeAlias
 import pytest
 from torch import nn
 
-from tui_datasize.experiments.spec import SCHEMA_VERSION, RunSpec
-from tui_datasize.runlog.paths import ProjectPaths, RunPaths
+from tests.training.helpers import write_queued
+from tui_datasize.experiments.spec import RunSpec
+from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.training import prepare
 from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.datasets import load_dataset
@@ -77,11 +77,7 @@ def queue_run(tmp_path: Path, worker_environment: None) -> QueueRun:
 
     def queue(spec: RunSpec) -> RunPaths:
         count = len(list(tmp_path.glob("project*")))
-        paths = ProjectPaths(tmp_path / f"project{count}").run(spec.experiment, spec.run_id)
-        paths.directory.mkdir(parents=True)
-        document = {"schema_version": SCHEMA_VERSION, "run_id": spec.run_id, "spec": spec.to_dict()}
-        paths.spec.write_text(json.dumps(document), encoding="utf-8")
-        return paths
+        return write_queued(tmp_path / f"project{count}", spec)
 
     return queue
 

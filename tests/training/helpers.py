@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
@@ -10,9 +11,9 @@ import torch
 from torch import Tensor
 
 from tests.fakes import fake_spec
-from tui_datasize.experiments.spec import Budget, ModelSpec, OptimizerSpec, RunSpec
+from tui_datasize.experiments.spec import SCHEMA_VERSION, Budget, ModelSpec, OptimizerSpec, RunSpec
 from tui_datasize.runlog import schema
-from tui_datasize.runlog.paths import RunPaths
+from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 from tui_datasize.training.prepare import Shared, prepare
 from tui_datasize.training.session import Session
 from tui_datasize.training.stop import StopRequest, StopRequested
@@ -33,6 +34,15 @@ def small_spec(**changes: Any) -> RunSpec:
         "clip_grad_norm": 1.0,
     }
     return fake_spec(**(values | changes))
+
+
+def write_queued(project: Path, spec: RunSpec) -> RunPaths:
+    """Write the directory of a queued run."""
+    paths = ProjectPaths(project).run(spec.experiment, spec.run_id)
+    paths.directory.mkdir(parents=True)
+    document = {"schema_version": SCHEMA_VERSION, "run_id": spec.run_id, "spec": spec.to_dict()}
+    paths.spec.write_text(json.dumps(document), encoding="utf-8")
+    return paths
 
 
 def read_rows(paths: RunPaths) -> Rows:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.disks import SmallDisk
 from tests.training.conftest import QueueRun
-from tests.training.helpers import small_spec, train
+from tests.training.helpers import small_spec, train, write_queued
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED
 from tui_datasize.runlog.claim import RunOutcome, read_exit
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
@@ -38,6 +38,17 @@ def measured(run: RunPaths) -> list[dict[str, object]]:
     return rows.drop(*TIME_COLUMNS).to_dicts()
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, digits_dir: Path) -> list[dict[str, object]]:
+    """What a run measures on a disk with room."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DATASIZE_DATA", str(digits_dir))
+        patch.setenv("CUDA_VISIBLE_DEVICES", "")
+        run = write_queued(tmp_path_factory.mktemp("undisturbed"), small_spec())
+        train(run)
+    return measured(run)
+
+
 @pytest.mark.parametrize(
     ("owner", "name", "calls_before", "interval_s", "saved"),
     [
@@ -54,12 +65,12 @@ def test_a_run_that_met_a_full_disk_goes_on_and_measures_the_same(
     interval_s: float,
     saved: set[str],
     queue_run: QueueRun,
+    undisturbed: list[dict[str, object]],
     small_disk: SmallDisk,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    spec = small_spec()
-    run, undisturbed = queue_run(spec), queue_run(spec)
+    run = queue_run(small_spec())
     document = run.spec.read_text()
     small_disk.mount(run.directory)
     run.spec.write_text(document)
@@ -83,5 +94,4 @@ def test_a_run_that_met_a_full_disk_goes_on_and_measures_the_same(
     end_of_process(run)
 
     assert main([str(run.directory)]) == EXIT_OK
-    train(undisturbed)
-    assert measured(run) == measured(undisturbed)
+    assert measured(run) == undisturbed
