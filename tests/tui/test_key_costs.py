@@ -134,9 +134,12 @@ async def test_garbage_is_looked_for_while_nobody_types(stage: Stage, monkeypatc
         await show.press("j")
         show.app.collect_garbage()
         assert not collect.called
-        monkeypatch.setattr(key_order, "_STILL_S", -1.0)
-        show.app.collect_garbage()
-        assert collect.called
+        for patience in ("_COLLECTED_AFTER_S", "_STILL_S"):
+            collect.reset_mock()
+            with monkeypatch.context() as patched:
+                patched.setattr(key_order, patience, -1.0)
+                show.app.collect_garbage()
+            assert collect.called
 
 
 def test_an_escape_key_waits_for_no_more_than_a_sequence_takes():

@@ -54,7 +54,6 @@ if TYPE_CHECKING:
 
 _FIRST_FRAME_S = 0.5
 """So long nothing is drawn, unless the project has been read before."""
-_NEVER = 2**30
 _FREE_DISK = "Free disk: remove checkpoints that nothing needs"
 
 
@@ -228,16 +227,15 @@ class DatasizeApp(OrderlyApp):
         self._follow_interest()
         if event.snapshot.unread:
             self.call_after_refresh(self._poller.read_on)
-        else:
-            _collect_garbage_again()
-            if not before.is_ready:
-                self.run_worker(self._load_ahead(), name="loading", exit_on_error=False)
+        elif not before.is_ready:
+            self.run_worker(self._load_ahead(), name="loading", exit_on_error=False)
 
     async def _load_ahead(self) -> None:
         """What the first look at the other tabs needs: modules and widgets."""
         for load in (self._live_pane, partial(_loaded, "plotext"), self._analysis_pane):
             await self.until_nobody_types()
             await load()
+        self.keep_what_is_there()
 
     def _show_in(self, pane: Pane) -> None:
         """What is shown of the queue alone at first, the Queue tab has all room for."""
@@ -290,7 +288,6 @@ class DatasizeApp(OrderlyApp):
 
     @on(PollingFailed)
     def _show_failure(self, event: PollingFailed) -> None:
-        _collect_garbage_again()
         self._status.show_problems([event.text])
 
     def _tell(self, outcome: Outcome) -> None:
@@ -349,7 +346,9 @@ class DatasizeApp(OrderlyApp):
 
     @on(Pane.InterestChanged)
     def _follow_interest(self) -> None:
-        self._poller.look_at(replace(self.pane.interest(), machine=self._devices is not None))
+        interest = replace(self.pane.interest(), machine=self._devices is not None)
+        # What a key has changed is drawn first.
+        self.call_after_refresh(self._poller.look_at, interest)
 
     @on(HeaderStrip.TabChosen)
     async def _tab_chosen(self, event: HeaderStrip.TabChosen) -> None:
@@ -466,15 +465,6 @@ async def _loaded(module: str) -> None:
     await asyncio.to_thread(import_module, module)
 
 
-def _collect_garbage_again() -> None:
-    """Look for garbage, but not among what was there at the start: of 10,000 runs that takes .1 s."""
-    if not gc.isenabled():
-        gc.freeze()
-        # Most of what a frame takes is gone by the next; the rest is looked at while nobody types.
-        gc.set_threshold(20_000, 100, _NEVER)
-        gc.enable()
-
-
 def run_app(project: ProjectPaths) -> int:
     """Open the app on a project and return its exit status.
 
@@ -489,6 +479,7 @@ def run_app(project: ProjectPaths) -> int:
 
         return ProjectRecord(project)
 
+    # It is looked for while nobody types.
     gc.disable()
     queue = QueueClient(project)
     app = DatasizeApp(project, queue, open_record, DeviceMonitor(used=queue.used_gpus).read)

@@ -15,7 +15,9 @@ from textual.app import App
 _PATIENCE_S = 1.0
 """How long a key waits for the one before it, and for the dialog that it was typed for."""
 _SOON_S = 0.005
-COLLECTS_EVERY_S = 60.0
+COLLECTS_EVERY_S = 30.0
+_COLLECTED_AFTER_S = 600.0
+"""So long garbage may stay where somebody types all the time."""
 _MOMENT_S = 0.5
 _STILL_S = 5.0
 """Without a key for so long, nobody is likely to press one in the next moment."""
@@ -31,6 +33,7 @@ class OrderlyApp(App[None]):
         """The one that is under way."""
         self._keys_waiting: deque[events.Key] = deque()
         self._typed_s = 0.0
+        self._collected_s = monotonic()
 
     async def until_nobody_types(self) -> None:
         """Wait until no key has come for a moment."""
@@ -38,12 +41,20 @@ class OrderlyApp(App[None]):
             await asyncio.sleep(_MOMENT_S if self._key else left_s)
 
     def collect_garbage(self) -> None:
-        """Look for garbage among all there is; what made that take long is not looked at again."""
-        began_s = monotonic()
-        if gc.isenabled() and began_s - self._typed_s > _STILL_S:
-            gc.collect()
-            if monotonic() - began_s > _LONG_S:
-                gc.freeze()
+        """Look for garbage while nobody types, or when nobody has for long."""
+        now_s = monotonic()
+        if now_s - self._typed_s < _STILL_S and now_s - self._collected_s < _COLLECTED_AFTER_S:
+            return
+        gc.collect()
+        self._collected_s = monotonic()
+        if self._collected_s - now_s > _LONG_S:
+            self.keep_what_is_there()
+
+    def keep_what_is_there(self) -> None:
+        """Look for garbage among it no more: of 10,000 runs and the modules that takes 0.1 s."""
+        # Where it is also looked for by itself, someone else keeps house.
+        if not gc.isenabled():
+            gc.freeze()
 
     async def on_event(self, event: events.Event) -> None:
         if not isinstance(event, events.Key):

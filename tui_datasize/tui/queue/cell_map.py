@@ -174,7 +174,9 @@ class CellMap(LineView, can_focus=True):
 
     def show(self, snapshot: Snapshot, plan: ExperimentPlan | None) -> None:
         """Show an experiment; the cursor stays in its place where the map stays the same."""
-        self._snapshot = snapshot
+        before, self._snapshot = self._snapshot, snapshot
+        if plan is self._plan and (before.states is snapshot.states and before.facts is snapshot.facts):
+            return
         if plan is not self._plan:
             same = plan is not None and self._plan is not None and plan.name == self._plan.name
             self._plan = plan

@@ -102,7 +102,8 @@ class LineView(ScrollView, can_focus=False):
         self.app.theme_changed_signal.subscribe(self, lambda _: self.redraw())
 
     def on_resize(self) -> None:
-        self.redraw()
+        if self._drawn_size != self.view_size:
+            self.redraw()
 
     def watch_has_focus(self, has_focus: bool) -> None:
         super().watch_has_focus(has_focus)
