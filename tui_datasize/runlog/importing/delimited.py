@@ -1,4 +1,4 @@
-"""Files of rows with commas, semicolons or tabs between, whole or cut off."""
+"""Files of rows with commas, semicolons, tabs, pipes or spaces between, whole or cut off."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import csv
 import io
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
 from typing import TypeAlias
 
 from tui_datasize.experiments.toml import text_of
+from tui_datasize.runlog.importing.layout import FIELDS
+from tui_datasize.runlog.importing.meanings import plain
 from tui_datasize.runlog.importing.names import UnclearNameError, all_unclear
 from tui_datasize.runlog.importing.staged import Staged, reads_as_number
 from tui_datasize.text import listed, plural
@@ -20,6 +23,23 @@ TakeRow: TypeAlias = Callable[[list[str], int], None]
 """Takes the cells of a row and its line."""
 
 _COMMENT = "#"
+_BETWEEN = ",;\t|"
+_LOOKED_AT = 50
+"""Lines in which one with something between its cells is looked for."""
+_RULE = re.compile(r"\s*\|?(\s*:?-+:?\s*\|)*\s*:?-+:?\s*\|?\s*")
+"""Below the names of a table in Markdown."""
+_SUMMARIES = frozenset(
+    (
+        *("mean", "average", "avg", "median", "std", "sd", "stdev", "std dev", "sem", "min", "max"),
+        *("total", "sum", "overall", "mean ± std", "mean ± sd", "mean (sd)", "mean (std)"),
+    )
+)
+"""What a row begins with that sums up the rows above it."""
+_WHOSE = frozenset(name for field in ("size", "seed", "draw", "run") for name in FIELDS[field])
+_WITH_COMMA = re.compile(r"-?(\d+|\d{1,3}(\.\d{3})+),\d+\s*%?")
+_WITH_POINT = re.compile(r"-?(\d*\.\d+|\d+(,\d{3})*\.\d+)\s*%?")
+_GROUPED = re.compile(r"-?\d{1,3}([.,]\d{3})+")
+"""A number of thousands, with points or commas between them, that may also be one with three decimals."""
 _SEPARATOR = re.compile(r'"?sep=([^\r\n"])"?[,;\t ]*', re.IGNORECASE)
 """What Excel writes, and looks for, in the first line."""
 
@@ -31,9 +51,12 @@ class _Lines:
     """
 
     def __init__(self, text: str, skipped: Collection[int] = ()) -> None:
+        self.text = text
         self._lines = io.StringIO(text, newline="")
         self._waiting: list[str] = []
         self._skipped = skipped
+        self.is_framed = False
+        """Whether each line has pipes around it, as in Markdown; they, and rules, are passed over."""
         self.number = 0
         """Of the line that was given last."""
         self.with_zeros: list[int] = []
@@ -49,14 +72,24 @@ class _Lines:
             self.number += 1
             if self.number in self._skipped:
                 continue
-            if "\0" not in line:
+            if "\0" in line:
+                self.with_zeros.append(self.number)
+            elif not self.is_framed:
                 return line
-            self.with_zeros.append(self.number)
+            elif not _RULE.fullmatch(line):
+                return _unframed(line)
         raise StopIteration
 
     def give_back(self, line: str) -> None:
         self._waiting.append(line)
         self.number -= 1
+
+    def ahead(self) -> list[str]:
+        """The next lines, which are given again."""
+        found = [line for line, _ in zip(self, range(_LOOKED_AT), strict=False)]
+        for line in reversed(found):
+            self.give_back(line)
+        return found
 
     def comment(self) -> int:
         """Take the next line if it is a comment; its number, or 0."""
@@ -68,10 +101,14 @@ class _Lines:
         return self.number
 
 
+def _unframed(line: str) -> str:
+    return line.strip().removeprefix("|").removesuffix("|") + "\n"
+
+
 def header_of(head: str) -> list[str]:
     """The column names that a text begins with; none where there are none."""
     try:
-        return _header(_Lines(head))[0]
+        return _header(_Lines(head), Staged(Path(), ""))[0]
     except (ValueError, csv.Error):
         return []
 
@@ -88,7 +125,7 @@ def read_delimited(
     lines = _Lines(text, skipped)
     way_past = ""
     try:
-        header, reader = _header(lines)
+        header, reader = _header(lines, into)
         at_header = lines.number
         way_past = f"if the column names are below, --skip-line {max(1, at_header)}"
         take = begin(header)
@@ -112,6 +149,7 @@ class _Rows:
         """The line of a last row without a line end, or 0."""
         self._comments: list[int] = []
         self._headers: list[int] = []
+        self._summaries: list[int] = []
         self._unclear: dict[str, UnclearNameError] = {}
 
     def take_all(self, take: TakeRow) -> None:
@@ -161,6 +199,10 @@ class _Rows:
         return row[:width] if any(cells) else []
 
     def _take(self, row: list[str], line: int, take: TakeRow) -> None:
+        words = {name: text.strip().lower() for name, text in zip(self._header, row, strict=True)}
+        if any(words[name] in _SUMMARIES for name in words if plain(name) in _WHOSE):
+            self._summaries.append(line)
+            return
         try:
             take(row, line)
         except UnclearNameError as error:
@@ -168,6 +210,10 @@ class _Rows:
                 raise
             error.place = line
             self._unclear.setdefault(error.what, error)
+        except ValueError:
+            if next(filter(None, words.values()), "") not in _SUMMARIES:
+                raise
+            self._summaries.append(line)
 
     def _tell(self) -> None:
         if self._unclear:
@@ -177,6 +223,8 @@ class _Rows:
             into.notes.append(f"{_places(self._comments)} left out: {_COMMENT} begins a comment")
         if self._headers:
             into.notes.append(f"{_places(self._headers)} left out: the column names once more")
+        if self._summaries:
+            into.notes.append(f"{_places(self._summaries)} left out: it sums up others")
         if zeros := self._lines.with_zeros:
             into.torn(f"zero bytes in {_places(zeros)}")
 
@@ -197,9 +245,10 @@ def _text(data: bytes, into: Staged) -> tuple[str, bool]:
         text = text_of(whole)
     except UnicodeDecodeError as error:
         if error.end < len(whole) or not error.reason.endswith(("end of data", "truncated data")):
-            raise into.error("not UTF-8 text", fix="save it as UTF-8") from None
-        into.torn("ends within a character")
-        text = text_of(whole[: error.start])
+            text = _of_latin_1(whole, into)
+        else:
+            into.torn("ends within a character")
+            text = text_of(whole[: error.start])
     is_cut = bool(text) and not text.endswith(("\n", "\r"))
     if n_zeros:
         # Where the disk has the length of a row and not its end, its last number may have lost digits.
@@ -209,25 +258,80 @@ def _text(data: bytes, into: Staged) -> tuple[str, bool]:
     return text, is_cut
 
 
-def _header(lines: _Lines) -> tuple[list[str], Iterator[list[str]]]:
+def _of_latin_1(data: bytes, into: Staged) -> str:
+    """Raises ConfigError: it is no text of Western Europe either."""
+    text = data.decode("latin-1")
+    if not all(character.isprintable() or character in "\r\n\t\xa0\xad" for character in text):
+        raise into.error("not UTF-8 text", fix="save it as UTF-8")
+    into.torn("not UTF-8 text", "read as Latin-1")
+    return text
+
+
+def _header(lines: _Lines, into: Staged) -> tuple[list[str], Iterator[list[str]]]:
     delimiter = comment = ""
+    titles: list[int] = []
     for line in lines:
         if lines.number == 1 and (told := _SEPARATOR.fullmatch(line.rstrip("\r\n"))):
             delimiter = told[1]
         elif line.lstrip().startswith(_COMMENT):
             comment = line
+        elif _is_title(line, lines):
+            titles.append(lines.number)
         elif line.strip(' ,;\t\r\n"'):
             break
     else:
         raise ValueError("it has no line of column names")
+    lines.is_framed = line.strip().startswith("|") and line.strip().endswith("|")
+    line = _unframed(line) if lines.is_framed else line
     lines.give_back(line)
-    delimiter = delimiter or max(",;\t", key=line.count)
+    delimiter = delimiter or max(_BETWEEN, key=line.count)
+    if not line.count(delimiter) and len(line.split()) > 1:
+        delimiter = " "
     names = _names_in_comment(comment, line, delimiter)
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    reader: Iterator[list[str]]
+    reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=delimiter == " ")
     names = [name.strip() for name in names or next(reader)]
     if len(names) > MOST_COLUMNS:
         raise ValueError(f"more than {MOST_COLUMNS:,} columns")
+    if titles:
+        into.notes.append(f"{_places(titles)} left out: a title above the column names")
+    if delimiter != "," and (shown := _decimal_comma(lines.text, delimiter)):
+        into.notes.append(f"numbers have decimal commas: {shown} is {_with_point(shown)}")
+        sizes = {place for place, name in enumerate(names) if plain(name) in FIELDS["size"]}
+        reader = ([_with_point(c.strip(), i in sizes) for i, c in enumerate(row)] for row in reader)
     return names, reader
+
+
+def _is_title(line: str, lines: _Lines) -> bool:
+    """Whether a line has one cell, and the next that has several holds names."""
+    if not line.strip() or any(character in line for character in _BETWEEN):
+        return False
+    below = next((one for one in lines.ahead() if any(character in one for character in _BETWEEN)), "")
+    cells = below.split(max(_BETWEEN, key=below.count))
+    return bool(below) and not any(map(reads_as_number, cells))
+
+
+def _decimal_comma(text: str, delimiter: str) -> str:
+    """A number that has one and can be nothing else, where none has a decimal point; else empty."""
+    cells = {cell.strip(' "') for cell in re.split(f"[{re.escape(delimiter)}\r\n]", text)}
+    told = {cell for cell in cells if not _is_grouped(cell)}
+    is_mixed = any(map(_WITH_POINT.fullmatch, told))
+    return min((cell for cell in told if _WITH_COMMA.fullmatch(cell) and not is_mixed), default="")
+
+
+def _is_grouped(cell: str) -> bool:
+    return bool(_GROUPED.fullmatch(cell)) and not cell.lstrip("-").startswith("0")
+
+
+def _with_point(cell: str, is_size: bool = False) -> str:
+    """A number as Python writes it; a whole one of thousands where a column of sizes has it.
+
+    >>> [_with_point(cell) for cell in ("0,8", "1.234,5 %", "1.000", "n,m")], _with_point("1.000", True)
+    (['0.8', '1234.5 %', '1.000', 'n,m'], '1000')
+    """
+    if _WITH_COMMA.fullmatch(cell) or (is_size and _GROUPED.fullmatch(cell)):
+        return cell.replace(".", "").replace(",", ".")
+    return cell
 
 
 def _names_in_comment(comment: str, line: str, delimiter: str) -> list[str]:

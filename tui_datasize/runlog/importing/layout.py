@@ -6,7 +6,7 @@ What cannot be told, or may be read in two ways, is a `ValueError` that says whi
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -42,7 +42,10 @@ class Layout:
     """How to read foreign files."""
 
     columns: Mapping[str, str] = field(default_factory=dict)
-    """Column (or tag) by field or metric, where it does not answer to a known name."""
+    """Column (or tag) by field or metric, where it does not answer to a known name.
+
+    In the name of a column of a metric `#` stands for a number: each such column holds runs of its own.
+    """
     variant: tuple[str, ...] = ()
     """Columns whose values tell curves of one experiment apart."""
     ignore: tuple[str, ...] = ()
@@ -82,6 +85,17 @@ class Layout:
     def skipped(self, file: Path) -> frozenset[int]:
         found = (text.rpartition(":") for text in self.skip_lines)
         return frozenset(int(line) for path, _, line in found if not path or file.match(path))
+
+    def numbered(self, header: Collection[str]) -> dict[str, dict[str, str]]:
+        """By the number that `#` stands for, the columns by what they are told to be."""
+        found: dict[str, dict[str, str]] = {}
+        for name, told in self.columns.items():
+            if "#" in told and told not in header and name in METRIC_NAMES:
+                pattern = re.escape(told).replace(r"\#", r"(\d[\d,_]*)", 1)
+                for column in header:
+                    if match := re.fullmatch(pattern, column):
+                        found.setdefault(match[1], {})[told] = column
+        return found
 
     def fields_of(self, header: Sequence[str]) -> dict[str, str]:
         """The column of each field that a table tells."""

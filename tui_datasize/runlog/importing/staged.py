@@ -26,6 +26,7 @@ _BLANK = frozenset(
     )
 )
 """What pandas, R, Stata, spreadsheets and C write where there is no value."""
+_SPREAD = re.compile(r"\d\s*(±|\+/?-|\()\s*\d")
 _COUNTS_REPEATS = frozenset(
     (
         *("rep", "repeat", "repeats", "repetition", "replicate", "replica", "fold", "cv_fold", "trial"),
@@ -190,8 +191,9 @@ def _number(text: str | float, column: str) -> tuple[float | None, bool]:
         number = float(words.removesuffix("%").rstrip().replace("_", "no digit"))
     except ValueError:
         hint = "decimals are written with a point, or " if re.fullmatch(r"-?\d+,\d+", words) else ""
+        what = "a mean and its spread, not a run's value" if _SPREAD.search(words) else "not a number"
         way_out = f"{hint}{option('ignore', column)} leaves the column out"
-        raise ValueError(f"{column} is {text!r}, not a number; {way_out}") from None
+        raise ValueError(f"{column} is {text!r}, {what}; {way_out}") from None
     return (number if math.isfinite(number) else None), has_sign
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tui_datasize.runlog.importing import meanings
 from tui_datasize.runlog.importing.delimited import read_delimited
 from tui_datasize.runlog.importing.layout import FIELDS, Layout, moment_of, origin_of, refuse_contradiction
 from tui_datasize.runlog.importing.meanings import Meaning, plain
-from tui_datasize.runlog.importing.staged import Staged, StagedKey, StagedRow, is_blank, option
+from tui_datasize.runlog.importing.staged import Origin, Staged, StagedKey, StagedRow, is_blank, option
 from tui_datasize.text import listed, visible
 
 _COLUMNS = (
@@ -68,8 +68,8 @@ def has_ended(text: str, column: str = "state") -> bool | None:
 FORM = "CSV, a row per run or evaluation"
 
 _COUNTED = (
-    "one of several columns with a number each, of repeats as it seems: give each run a row, or "
-    "--column test_accuracy=COLUMN names one of them"
+    "one of several columns with a number each, of repeats as it seems: --column test_accuracy=COLUMN names "
+    "one of them, or all with # in place of the number"
 )
 
 
@@ -101,20 +101,27 @@ class TableReader:
     metrics: Mapping[str, Meaning] = field(init=False)
     state: str | None = field(init=False)
     others: Sequence[str] = field(init=False)
+    numbered: Mapping[str, Mapping[str, str]] = field(init=False)
+    """See `Layout.numbered`: runs that have columns of their own."""
     split: str = ""
     """As the name of the file or its folder tells it, where nothing in the file does."""
 
     def __post_init__(self) -> None:
         layout, header, into = self.layout, self.header, self.into
-        if missing := sorted({*layout.columns.values(), *layout.variant, *layout.ignore} - set(header)):
+        self.numbered = layout.numbered(header)
+        one_each = {column for columns in self.numbered.values() for column in columns.values()}
+        told_so = {told for columns in self.numbered.values() for told in columns}
+        wanted = {*layout.columns.values()} - told_so
+        if missing := sorted({*wanted, *layout.variant, *layout.ignore} - set(header)):
             raise ValueError(f"no column {missing[0]!r}; there are {', '.join(header)}")
         _refuse_repeated(header, layout)
         self.fields = layout.fields_of(header)
         self.state = None if layout.any_state else state_column([c for c in header if c not in layout.ignore])
-        told = {*self.fields.values(), *layout.variant, *filter(None, [self.state])}
-        unnamed = [c for c in header if c not in layout.columns.values()]
+        told = {*self.fields.values(), *layout.variant, *filter(None, [self.state]), *one_each}
+        unnamed = [c for c in header if c not in {*layout.columns.values(), *one_each}]
         counted = [c for c in unnamed if meanings.numbers_columns(c, header)]
-        self.metrics = {c: m for c in header if c not in (*told, *counted) and (m := layout.meaning_of(c))}
+        named = [c for c in (*header, *sorted(told_so)) if c not in (*told, *counted)]
+        self.metrics = {c: m for c in named if (m := layout.meaning_of(c))}
         if not self.metrics:
             hint = "name one like --column test_accuracy=COLUMN"
             if counted:
@@ -139,12 +146,31 @@ class TableReader:
         known = {name: cells[column] for name, column in self.fields.items() if not is_blank(cells[column])}
         # Kept in the record, exported, and shown: nothing in it may act on a terminal.
         variant = tuple((visible(name), visible(cells[name])) for name in self.layout.variant)
-        origin = origin_of(known, known.get("run", self.run), self.layout, variant)
+        name = known.get("run", self.run)
+        split = self._split(known.get("split"))
+        if not self.numbered:
+            self._add(cells, line, known, origin_of(known, name, self.layout, variant), split)
+        for number, columns in self.numbered.items():
+            own = {told: cells[column] for told, column in columns.items()}
+            if not all(map(is_blank, own.values())):
+                what = self._counts(columns)
+                told = known | ({what: number} if what else {})
+                origin = origin_of(told, name if what else f"{name} {number}", self.layout, variant)
+                self._add(cells | own, line, known, origin, split)
+
+    def _counts(self, columns: Iterable[str]) -> str:
+        """What the number in their names is: the size where nothing else tells it, a seed or a repeat."""
+        if "size" not in self.fields and self.layout.train_size is None and not self.layout.run_pattern:
+            return "size"
+        return "seed" if "seed" not in self.fields and any("seed" in plain(c) for c in columns) else ""
+
+    def _add(
+        self, cells: Mapping[str, str], line: int, known: Mapping[str, str], origin: Origin, split: str
+    ) -> None:
         if "run" in known:
             refuse_contradiction(origin, known, self.layout)
-        split = self._split(known.get("split"))
         keys = {column: StagedKey(column, meaning.split or split) for column, meaning in self.metrics.items()}
-        filled = [(column, key) for column, key in keys.items() if cells[column]]
+        filled = [(column, key) for column, key in keys.items() if cells.get(column)]
         values = tuple((key, self.into.number(column, cells[column], line)) for column, key in filled)
         moment = moment_of(known)
         if not values and not moment.is_told and origin.seed is None:

@@ -1,0 +1,130 @@
+"""Tables in the forms that people keep them in: read alike, or refused."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.import_desk import Desk
+from tui_datasize.runlog.importing.layout import Layout
+from tui_datasize.runlog.importing.reading import read_all
+from tui_datasize.runlog.paths import ProjectPaths
+
+
+@pytest.fixture
+def desk(project) -> Desk:
+    return Desk(project)
+
+
+ROWS = [(500, 1, 0.8), (1000, 2, 0.825)]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("n|seed|test acc\n500|1|0.8\n1000|2|0.825\n", ""),
+        ("| n | seed | test acc |\n|---|---:|:---:|\n| 500 | 1 | 0.8 |\n| 1000 | 2 | 0.825 |\n", ""),
+        ("n     seed  test_acc\n500   1     0.8\n1000  2     0.825\n", ""),
+        ("   n seed test_acc\n 500    1      0.8\n1000    2    0.825\n", ""),
+        ("Table 2. Ours\n\nn,seed,test_acc\n500,1,0.8\n1000,2,0.825\n", "line 1 left out: a title above"),
+        ("Ours\nof 2026\nn,seed,test_acc\n500,1,0.8\n1000,2,0.825\n", "lines 1 and 2 left out: a title"),
+        ("n;seed;test_acc\n500;1;0,8\n1000;2;0,825\n", "numbers have decimal commas: 0,8 is 0.8"),
+        ('n;seed;test_acc\n"500";1;"0,8"\n1.000;2;0,825\n', "numbers have decimal commas"),
+        ("n\tseed\ttest_acc\n500\t1\t80,0 %\n1000\t2\t82,5 %\n", "numbers have decimal commas"),
+        (
+            "n;seed;test_acc;größe\n500;1;0.8;ä\n1000;2;0.825;ü\n".encode("latin-1"),
+            "read as Latin-1",
+        ),
+        (
+            "n,seed,test_acc\n500,1,0.8\n1000,2,0.825\nmean,,0.8125\nstd,,0.01\n",
+            "lines 4 and 5 left out",
+        ),
+        ("n,seed,test_acc\n500,1,0.8\n1000,2,0.825\n1000,Mean,0.81\n", "line 4 left out: it sums up"),
+        (
+            "run,n,seed,test_acc\na,500,1,0.8\nb,1000,2,0.825\naverage,1000,3,0.81\n",
+            "line 4 left out: it sums up",
+        ),
+    ],
+)
+def test_the_same_table_in_another_form_is_the_same_runs(desk, capsys, text, says):
+    assert desk.bring(desk.file("a.csv", text)) == 0
+    assert desk.rows("test_accuracy") == ROWS
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("n;seed;test_acc\n500;1;1,000\n", "'1,000', not a number; decimals are written with a point"),
+        ("n;seed;test_acc;loss\n500;1;0,8;0.5\n", "'0,8', not a number"),
+        ("n;seed;test_acc\n10.000;1;0.8\n", "10.000"),
+        ("n,test_acc\n500,0.71 ± 0.02\n", "a mean and its spread, not a run's value"),
+        ("n,test_acc\n500,71.2 (0.4)\n", "a mean and its spread"),
+        ("n seed test_acc\n500 0.8\n", "2 cells, expected 3"),
+        (b"n,seed,test_acc,note\n500,1,0.8,\x81\n", "not UTF-8 text"),
+    ],
+)
+def test_what_may_be_read_in_two_ways_is_refused(desk, capsys, text, says):
+    assert desk.bring(desk.file("a.csv", text)) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_a_word_for_a_sum_may_be_a_variant(desk):
+    text = "pooling,n,seed,test_acc\nmean,500,1,0.8\nmax,500,1,0.9\n"
+    assert desk.bring(desk.file("a.csv", text), "--variant", "pooling") == 0
+    assert desk.rows("test_accuracy") == [(500, 1, 0.9), (500, 1, 0.8)]
+
+
+def test_whole_numbers_between_commas_are_no_decimals(desk, capsys):
+    assert desk.bring(desk.file("a.csv", "n,test_acc\n500,0\n600,1\n")) == 0
+    assert "decimal" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "told"),
+    [
+        ("n,seed0,seed7\n500,0.8,0.9\n600,,0.7\n", "seed#", [(500, 0, 0.8), (500, 7, 0.9), (600, 7, 0.7)]),
+        ("n,acc_1,acc_2\n500,0.8,0.9\n", "acc_#", [(500, 0, 0.8), (500, 1, 0.9)]),
+        ("seed,500,1000\n3,0.8,0.9\n4,0.7,\n", "#", [(500, 3, 0.8), (500, 4, 0.7), (1000, 3, 0.9)]),
+        ("epoch,n500 acc,n900 acc\n1,0.2,0.3\n2,0.8,0.9\n", "n# acc", [(500, 0, 0.8), (900, 0, 0.9)]),
+    ],
+)
+def test_a_column_per_run_is_told_by_its_number(desk, text, column, told):
+    assert desk.bring(desk.file("a.csv", text), "--column", f"test_accuracy={column}") == 0
+    assert desk.rows("test_accuracy") == told
+
+
+def test_two_metrics_of_a_number_are_of_one_run(desk, capsys):
+    file = desk.file("a.csv", "n,acc_1,acc_2,loss_1,loss_2\n500,0.8,0.9,0.5,0.4\n")
+    assert desk.bring(file) == 2
+    assert "all with # in place of the number" in capsys.readouterr().err
+    columns = ("--column", "test_accuracy=acc_#", "--column", "test_loss=loss_#")
+    assert desk.bring(file, *columns) == 0
+    assert desk.rows("test_accuracy", "test_loss") == [(500, 0, 0.8, 0.5), (500, 1, 0.9, 0.4)]
+    assert desk.bring(file, "--column", "test_accuracy=top_#", experiment="none") == 2
+    assert "no column 'top_#'" in capsys.readouterr().err
+
+
+_RUNS = st.lists(
+    st.tuples(st.integers(1, 99_999), st.integers(0, 999), st.integers(1, 9999)),
+    min_size=1,
+    max_size=6,
+    unique_by=lambda run: run[:2],
+)
+_BETWEEN = [",", ";", "\t", "|", " ", "   "]
+
+
+@given(runs=_RUNS, between=st.sampled_from(_BETWEEN), has_commas=st.booleans(), is_wide=st.booleans())
+def test_a_table_in_any_form_is_read_back(tmp_path_factory, runs, between, has_commas, is_wide):
+    comma = has_commas and between != ","
+    lines = [("size", "seed", "test_accuracy"), *((n, s, f"{a / 10_000:.4f}") for n, s, a in runs)]
+    cells = [[str(cell).replace(".", "," if comma else ".") for cell in line] for line in lines]
+    project = ProjectPaths(tmp_path_factory.mktemp("form"))
+    file = project.root / "a.csv"
+    file.write_bytes(
+        "".join(between.join(line) + "\n" for line in cells).encode("utf-16" if is_wide else "utf-8")
+    )
+    found = read_all([file], Layout(), is_strict=True).runs
+    read = {(run.cell.train_size, run.cell.seed): run.end["test_accuracy"] for run in found}
+    assert read == pytest.approx({(n, s): a / 10_000 for n, s, a in runs})
