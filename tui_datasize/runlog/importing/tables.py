@@ -127,7 +127,7 @@ class TableReader:
             if counted:
                 hint = f"{counted[0]!r} is {_COUNTED}"
             elif len(header) == 1 and into.form == FORM:
-                hint = "expected commas, semicolons or tabs between columns"
+                hint = "expected commas, semicolons, tabs or pipes between columns"
             raise ValueError(f"no column of a metric among {', '.join(header)}; {hint}")
         name, split = meanings.folder_split(self.run, layout.test_split)
         if split and "split" not in self.fields and not any(m.split for m in self.metrics.values()):
