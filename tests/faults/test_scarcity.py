@@ -133,10 +133,11 @@ def test_a_disk_that_hovers_at_its_end_fails_nothing(warm_lab: Lab, small_disk: 
     small_disk.mount(lab.project.runs)
     runs = lab.enqueue(*(lab.spec(seed) for seed in range(6)))
     ballast = small_disk.fill(lab.project.runs)
-    keep_free(ballast, 90_000)
+    keep_free(ballast, 250_000)
     lab.start_scheduler()
-    lab.wait(lambda: stands(lab, FaultKind.DISK))
     assert any("kB free on the disk" in fault.sentence for fault in lab.client.faults())
+    # The scheduler has seen it, too.
+    lab.wait(lambda: "kB free on the disk" in lab.log())
     assert not any(run.claim.exists() for run in runs)
     ballast.unlink()
     for run in runs:
