@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +18,8 @@ from tui_datasize.tui.polling.snapshot import Cell, ExperimentPlan
 
 _MOST_LISTED = 20_000
 """Runs of a project that are listed at once."""
+_MOST_AT_FIRST = 1_000
+"""The same before anything is shown: 10,000 take a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +49,18 @@ class Planner:
 
         Raises ConfigError: the file is missing or wrong.
         """
-        stamp = self._read_stamp()
+        stamp, is_first = self._read_stamp(), self._project is None
         if self._project is None or stamp != self._stamp:
             self._project = load_project(self._file)
-            self._listed = _few(self._project.experiments.values()) | {shown}
+            self._listed = _few(self._project, _MOST_AT_FIRST if is_first else _MOST_LISTED) | {shown}
             self._plans = self._replan(self._project, self._project.experiments)
             self._stamp, self._planned = stamp, None
         # A missing data set may have been put in its place since.
         unplanned = [name for name, plan in self._plans.items() if plan.problem]
-        if shown in self._plans and not self._plans[shown].is_listed:
-            self._listed |= {shown}
-            unplanned.append(shown)
+        wanted = {shown} if is_first else {shown} | _few(self._project, _MOST_LISTED)
+        if unlisted := {name for name in wanted & self._plans.keys() if not self._plans[name].is_listed}:
+            self._listed |= unlisted
+            unplanned += unlisted
         if unplanned:
             before, self._plans = self._plans, self._replan(self._project, unplanned)
             if any(self._plans[name] is not before[name] for name in unplanned):
@@ -86,12 +89,12 @@ class Planner:
         return MappingProxyType(plans)
 
 
-def _few(experiments: Iterable[Experiment]) -> frozenset[str]:
-    """The experiments that are listed at once: the first ones, as long as they have few runs together."""
+def _few(project: Project, most: int) -> frozenset[str]:
+    """The first experiments, as long as they have so many runs together at most."""
     total, few = 0, []
-    for experiment in experiments:
+    for experiment in project.experiments.values():
         total += experiment.n_runs
-        if total <= _MOST_LISTED:
+        if total <= most:
             few.append(experiment.name)
     return frozenset(few)
 
