@@ -47,6 +47,13 @@ def test_of_a_large_project_the_cells_that_are_shown_alone_are_listed(busy: Stag
     assert listed == ["digits", "depth"]
 
 
+def test_cells_of_many_runs_are_listed_after_the_first_look(busy: Stage, monkeypatch):
+    monkeypatch.setattr("tui_datasize.tui.polling.project_file._MOST_AT_FIRST", 3)
+    look = collector(busy)
+    first, second = (look.collect(Interest()).experiments[0] for _ in range(2))
+    assert (first.cells, first.n_runs, len(second.cells)) == ((), 16, 16)
+
+
 async def test_an_experiment_under_the_cursor_is_listed(busy: Stage, monkeypatch):
     monkeypatch.setattr("tui_datasize.tui.polling.project_file._MOST_LISTED", 3)
     async with busy.open() as show:

@@ -173,7 +173,8 @@ class DatasizeApp(OrderlyApp):
         self._poller.stop()
 
     async def _live_pane(self) -> LivePane:
-        await _loaded("tui_datasize.tui.live.tab")
+        if self._live is None:
+            await _loaded("tui_datasize.tui.live.tab")
         if self._live is None:
             from tui_datasize.tui.live.columns import columns_of
             from tui_datasize.tui.live.tab import LivePane
@@ -185,7 +186,8 @@ class DatasizeApp(OrderlyApp):
         return self._live
 
     async def _analysis_pane(self) -> AnalysisPane:
-        await _loaded("tui_datasize.tui.analysis.tab")
+        if self._analysis is None:
+            await _loaded("tui_datasize.tui.analysis.tab")
         if self._analysis is None:
             from tui_datasize.tui.analysis.analyst import Analyst
             from tui_datasize.tui.analysis.tab import AnalysisPane

@@ -52,7 +52,8 @@ class Planner:
         stamp, is_first = self._read_stamp(), self._project is None
         if self._project is None or stamp != self._stamp:
             self._project = load_project(self._file)
-            self._listed = _few(self._project, _MOST_AT_FIRST if is_first else _MOST_LISTED) | {shown}
+            most = min(_MOST_AT_FIRST, _MOST_LISTED) if is_first else _MOST_LISTED
+            self._listed = _few(self._project, most) | {shown}
             self._plans = self._replan(self._project, self._project.experiments)
             self._stamp, self._planned = stamp, None
         # A missing data set may have been put in its place since.
