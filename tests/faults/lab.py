@@ -101,17 +101,19 @@ class Lab:
         `through` change what others import by name.
         """
         if self._server and is_forked:
-            process = self._fork_scheduler(self._server, *options, through=through)
+            process = self.fork_scheduler((*self.options, *options), through)
         else:
             process = self.spawn_scheduler(*options, through=through)
         self.wait(lambda: self.client.scheduler_alive() or process.poll() is not None)
         assert process.poll() is None, self.log()
         return process
 
-    def _fork_scheduler(self, server: Server, *options: str, through: Sequence[str]) -> Scheduler:
+    def fork_scheduler(self, options: Sequence[str], through: Sequence[str] = ()) -> Scheduler:
+        """Have the lab's server start a scheduler with these options."""
+        assert self._server
         self.project.runs.mkdir(exist_ok=True)
-        arguments = ["--project", str(self.project.root), *self.options, *options]
-        process = server.start(arguments, self.project.root, self.project.scheduler_log, through)
+        arguments = ["--project", str(self.project.root), *options]
+        process = self._server.start(arguments, self.project.root, self.project.scheduler_log, through)
         self._schedulers.append(process)
         return process
 

@@ -20,7 +20,8 @@ def order_of_starts(runs: list[RunPaths]) -> list[int]:
     return sorted(claims, key=lambda index: claims[index].started_at if claims[index] else "")
 
 
-def test_jobs_run_by_priority_and_then_in_their_order(lab: Lab) -> None:
+def test_jobs_run_by_priority_and_then_in_their_order(warm_lab: Lab) -> None:
+    lab = warm_lab
     runs = lab.enqueue(*(lab.spec(seed, work_s=0.02) for seed in range(6)))
     lab.client.send(CommandKind.PRIORITY, [runs[4].run_id], 2)
     lab.client.send(CommandKind.MOVE, [runs[2].run_id, runs[3].run_id], -1)

@@ -9,9 +9,16 @@ from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.device_settings import DeviceOptions
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.queue.state import JobState
+from tui_datasize.jobs.scheduler import launch
 from tui_datasize.jobs.scheduler.lock import read_notes
 
 pytestmark = pytest.mark.faults
+
+
+@pytest.fixture(autouse=True)
+def _forked(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What clients start begins at once; that they start a program is seen by other tests."""
+    monkeypatch.setattr(launch, "_spawn", lambda _project, options: lab.fork_scheduler(options))
 
 
 def test_a_restart_with_other_options_adopts_what_runs_and_starts_by_them(lab: Lab) -> None:
