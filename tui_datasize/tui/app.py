@@ -65,8 +65,6 @@ class DatasizeApp(OrderlyApp):
 
     TITLE = "datasize"
     CSS_PATH: ClassVar[list[str]] = ["app.tcss", "queue/tab.tcss", "live/tab.tcss", "analysis/tab.tcss"]  # type: ignore[assignment]
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]  # noqa: RUF012
-    VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("1", "open_tab('queue')", "Queue", show=False, tooltip="Queue: experiments, cells, jobs"),
         Binding("2", "open_tab('live')", "Live", show=False, tooltip="Live: training curves"),
@@ -138,11 +136,7 @@ class DatasizeApp(OrderlyApp):
         self._printable_only = PrintableOnly()
 
     def get_default_screen(self) -> Screen[None]:
-        # Classes that came with its first size would have every style computed a second time.
-        width, height = self.size
-        _, horizontal = max(one for one in self.HORIZONTAL_BREAKPOINTS if one[0] <= width)
-        _, vertical = max(one for one in self.VERTICAL_BREAKPOINTS if one[0] <= height)
-        return WholeFrames(id="_default", classes=f"{horizontal} {vertical}")
+        return WholeFrames(self.size)
 
     def compose(self) -> ComposeResult:
         yield self._header

@@ -263,11 +263,23 @@ class SparingDriver(LinuxDriver):
 
 
 class WholeFrames(Screen[None]):
-    """Widgets that get another size draw themselves for it before the next frame is painted, not after it."""
+    """The screen of the tabs, whose styles know how large it is.
 
+    Widgets that get another size draw themselves for it before the next frame is painted, not after it.
+    """
+
+    # Not of the app: each dialog that opens would have its styles computed twice.
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]  # noqa: RUF012
     focused: Reactive[Widget | None] = Reactive(None, repaint=False)
     """Two widgets look otherwise then, not all of the screen."""
     _has_new_sizes = False
+
+    def __init__(self, size: Size) -> None:
+        # Classes that came with its first size would have every style computed a second time.
+        told = (size.width, self.HORIZONTAL_BREAKPOINTS), (size.height, self.VERTICAL_BREAKPOINTS)
+        names = (max(one for one in breakpoints if one[0] <= length)[1] for length, breakpoints in told)
+        super().__init__(id="_default", classes=" ".join(names))
 
     def _refresh_layout(self, size: Size | None = None, scroll: bool = False) -> None:
         self._has_new_sizes = True
