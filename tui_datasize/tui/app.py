@@ -18,7 +18,6 @@ from textual.app import App, ComposeResult, ScreenStackError, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
 from textual.message import Message
-from textual.messages import Layout
 from textual.screen import Screen
 from textual.widgets import ContentSwitcher
 from textual.worker import Worker, WorkerState
@@ -356,8 +355,8 @@ class DatasizeApp(OrderlyApp):
         opened = {"live": self._live_pane, "analysis": self._analysis_pane}.get(tab)
         pane = await opened() if opened else self._queue_pane
         self._switcher.current = pane.id
-        # Before anything is painted in the old one's place.
-        self.screen.post_message(Layout(pane))
+        if isinstance(self.screen, WholeFrames):
+            self.screen.lay_out()
         self._show_in(pane)
         first = pane.first_focus
         if first.is_attached:

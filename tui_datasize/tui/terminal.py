@@ -281,6 +281,10 @@ class WholeFrames(Screen[None]):
         names = (max(one for one in breakpoints if one[0] <= length)[1] for length, breakpoints in told)
         super().__init__(id="_default", classes=" ".join(names))
 
+    def lay_out(self) -> None:
+        """Give every widget its place now, and not at the next of 60 times a second."""
+        self._refresh_layout()
+
     def _refresh_layout(self, size: Size | None = None, scroll: bool = False) -> None:
         self._has_new_sizes = True
         super()._refresh_layout(size, scroll)
