@@ -202,9 +202,7 @@ def _many(directory: Path, arguments: argparse.Namespace) -> None:
             watch = _Watch(terminal)
             for what, keys in _STROKES:
                 answers = [watch.answer_ms(*((key, "") if isinstance(key, str) else key)) for key in keys]
-                print(
-                    f"10,000 runs, {what}: answered within {_spread(answers)} ms, {max(answers):.0f} at most"
-                )
+                print(f"10,000 runs, {what}: answered within {_spread(answers)} ms")
                 terminal.settle(3.0)
     finally:
         QueueClient(project).stop_scheduler()
