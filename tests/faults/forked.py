@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from tui_datasize.jobs.scheduler.slots import DIRECTORY_VARIABLE
 from tui_datasize.programs import python_module
 
 _REPOSITORY = Path(__file__).parents[2]
@@ -47,11 +48,13 @@ class Server:
     """The interpreter that is forked."""
 
     def __init__(self) -> None:
+        # It is of no lab, each of which ends whatever has its slots.
+        environment = {name: value for name, value in os.environ.items() if name != DIRECTORY_VARIABLE}
         self._process = subprocess.Popen(
             python_module("tests.faults.forked"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=os.environ | {"PYTHONPATH": str(_REPOSITORY)},
+            env=environment | {"PYTHONPATH": str(_REPOSITORY)},
         )
 
     def ask(self, **request: Any) -> Any:
