@@ -19,6 +19,7 @@ from unittest.mock import patch
 import pytest
 
 from tests.fakes import fake_spec, write_run
+from tests.faults.forked import Scheduler, Server
 from tests.tui.fake_queue import CPU_ONLY
 from tests.tui.stage import NARROW, WIDE, Show, SteadyRecord, watched
 from tui_datasize.cli import doctor, watch
@@ -68,8 +69,14 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProjectPaths]:
 
     All tests share it: whatever one of them leaves is for the next one to bear.
     """
-    place = tmp_path_factory.mktemp("hostile")
+    place, server = tmp_path_factory.mktemp("hostile"), Server()
+
+    def spawn(project: ProjectPaths, options: Sequence[str]) -> Scheduler:
+        arguments = ["--project", str(project.root), *options]
+        return server.start(arguments, project.root, project.scheduler_log)
+
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(launch, "_spawn", spawn)
         patch.setenv("DATASIZE_SLOTS_DIR", str(place / "slots"))
         patch.setattr(launch, "ensure_scheduler", with_hostile_workers)
         # Importing torch takes seconds, whatever it says.
@@ -81,6 +88,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProjectPaths]:
         project = make_project(place)
         yield project
         QueueClient(project).stop_scheduler()
+    server.close()
 
 
 def hostile_findings(_project: ProjectPaths) -> Sequence[str]:
