@@ -13,6 +13,7 @@ from textual.app import App
 
 from tui_datasize.answers.answer import Axis, Bar, Chart, Line, Map
 from tui_datasize.tui.charts.bars import class_bars, ranked_bars
+from tui_datasize.tui.charts.cells import Cells
 from tui_datasize.tui.charts.figures import draw_figure
 from tui_datasize.tui.charts.heat_map import legible_digits, side_by_side, surface_chart
 from tui_datasize.tui.charts.lines import Drawing, Series, ShadedBand, line_chart
@@ -35,6 +36,17 @@ PALETTE = Palette(
 UPDATE = Scale("update", start=0, room=0.0)
 LOSS = Scale("loss", floor=0)
 SIZE = Scale("train size", log=True, room=0.03)
+
+
+def test_of_ten_thousand_points_those_are_drawn_that_stand_apart(monkeypatch: pytest.MonkeyPatch):
+    put, calls = Cells.put, []
+    monkeypatch.setattr(Cells, "put", lambda cells, *point: calls.append(point) or put(cells, *point))
+    sizes = [40.0 + 40 * (place % 20) for place in range(10_000)]
+    points = Series("runs", sizes, [(place % 37) / 37 for place in range(10_000)], "#ff0000", joined=False)
+    drawn = chart(points).plain
+    assert len(calls) <= 20 * 37
+    monkeypatch.setattr("tui_datasize.tui.charts.lines._MANY", 100_000)
+    assert chart(points).plain == drawn
 
 
 def chart(*series: Series, width: int = 60, height: int = 14, **options: object) -> Text:

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from math import isfinite
 from operator import itemgetter
 
 from rich.text import Text
@@ -41,6 +42,7 @@ _COLUMNS_PER_MARK = 4
 _STROKES: dict[Dash, str] = {"solid": "─", "dashed": "╌", "dotted": "┈", "sparse": "·"}
 _MOST_READ_LINES = 2
 _WHOLE_FROM = 1000
+_MANY, _PLACES_PER_ROW = 1000, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,7 @@ def line_chart(
     """
     can_be_smoothed, logged = any(one.is_training for one in series), series
     series = [drawn for one in series for drawn in _smoothed(one, window.smoothing, palette)]
+    series = [_told_apart(one, y_scale, window, height) for one in series]
     x_scale, y_scale = _as_wanted(x_scale, window.is_log_x), _as_wanted(y_scale, window.is_log_y)
     placed = [_Placed(one, place_points(one.x, one.y, x_scale, y_scale)) for one in series]
     edges = [_band_edges(band, x_scale, y_scale) for band in bands]
@@ -186,6 +189,17 @@ def _smoothed(one: Series, weight: float, palette: Palette) -> Sequence[Series]:
         return [one]
     logged = replace(one, label="", colour=palette.faint, mark="")
     return logged, replace(one, y=smoothed(one.x, one.y, weight))
+
+
+def _told_apart(one: Series, y_scale: Scale, window: ChartWindow, rows: int) -> Series:
+    """Of many points at the same x, as of 10,000 runs, those that so many rows show in different places."""
+    known = [(a, b) for a, b in zip(one.x, one.y, strict=True) if isfinite(b)]
+    if one.joined or len(known) < _MANY or y_scale.log:
+        return one
+    low, high = window.y or (min(b for _, b in known), max(b for _, b in known))
+    step = (high - low) / (_PLACES_PER_ROW * max(rows, 1)) or 1.0
+    kept = {(a, b // step): (a, b) for a, b in known}
+    return replace(one, x=[a for a, _ in kept.values()], y=[b for _, b in kept.values()])
 
 
 def _as_wanted(scale: Scale, is_log: bool | None) -> Scale:
