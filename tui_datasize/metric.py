@@ -49,7 +49,7 @@ class Metric:
     def split_and_score(self) -> tuple[str, str]:
         """Of what evaluations measure, the split and the name in `SCORES`; empty strings for others."""
         split, _, score = self.name.partition("_")
-        is_measured = split in ("test", "train") and any(one.name == score for one in SCORES)
+        is_measured = split in ("test", "train", "validation") and any(one.name == score for one in SCORES)
         return (split, score) if is_measured else ("", "")
 
     def text(self, value: float, digits: int | None = None) -> str:
@@ -166,6 +166,9 @@ SCORES: tuple[Score, ...] = (
     Score("accuracy", "accuracy"),
     Score("loss", "loss", is_share=False, higher_is_better=False),
     Score("f1_macro", "macro F1"),
+    Score("balanced_accuracy", "balanced accuracy"),
+    Score("worst_class_accuracy", "accuracy of the worst class"),
+    Score("auroc", "AUROC"),
     Score("top5", "top-5 accuracy"),
     Score("ece", "calibration error", higher_is_better=False),
     Score("margin_correct", "margin where correct"),
@@ -188,6 +191,7 @@ METRICS_OFFERED: Mapping[str, Metric] = MappingProxyType(
             Metric("best_test_accuracy", "Best test accuracy", True, True),
             Metric("best_test_loss", "Test loss at best accuracy", False, False),
             *_of_split("train"),
+            *_of_split("validation"),
             Metric("wall_s", "Training time, s", False, False),
         )
     }

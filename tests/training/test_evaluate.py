@@ -67,6 +67,13 @@ def test_scores_equal_those_of_scikit_learn(case):
     assert found.scores["f1_macro"] == pytest.approx(sk.f1_score(labels, predicted, average="macro"))
     top5 = sk.top_k_accuracy_score(labels, probabilities, k=min(5, classes - 1), labels=every)
     assert found.scores["top5"] == (pytest.approx(top5) if classes > 5 else 1.0)
+    assert found.scores["balanced_accuracy"] == pytest.approx(sk.balanced_accuracy_score(labels, predicted))
+    recalls = sk.recall_score(labels, predicted, average=None, labels=np.unique(labels))
+    assert found.scores["worst_class_accuracy"] == pytest.approx(min(recalls))
+    outputs = outputs_of(logits, labels)
+    areas = [sk.roc_auc_score(labels == k, outputs.probabilities[:, k]) for k in np.unique(labels)]
+    assert found.scores["auroc"] == pytest.approx(np.mean(areas), abs=1e-12)
+    assert score(outputs_of(logits, labels, keep_all=False)).scores["auroc"] is None
     assert np.array_equal(found.confusion, sk.confusion_matrix(labels, predicted, labels=every))
 
 

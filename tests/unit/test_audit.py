@@ -366,12 +366,12 @@ def test_what_variants_share_is_told_once_and_counted():
         ]
     )
     answer = answers_audit.ask(record_desk.record_of(runs))
-    assert answer.headline == "1 warning: unequal updates."
-    (sentence,) = answer.sentences
+    assert answer.headline == "1 warning, 1 note: unequal updates, never tuned."
+    sentence, _ = answer.sentences
     assert sentence.tone == "warning"
     assert sentence.text.startswith("a and b: Runs of this curve make 2,000 to 2,100 updates")
     assert sentence.text.endswith("Likewise in c, with other numbers.")
-    assert answer.rows().height == answer.tables[0].frame.height == 3
+    assert answer.rows().height == answer.tables[0].frame.height == 4
 
 
 def test_an_audit_without_findings_and_one_without_runs():

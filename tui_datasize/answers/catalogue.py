@@ -138,6 +138,18 @@ _ENTRIES = (
         asks="Do others' weights save images?",
     ),
     Entry("options", "Swept options", needs="an option that is swept", asks="Which option matters most?"),
+    Entry(
+        "tuned",
+        "Options tuned on validation",
+        needs="an option that is swept, and images held out",
+        asks="Which options suit which size?",
+    ),
+    Entry(
+        "levers",
+        "Levers beside more images",
+        needs="two variants, or seeds for an ensemble",
+        asks="What is worth more than labels?",
+    ),
     Entry("cost", "Metric against training time", asks="What is best for the time?", reads="wall_s"),
     Entry("ensembles", "Ensembles of runs", asks="What do several runs gain together?", reads="predictions"),
     Entry("laws", "Laws", has_page=False),

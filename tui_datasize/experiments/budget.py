@@ -19,16 +19,16 @@ def total_updates(spec: RunSpec) -> int:
     budget = spec.budget
     if budget.unit == "updates":
         return max(1, int(budget.amount))
-    samples = budget.amount if budget.unit == "samples" else budget.amount * spec.train_size
+    samples = budget.amount if budget.unit == "samples" else budget.amount * spec.trained_images
     if spec.protocol.partial_batches:
-        epochs, rest = divmod(ceil(samples), spec.train_size)
+        epochs, rest = divmod(ceil(samples), spec.trained_images)
         return max(1, epochs * batches_per_epoch(spec) + ceil(rest / spec.batch_size))
     return max(1, ceil(samples / spec.batch_size))
 
 
 def batches_per_epoch(spec: RunSpec) -> int:
-    """Batches of one pass over the subset, the last of them smaller where the size is no multiple."""
-    return ceil(spec.train_size / spec.batch_size)
+    """Batches of one pass over the images trained on, the last smaller where their number is no multiple."""
+    return ceil(spec.trained_images / spec.batch_size)
 
 
 def samples_at(spec: RunSpec, update: int) -> int:
@@ -36,7 +36,7 @@ def samples_at(spec: RunSpec, update: int) -> int:
     if not spec.protocol.partial_batches:
         return update * spec.batch_size
     epochs, batches = divmod(update, batches_per_epoch(spec))
-    return epochs * spec.train_size + batches * spec.batch_size
+    return epochs * spec.trained_images + batches * spec.batch_size
 
 
 def evaluation_updates(updates: int, times: int) -> tuple[int, ...]:
@@ -50,23 +50,30 @@ def evaluation_updates(updates: int, times: int) -> tuple[int, ...]:
     return tuple(sorted({ceil(k * updates / times) for k in range(1, times + 1)}))
 
 
-def missing_evaluations(updates: int, times: int, evaluated: Iterable[int]) -> int:
+def missing_evaluations(
+    updates: int, times: int, evaluated: Iterable[int], ended: int | None = None, refitted: int | None = None
+) -> int:
     """How many of `evaluation_updates` are not among those that were evaluated.
 
-    Takes no longer for the largest of numbers, which a specification from elsewhere may hold.
+    A run that ended early has `ended` as its last update; one that then trained anew on all images must also
+    have been evaluated after `refitted`, updates of both trainings together. Takes no longer for the largest
+    of numbers, which a specification from elsewhere may hold.
 
     >>> missing_evaluations(10, 4, (3, 5, 7, 10)), missing_evaluations(2, 4, ())
     (1, 2)
+    >>> missing_evaluations(10, 4, (3, 5), ended=5), missing_evaluations(10, 4, (3, 5), 5, refitted=8)
+    (0, 1)
     """
     # One interval of updates / times holds an update that is due at its end, but no interval two.
-    due = max(0, min(times, updates))
-    made = sum(u * due // updates > (u - 1) * due // updates for u in {*evaluated} if 0 < u <= updates)
-    return due - made
+    all_due, made, last = max(0, min(times, updates)), {*evaluated}, updates if ended is None else ended
+    of_due = sum(u * all_due // updates > (u - 1) * all_due // updates for u in made if 0 < u <= last)
+    lacks_refit = refitted is not None and refitted not in made
+    return max(0, min(last, updates)) * all_due // max(1, updates) - of_due + lacks_refit
 
 
 def epochs_at(spec: RunSpec, update: int) -> float:
-    """Passes over the subset completed after `update` updates; fractional."""
-    return samples_at(spec, update) / spec.train_size
+    """Passes over the images trained on completed after `update` updates; fractional."""
+    return samples_at(spec, update) / spec.trained_images
 
 
 def check_lengths(spec: RunSpec, where: str, *, says_evaluations: bool) -> None:
@@ -78,6 +85,8 @@ def check_lengths(spec: RunSpec, where: str, *, says_evaluations: bool) -> None:
     Raises ConfigError: one update is more than the budget, more evaluations are asked for than there are
         updates, or stairs of the learning rate are shorter than one.
     """
+    if (spec.validation or spec.stop.patience or spec.refit) and not 0 < spec.held_out < spec.train_size:
+        raise _no_validation(spec, where)
     if spec.budget.unit == "samples" and spec.batch_size > spec.budget.amount:
         raise ConfigError(
             f"one update of {spec.batch_size:,} images is more than the budget of {spec.budget.amount:,g}",
@@ -99,3 +108,21 @@ def check_lengths(spec: RunSpec, where: str, *, says_evaluations: bool) -> None:
             where=f"{where}.schedule.step",
             fix=f"give at least 1/{updates}, or a longer budget",
         )
+
+
+def _no_validation(spec: RunSpec, where: str) -> ConfigError:
+    if not spec.validation:
+        wants = "stop" if spec.stop.patience else "refit"
+        return ConfigError(
+            f"{wants} needs images that are held out",
+            where=f"{where}.{wants}",
+            fix="give validation = 0.2, or leave it out",
+        )
+    held_out = "all" if spec.held_out else "none"
+    return ConfigError(
+        f"validation = {spec.validation:g} holds {held_out} of {plural(spec.train_size, 'image')} out",
+        where=f"{where}.validation",
+        fix="give a share such as 0.2, or fewer images than the smallest size has"
+        if spec.held_out
+        else "give a larger share, or leave the smallest size out",
+    )

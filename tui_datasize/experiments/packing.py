@@ -8,7 +8,15 @@ from hashlib import blake2b
 
 from tui_datasize.experiments.architectures import MODELS, all_options
 from tui_datasize.experiments.schedule import ScheduleSpec
-from tui_datasize.experiments.spec import Budget, LabelNoise, ModelSpec, OptimizerSpec, RunSpec, SubsetSpec
+from tui_datasize.experiments.spec import (
+    Budget,
+    LabelNoise,
+    ModelSpec,
+    OptimizerSpec,
+    RunSpec,
+    Stopping,
+    SubsetSpec,
+)
 
 _COUPLED_BATCHES = frozenset({"resnet"})
 """Models with batch normalisation: what they say of one image depends on the others of its batch."""
@@ -24,9 +32,10 @@ def pack_key(spec: RunSpec) -> str:
     packed at equal size and budget alone.
 
     Models of torchvision are trained alone: they are large enough to fill a device, and some of
-    them use one random layer twice in a pass.
+    them use one random layer twice in a pass. So are runs that train anew on all their images: that
+    begins at an update of their own.
     """
-    if spec.imported or spec.model.name not in MODELS:
+    if spec.imported or spec.refit or spec.model.name not in MODELS:
         return ""
     return f"{spec.model.name}-{_digest(spec, has_free_length=spec.model.name not in _COUPLED_BATCHES)}"
 
@@ -53,6 +62,8 @@ def _digest(spec: RunSpec, *, has_free_length: bool) -> str:
         optimizer=OptimizerSpec(spec.optimizer.name),
         clip_grad_norm=None,
         evaluations=1,
+        validation=0.0,
+        stop=Stopping(),
         label_noise=LabelNoise(),
         schedule=ScheduleSpec(),
         ema_decay=None if spec.ema_decay is None else 0.5,

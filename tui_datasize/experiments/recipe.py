@@ -139,11 +139,14 @@ def _read_rows(kind: Any, table: TomlTable, short: str = "") -> dict[str, Any]:
 
 def _read_row(row: Row, table: TomlTable) -> Any:
     outer, dot, inner = row.name.partition(".")
-    if not dot:
-        return _read_value(row, row.name, table)
-    nested = table.table(outer)
-    value = _read_value(row, inner, nested)
-    nested.finish()
+    if dot:
+        nested = table.table(outer)
+        value = _read_value(row, inner, nested)
+        nested.finish()
+        return value
+    value = _read_value(row, row.name, table)
+    if row.key.holds and not row.key.holds(value):
+        raise table.error(row.name, row.key.expected)
     return value
 
 
@@ -225,9 +228,7 @@ def _read_model(table: TomlTable, key: str) -> ModelSpec:
     problems = Problems()
     for row in info.rows:
         with problems.part():
-            given = _read_value(row, row.name, model)
-            if row.key.holds and not row.key.holds(given):
-                raise model.error(row.name, row.key.expected)
+            given = _read_row(row, model)
             if given != row.default:
                 options[row.name] = given
     with problems.part():

@@ -169,6 +169,19 @@ class AugmentationSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Stopping:
+    """When a run ends before its budget; by default never."""
+
+    patience: int = key(
+        0,
+        "evaluations in a row without a better one on the images held out, after which training ends",
+        at_least=1,
+        at_most=MOST_EVALUATIONS,
+        is_required=True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Transfer:
     """What a run takes over from a finished one."""
 
@@ -270,6 +283,23 @@ class RunSpec:
     classes: ClassSplit = key(
         ClassSplit(), "all classes, or one of two disjoint random halves of them", short="half"
     )
+    validation: float = key(
+        0.0,
+        "images of the subset that are held out of training, by their classes: a share below 1, or how many. "
+        "The weights kept as the best are those that do best on them, not on the test images; a size still "
+        "counts all images with labels",
+        at_most=10**9,
+        expected="a share below 1, or a whole number of images",
+        holds=lambda held_out: held_out < 1 or float(held_out).is_integer(),
+    )
+    stop: Stopping = key(
+        Stopping(), "end early, by the images held out", short="patience", none="none", column="stop"
+    )
+    refit: bool = key(
+        False,
+        "whether a run then trains anew on all images of its subset, for as many updates as the best weights "
+        "had; its last evaluation is of these",
+    )
     image_px: int = key(
         0,
         "side to which images of a folder are resized and centre-cropped when they are decoded; 0 takes them "
@@ -303,6 +333,16 @@ class RunSpec:
     def sources(self) -> tuple[str, ...]:
         """Ids of the runs that must have succeeded before this one starts."""
         return (self.transfer.source,) if self.transfer else ()
+
+    @property
+    def held_out(self) -> int:
+        """Images of the subset to choose by, which are not trained on."""
+        return round(self.validation * self.train_size) if self.validation < 1 else int(self.validation)
+
+    @property
+    def trained_images(self) -> int:
+        """The other images of the subset: those of an epoch."""
+        return self.train_size - self.held_out
 
     @property
     def condition(self) -> str:

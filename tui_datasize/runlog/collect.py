@@ -101,10 +101,12 @@ def _read_batch(runs: Sequence[RunPaths]) -> tuple[pl.DataFrame, list[Problem]]:
 
 def _missing(frame: pl.DataFrame) -> pl.Series:
     """Evaluations that are asked for and not there; null where nobody knows what was asked for."""
-    columns = frame.select("total_updates", PLANNED_EVALUATIONS, EVALUATED)
+    columns = frame.select("total_updates", PLANNED_EVALUATIONS, EVALUATED, "ended_update", "refit_update")
     counts = [
-        None if updates is None or planned is None else missing_evaluations(updates, planned, made or ())
-        for updates, planned, made in columns.iter_rows()
+        None
+        if updates is None or planned is None
+        else missing_evaluations(updates, planned, made or (), *otherwise)
+        for updates, planned, made, *otherwise in columns.iter_rows()
     ]
     return pl.Series("missing_evaluations", counts, dtype=pl.Int64)
 

@@ -17,7 +17,7 @@ from tui_datasize.runlog.claim import Observation, observe, read_claim, read_exi
 from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.runlog.rows import SOURCE
 from tui_datasize.runlog.scan import Problem, object_or_problem
-from tui_datasize.runlog.schema import RUNS, SCORES, Schema
+from tui_datasize.runlog.schema import RUNS, SCORES, SPLITS, Schema
 
 RECIPE = "recipe"
 """Column with a run's specification as JSON, its size and seeds set to fixed values."""
@@ -31,14 +31,22 @@ TELLS = "tells"
 """Key in the provenance of an imported run: which of seed and draw its files tell."""
 
 _MEASURED = frozenset(
-    {f"{split}_{score}" for split in ("test", "train") for score in SCORES}
+    {f"{split}_{score}" for split in SPLITS for score in SCORES}
     | {"best_test_accuracy", "best_test_loss", "best_update"}
     | {"updates", "samples_seen", "wall_s", "images_per_s", "broken_lines", "missing_evaluations"}
 )
 _DERIVED = frozenset({"variant", "path"})
 _PROVENANCE = (
     *("device", "threads", "precision", "hostname", "torch", "started_at"),
-    *("parameters", "flops_per_image", "peak_memory_bytes", "pack_width", "pack_implementation"),
+    *(
+        "ended_update",
+        "refit_update",
+        "parameters",
+        "flops_per_image",
+        "peak_memory_bytes",
+        "pack_width",
+        "pack_implementation",
+    ),
 )
 
 DESCRIBED: Schema = MappingProxyType(
@@ -93,23 +101,34 @@ def summarise(rows: pl.DataFrame) -> pl.DataFrame:
         pl.col("images_per_s").filter(pl.col("event") == "train").median(),
     )
     evaluations = rows.filter(pl.col("event") == "evaluation")
-    for split in ("test", "train"):
+    for split in SPLITS:
         last = evaluations.filter(pl.col("split") == split).group_by(SOURCE).agg(pl.col(SCORES).last())
         progress = progress.join(last.rename({s: f"{split}_{s}" for s in SCORES}), on=SOURCE, how="left")
-    whole = evaluations.group_by(SOURCE, "update").agg(pl.col("split").n_unique() == 2).filter("split")
+    both = evaluations.filter(pl.col("split") != "validation").group_by(SOURCE, "update")
+    whole = both.agg(pl.col("split").n_unique() == 2).filter("split")
     made = whole.group_by(SOURCE).agg(pl.col("update").alias(EVALUATED))
     progress = progress.join(made, on=SOURCE, how="left")
-    tested = evaluations.filter((pl.col("split") == "test") & pl.col("accuracy").is_not_null())
-    best = (
-        tested.sort("accuracy", "update", descending=[True, False])
-        .group_by(SOURCE)
-        .agg(
-            pl.col("accuracy").first().alias("best_test_accuracy"),
-            pl.col("loss").first().alias("best_test_loss"),
-            pl.col("update").first().alias("best_update"),
-        )
+    return progress.join(_best(evaluations), on=SOURCE, how="left")
+
+
+def _best(evaluations: pl.DataFrame) -> pl.DataFrame:
+    """The test scores of each source's best evaluation, by the images held out where there are any."""
+    scored = evaluations.filter(pl.col("accuracy").is_not_null())
+    chosen_by = scored.filter(pl.col("split") == "validation").select(
+        SOURCE, "update", rank="accuracy", less_loss="loss"
     )
-    return progress.join(best, on=SOURCE, how="left")
+    tested = scored.filter(pl.col("split") == "test").join(chosen_by, on=[SOURCE, "update"], how="left")
+    is_chosen_by = pl.col("rank").is_not_null().any().over(SOURCE)
+    # A last training on all images has nothing to be chosen by.
+    ranked = tested.filter(pl.col("rank").is_not_null() | ~is_chosen_by).with_columns(
+        pl.coalesce("rank", "accuracy")
+    )
+    order = ranked.sort("rank", "less_loss", "update", descending=[True, False, False], nulls_last=True)
+    return order.group_by(SOURCE).agg(
+        pl.col("accuracy").first().alias("best_test_accuracy"),
+        pl.col("loss").first().alias("best_test_loss"),
+        pl.col("update").first().alias("best_update"),
+    )
 
 
 def with_variants(runs: pl.DataFrame) -> pl.DataFrame:

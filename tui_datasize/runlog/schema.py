@@ -15,7 +15,7 @@ from tui_datasize.experiments.spec import recipe_columns
 Schema: TypeAlias = Mapping[str, pl.DataType | DataTypeClass]
 Typed: TypeAlias = tuple[pl.DataType | DataTypeClass, *tuple[str, ...]]
 Event: TypeAlias = Literal["train", "evaluation", "resume"]
-Split: TypeAlias = Literal["train", "test"]
+Split: TypeAlias = Literal["train", "validation", "test"]
 
 
 def schema(*columns: Typed) -> Schema:
@@ -29,6 +29,7 @@ def schema(*columns: Typed) -> Schema:
 
 SCORES = tuple(score.name for score in metric.SCORES)
 """What an evaluation measures."""
+SPLITS: tuple[Split, ...] = ("test", "train", "validation")
 SHARES = tuple(score.name for score in metric.SCORES if score.is_share)
 """Those that lie in [0, 1]."""
 
@@ -58,12 +59,13 @@ SHARE_ROUNDING = 1e-6
 """How far a share computed in single precision may lie beyond [0, 1] and still be meant to lie in it."""
 
 SUBSET: Schema = MappingProxyType(
-    {"index": pl.Int64, "label": pl.Int64, "hash": pl.UInt64, "true_label": pl.Int64}
+    {"index": pl.Int64, "label": pl.Int64, "hash": pl.UInt64, "true_label": pl.Int64, "role": pl.String}
 )
-"""`subset.parquet`: one row per training image, in draw order; `index` counts the images of the whole data
-set, also where a run sees half of its classes; `label` is the one given for training, counted within the
+"""`subset.parquet`: one row per image with a label, in draw order; `index` counts the images of the whole
+data set, also where a run sees half of its classes; `label` is the one given for training, counted within the
 run's classes, `true_label` differs from it where label noise struck (null in files from before there was
-any); `hash` is of the decoded pixels."""
+any); `hash` is of the decoded pixels; `role` is "train" or, of images held out to choose by, "validation"
+(null in files from before some were)."""
 
 PER_CLASS: Schema = schema(
     (pl.String, "evaluation"),
@@ -74,7 +76,8 @@ PER_CLASS: Schema = schema(
     (pl.Int64, "images"),
     (pl.Float64, "accuracy"),
 )
-"""`per_class.parquet`: `evaluation` is "last" or "best" (highest test accuracy, earliest on ties)."""
+"""`per_class.parquet`: `evaluation` is "last" or "best": of highest accuracy on the images held out, of equal
+ones of least loss on them; where none are, of highest test accuracy; the earliest of equals."""
 
 CONFUSION: Schema = schema((pl.String, "evaluation"), (pl.Int64, "update", "label", "predicted", "images"))
 """`confusion.parquet`: test images per (label, predicted), zero cells left out."""
@@ -104,9 +107,9 @@ RUNS: Schema = MappingProxyType(
             (pl.Int64, "subset_seed", "seed", "repeat"),
             (pl.String, "state", "reason"),
             (pl.Int64, "attempt", "updates", "total_updates", "missing_evaluations", "samples_seen"),
-            (pl.Float64, *(f"{split}_{score}" for split in ("test", "train") for score in SCORES)),
+            (pl.Float64, *(f"{split}_{score}" for split in SPLITS for score in SCORES)),
             (pl.Float64, "best_test_accuracy", "best_test_loss"),
-            (pl.Int64, "best_update"),
+            (pl.Int64, "best_update", "ended_update", "refit_update"),
         ),
         **{name: _KINDS.get(row.kind, pl.String) for name, row in recipe_columns().items()},
         **schema(
@@ -128,14 +131,15 @@ RUNS: Schema = MappingProxyType(
     }
 )
 """The frame `runs`: one row per run directory; `test_...` and `train_...` are of the last evaluation,
-`best_...` of the one with the highest test accuracy. `missing_evaluations` counts those that the
-specification asks for and whose rows of both splits are not there (yet); null for imported runs. Of imported
-runs whose seed nobody knows `seed` is null and `repeat` counts those of a size from 1, null for all others;
-`subset_seed` is null where nobody knows the draw. `state` is told from the directory alone: queued, running,
-succeeded, incomplete (it says that it succeeded, and evaluations are missing), failed, cancelled or
-interrupted. `flops_per_image` are those of one forward pass, a multiplication and an addition counted as two;
-`label_noise` is the share asked for; `pack_width` is how many runs were computed together in the last
-updates, this one included, `pack_implementation` how."""
+`best_...` of the best as in `PER_CLASS`; `validation_...` are null where no image is held out,
+`ended_update` where the budget ended the training, `refit_update` where none followed on all images.
+`missing_evaluations` counts those that the specification asks for and whose rows of both splits are not
+there (yet); null for imported runs. Of imported runs whose seed nobody knows `seed` is null and `repeat`
+counts those of a size from 1, null for all others; `subset_seed` is null where nobody knows the draw.
+`state` is told from the directory alone: queued, running, succeeded, incomplete (it says that it succeeded,
+and evaluations are missing), failed, cancelled or interrupted. `flops_per_image` are those of one forward
+pass, a multiplication and an addition counted as two; `label_noise` is the share asked for; `pack_width` is
+how many runs were computed together in the last updates, this one included, `pack_implementation` how."""
 
 
 INCOMPLETE = "incomplete"

@@ -88,15 +88,21 @@ def write_table(path: Path, frame: pl.DataFrame) -> None:
 
 
 def subset_frame(
-    index: Integers, label: Integers, image_hash: Integers, true_label: Integers | None = None
+    index: Integers,
+    label: Integers,
+    image_hash: Integers,
+    true_label: Integers | None = None,
+    is_held_out: NDArray[np.bool_] | None = None,
 ) -> pl.DataFrame:
-    """`subset.parquet`: one row per training image, in draw order, each argument of shape (n,).
+    """`subset.parquet`: one row per image with a label, in draw order, each argument of shape (n,).
 
     `index` is the place in the whole training set, `label` the one given for training, `true_label` the one
-    without noise where that differs.
+    without noise where that differs; by default all are trained on.
     """
     true = label if true_label is None else true_label
-    columns = {"index": index, "label": label, "hash": image_hash, "true_label": true}
+    held_out = np.zeros(len(label), dtype=np.bool_) if is_held_out is None else is_held_out
+    role = np.where(held_out, "validation", "train")
+    columns = {"index": index, "label": label, "hash": image_hash, "true_label": true, "role": role}
     return pl.DataFrame(columns, schema=dict(schema.SUBSET))
 
 

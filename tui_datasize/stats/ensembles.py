@@ -186,6 +186,30 @@ def choose_sets(count: int, size: int, seed: int = 0, most: int = MOST_SUBSETS) 
             yield drawn
 
 
+def disjoint_ensembles(runs: pl.DataFrame, read: ReadPredictions, members: int) -> pl.DataFrame:
+    """Ensembles of so many runs of one size and draw each, which share no run, as rows of the frame `runs`.
+
+    Their `test_accuracy` is that of the ensemble, their `seed` counts them, `wall_s` is that of their members
+    together, all else that of a run.
+    """
+    kept = [runs.clear()]
+    succeeded = runs.filter(pl.col("state") == "succeeded").sort("seed", "repeat", nulls_last=True)
+    for _, group in succeeded.group_by("train_size", "subset_seed", maintain_order=True):
+        firsts = list(range(0, group.height - members + 1, members))
+        found = gather_members(read(group["run_id"].to_list())) if firsts else EnsembleFailure("")
+        if isinstance(found, EnsembleFailure):
+            continue
+        # In the order in which the predictions came.
+        sets = [tuple(range(first, first + members)) for first in firsts]
+        walls = [group["wall_s"].slice(first, members).sum() for first in firsts]
+        together = pl.DataFrame(
+            {"test_accuracy": _accuracies(found, sets), "wall_s": walls, "seed": range(len(sets))},
+            schema_overrides={"wall_s": pl.Float64},
+        )
+        kept.append(group[firsts].drop(together.columns).hstack(together).select(runs.columns))
+    return pl.concat(kept)
+
+
 def _accuracies(members: Members, sets: Sequence[tuple[int, ...]]) -> NDArray[np.float64]:
     count, images = members.probabilities.shape[:2]
     # A mean orders the classes as a sum does.

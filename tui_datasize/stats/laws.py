@@ -36,7 +36,7 @@ class Loss(StrEnum):
     """At least 0, without an upper end."""
 
 
-WHAT_LAWS_DESCRIBE = "they describe accuracy, F1 and cross-entropy on the test split"
+WHAT_LAWS_DESCRIBE = "they describe accuracy, F1, AUROC and cross-entropy on the test split"
 
 
 def loss_of(metric: Metric) -> Loss | None:
@@ -46,7 +46,7 @@ def loss_of(metric: Metric) -> Loss | None:
     """
     if metric.name.startswith("train_"):
         return None
-    if metric.name.endswith(("_accuracy", "_f1_macro", "_top5")):
+    if metric.name.endswith(("_accuracy", "_f1_macro", "_top5", "_auroc")):
         return Loss.ERROR
     return Loss.CROSS_ENTROPY if metric.name.endswith("_loss") else None
 

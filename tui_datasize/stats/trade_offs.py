@@ -79,7 +79,7 @@ def swept_options(runs: pl.DataFrame) -> tuple[str, ...]:
     >>> swept_options(pl.DataFrame({"variant": ["base half=source", "S2T half=source"]}))
     ('transfer',)
     """
-    variants = [{name: value for name, value, *_ in _parts(variant)} for variant in runs["variant"].unique()]
+    variants = [dict(parts_of_variant(variant)) for variant in runs["variant"].unique()]
     names = sorted({key for variant in variants for key in variant})
     return tuple(name for name in names if any(_is_swept(name, a, b) for a, b in combinations(variants, 2)))
 
@@ -139,6 +139,15 @@ def rest_of_variant(variant: str, option: str, options: Collection[str] | None =
         if name == option or (options is not None and name not in options):
             variant = variant[:start] + variant[end:]
     return " ".join(variant.split())
+
+
+def parts_of_variant(variant: str) -> list[tuple[str, str]]:
+    """The options that set a variant apart with their values, in the order of its name.
+
+    >>> parts_of_variant("mlp lr=0.1")
+    [('model', 'mlp'), ('lr', '0.1')]
+    """
+    return [(name, value) for name, value, *_ in _parts(variant)]
 
 
 def _parts(variant: str) -> list[tuple[str, str, int, int]]:

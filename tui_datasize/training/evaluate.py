@@ -6,6 +6,7 @@ logits have equal scores wherever they were computed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -79,6 +80,14 @@ class Evaluation:
     """By the names of `schema.SCORES`; None where a score is undefined."""
     confusion: Integers
     """Images per (label, predicted class), shape (K, K)."""
+
+    @property
+    def rank(self) -> tuple[float, ...]:
+        """What the best evaluation has most of: accuracy, then, as few images leave many equal, less loss."""
+        accuracy, loss = self.scores["accuracy"], self.scores["loss"]
+        assert accuracy is not None
+        assert loss is not None
+        return accuracy, -loss
 
 
 @dataclass(eq=False)
@@ -179,8 +188,11 @@ def score(outputs: Outputs, f1: Average = "macro") -> Evaluation:
         Mean cross-entropy in nats; accuracy, top-5 (or top-K below five classes), F1 averaged over the
         classes that occur as label or prediction (micro-averaged F1 is the accuracy again), and
         expected calibration error (15 bins of equal width, Guo et al. 2017, eq. 3 and 5, and one of
-        confidences of 1), all in [0, 1]; the confidence margin (C1 - C2) / C1 in [0, 1], averaged over
-        correct and over wrong predictions, None where there are none.
+        confidences of 1), all in [0, 1]; the mean and the smallest accuracy of the classes that have images;
+        the area under the receiver operating characteristic of each class against all others, averaged over
+        the classes that have images beside others, None where not all probabilities were kept; the confidence
+        margin (C1 - C2) / C1 in [0, 1], averaged over correct and over wrong predictions, None where there
+        are none.
     """
     # Not needed by a process that only prepares a run.
     from tui_datasize.training.measures import classification as measure
@@ -193,19 +205,20 @@ def score(outputs: Outputs, f1: Average = "macro") -> Evaluation:
     confidences = torch.from_numpy(first)
     # (C1 - C2) / C1 per image; C2 is 0 where there is one class.
     margins = (first - (outputs.confidences[:, 1] if outputs.confidences.shape[1] > 1 else 0.0)) / first
+    found = measure.multiclass_confusion_matrix(predicted, labels, outputs.classes, validate_args=False)
     return Evaluation(
         scores={
             "loss": float(outputs.losses.mean(dtype=np.float64)),
             "accuracy": float(right.mean()),
             "f1_macro": float(f1_score(predicted, labels, outputs.classes, average=f1, validate_args=False)),
             "ece": float(error(confidences, is_correct, ECE_BINS, norm="l1", validate_args=False)),
+            **_of_classes(found.numpy()),
+            "auroc": _auroc(outputs),
             "top5": float(in_top.mean()),
             "margin_correct": _mean_or_none(margins[right]),
             "margin_wrong": _mean_or_none(margins[~right]),
         },
-        confusion=measure.multiclass_confusion_matrix(
-            predicted, labels, outputs.classes, validate_args=False
-        ).numpy(),
+        confusion=found.numpy(),
     )
 
 
@@ -220,6 +233,32 @@ def predictions(outputs: Outputs) -> Predictions:
     tied = np.flatnonzero(rounded.argmax(axis=1) != best)
     rounded[tied, best[tied]] = np.nextafter(rounded[tied].max(axis=1, initial=0), np.float16(2))
     return Predictions(in_order, rounded)
+
+
+def _of_classes(confusion: Integers) -> dict[str, float | None]:
+    """The mean and the smallest accuracy of the classes that have images."""
+    images = confusion.sum(axis=1)
+    own = confusion.diagonal()[images > 0] / images[images > 0]
+    return {
+        "balanced_accuracy": _mean_or_none(own),
+        "worst_class_accuracy": float(min(own, default=math.nan)),
+    }
+
+
+def _auroc(outputs: Outputs) -> float | None:
+    """Mean over classes of the chance that an image of it is given more of it than one of another; ties half.
+
+    By ranks, which gives the area of all thresholds (Hanley and McNeil 1982).
+    """
+    areas = []
+    for label, given in enumerate(outputs.probabilities.T):
+        is_own = outputs.labels == label
+        own, others = int(is_own.sum()), int((~is_own).sum())
+        if own and others:
+            _, place, counts = np.unique(given, return_inverse=True, return_counts=True)
+            ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
+            areas.append((ranks[is_own].sum() - own * (own + 1) / 2) / (own * others))
+    return float(np.mean(areas)) if areas else None
 
 
 def _mean_or_none(values: Floats) -> float | None:

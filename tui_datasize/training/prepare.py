@@ -86,12 +86,13 @@ def prepare(paths: RunPaths, attempt: int, shared: Shared, tell: Callable[[str],
         tell=tell,
         room=shared.room,
         capture=shared.capture(chosen),
+        held_out=task.subset[task.is_held_out],
     )
     placed_bytes = {"train": session.trainer.subset.device_bytes, "test": test.device_bytes}
     facts |= {"image_bytes": math.prod(dataset.image_shape)}
     facts |= {f"{split}_images_device_bytes": size_bytes for split, size_bytes in placed_bytes.items()}
     facts |= describe_cost(session.trainer.model, input_shape(dataset.image_shape, spec.augmentation))
-    write_json(paths.provenance, facts | (history if session.has_resumed else {}))
+    write_json(paths.provenance, facts | session.lengths() | (history if session.has_resumed else {}))
     return session
 
 
@@ -109,7 +110,9 @@ def _describe(paths: RunPaths, task: Task) -> None:
     """Write `dataset.json`, the run's classes of the data set, by true labels, and `subset.parquet`."""
     dataset, subset = task.dataset, task.subset
     labels, hashes = (part[subset] for part in (dataset.train.labels, dataset.train.hashes))
-    write_table(paths.subset, subset_frame(task.index, labels, hashes, task.true_labels[subset]))
+    write_table(
+        paths.subset, subset_frame(task.index, labels, hashes, task.true_labels[subset], task.is_held_out)
+    )
     channels, height, width = dataset.image_shape
     write_json(
         paths.dataset,

@@ -95,37 +95,47 @@ def _predictions_frame(name: str, dataset: LoadedDataset, result: Result) -> pl.
 
 @dataclass(frozen=True, slots=True)
 class Best:
-    """The best evaluation of a run; the earliest of equals."""
+    """The best evaluation of a run, by images held out or, without any, the test; the earliest of equals."""
 
     result: Result
+    rank: tuple[float, ...]
+    """By which it is the best; its first part is an accuracy."""
     weights: Mapping[str, Tensor] | None
     """Parameters and running statistics by their names in the model, on the CPU. None once they stand
     in a file of their own, and where the run resumed from a checkpoint made before they were kept."""
+    since: int = 0
+    """Evaluations since then."""
 
     @classmethod
-    def of(cls, result: Result, measured: nn.Module, earlier: Best | None) -> Best:
+    def of(cls, result: Result, rank: tuple[float, ...], measured: nn.Module, earlier: Best | None) -> Best:
         """The better one of an evaluation, with a copy of the weights it measured, and an earlier one."""
-        if earlier is not None and result.test_accuracy <= earlier.result.test_accuracy:
-            return earlier
+        if earlier is not None and rank <= earlier.rank:
+            return replace(earlier, since=earlier.since + 1)
         # A copy in any case: further updates change the model's own.
         weights = {name: value.to("cpu", copy=True) for name, value in measured.state_dict().items()}
-        return cls(result, weights)
+        return cls(result, rank, weights)
 
     def write_weights(self, paths: RunPaths, identity: Mapping[str, str]) -> Best:
         """Write `best.pt`, where the weights are known; the same without them."""
         if self.weights is None:
             return self
-        state = {
+        state: dict[str, Any] = {
             "update": self.result.update,
             "test_accuracy": self.result.test_accuracy,
             "model": self.weights,
         }
+        if len(self.rank) > 1:
+            state["validation_accuracy"] = self.rank[0]
         checkpoint.save(paths.best, identity, state)
         return replace(self, weights=None)
 
     def state_dict(self) -> dict[str, Any]:
-        return {**self.result.state_dict(), "weights": self.weights}
+        state = {"weights": self.weights, "rank": list(self.rank), "since": self.since}
+        return {**self.result.state_dict(), **state}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Best:
-        return cls(Result.from_state(state), state.get("weights"))
+        result = Result.from_state(state)
+        # Missing in checkpoints made before images were held out.
+        rank = tuple(state.get("rank", (result.test_accuracy,)))
+        return cls(result, rank, state.get("weights"), state.get("since", 0))

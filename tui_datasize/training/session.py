@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 import torch
@@ -12,10 +13,11 @@ from torch import Tensor
 
 from tui_datasize.errors import RunFailedError
 from tui_datasize.experiments.budget import epochs_at, evaluation_updates, samples_at, total_updates
-from tui_datasize.experiments.spec import RunSpec
+from tui_datasize.experiments.spec import Budget, RunSpec
 from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.runlog.schema import Event, Split
 from tui_datasize.runlog.writer import MetricsWriter, Value
+from tui_datasize.text import plural
 from tui_datasize.training import checkpoint, provenance
 from tui_datasize.training.accelerator.device import (
     accelerator_of,
@@ -28,6 +30,7 @@ from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.engine import Trainer
 from tui_datasize.training.evaluate import (
     ALL_CLASSES_UP_TO,
+    Evaluation,
     Integers,
     Outputs,
     Tally,
@@ -42,8 +45,18 @@ from tui_datasize.training.stop import StopRequest, StopRequested
 from tui_datasize.training.streams import last_batch
 from tui_datasize.training.transfer import SourceWeights
 
+_NONE: Integers = np.empty(0, dtype=np.int64)
 _READING_INTERVAL_S = 1.0
 _CHECKPOINT_INTERVAL_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """How far a run has come."""
+
+    updates: int
+    samples: int
+    epochs: float
 
 
 class Session:
@@ -52,8 +65,9 @@ class Session:
     Continues from the run's checkpoint where there is one that fits. `run` does all of it; whoever
     makes the updates of several runs together enters the session and takes it in parts, as `run` does.
 
-    `subset` holds the indices of the training images, shape (n,), in draw order. `tell` receives a line at
-    each evaluation. Without `capture`, forward passes of evaluations are made as they are.
+    `subset` holds the indices of the images with labels, shape (n,), in draw order, `held_out` those of
+    them that are not trained on but chosen by. `tell` receives a line at each evaluation. Without `capture`,
+    forward passes of evaluations are made as they are.
 
     Raises DataError: the images do not suit the model.
     Raises RunFailedError: from its methods: the loss became NaN or infinite.
@@ -75,29 +89,30 @@ class Session:
         tell: Callable[[str], object] = lambda _words: None,
         room: HasRoom = has_room,
         capture: Capture | None = None,
+        held_out: Integers = _NONE,
     ) -> None:
         self.spec, self.dataset, self.device = spec, dataset, device
-        self.trainer = Trainer(spec, dataset, subset, device, source, room=room)
-        self._room = room
+        self._subset, self._source, self._room, self._capture = subset, source, room, capture
+        trained = subset[~np.isin(subset, held_out)]
+        self.trainer = Trainer(spec, dataset, trained, device, source, room=room)
+        self._validation = place_images(dataset.train, held_out, device, room) if len(held_out) else None
+        # What the first training did, once the second has begun, on all images.
+        self._first: _Done | None = None
         self._paths = paths
         self._test = place_images(dataset.test, slice(None), device, room) if test is None else test
         self._evaluation_batch = evaluation_batch_size(device, math.prod(dataset.image_shape))
-        self._forward = Replays[Tensor](capture, "evaluations") if capture else None
-        self._identity = {
-            "run": spec.run_id,
-            "data": dataset.fingerprint,
-            "device": accelerator_of(device).kind,
-        }
+        self._forward = self._recorded_evaluations()
+        kind = accelerator_of(device).kind
+        self._identity = {"run": spec.run_id, "data": dataset.fingerprint, "device": kind}
+        self._trained_spec = spec
         self._updates = total_updates(spec)
         self._due = frozenset(evaluation_updates(self._updates, spec.evaluations))
         self._evaluated = 0
         self._best: Best | None = None
-        self._earlier_wall_s = 0.0
-        self._earlier_replays = 0
+        self._earlier_wall_s, self._earlier_replays = 0.0, 0
         self.has_resumed = self._restore()
         """Whether it continues from a checkpoint."""
-        self._clock = clock
-        self._tell = tell
+        self._clock, self._tell = clock, tell
         # Begins when it is entered: until then, other runs of a pack are made ready.
         self._started_s = self._read_s = self._saved_s = math.nan
         self._metrics = MetricsWriter(paths.metrics)
@@ -116,7 +131,7 @@ class Session:
     def __enter__(self) -> Session:
         """Go on with the record: void the rows of updates that will be made again."""
         # An evaluation left half-way will write its rows again.
-        self._metrics.resume(self.trainer.update - self._evaluation_is_due())
+        self._metrics.resume(self._update - self._evaluation_is_due())
         self._started_s = self._read_s = self._saved_s = self._clock()
         return self
 
@@ -127,7 +142,7 @@ class Session:
         """Evaluate where that is due; whether another update is to be made."""
         if self._evaluation_is_due():
             self._evaluate(stop)
-        if self.trainer.update == self._updates:
+        if self._update == self._updates:
             return False
         stop.check()
         return True
@@ -144,7 +159,19 @@ class Session:
         self._save()
 
     def _evaluation_is_due(self) -> bool:
-        return self.trainer.update in self._due and self._evaluated < self.trainer.update
+        return self._update in self._due and self._evaluated < self._update
+
+    @property
+    def _update(self) -> int:
+        """Updates made, those of a first training included."""
+        return self._done().updates
+
+    def _done(self, update: int | None = None) -> _Done:
+        """What was done in all by an update of the present training, by default the last one."""
+        update = self.trainer.update if update is None else update
+        spec, first = self._trained_spec, self._first or _Done(0, 0, 0.0)
+        done = _Done(update, samples_at(spec, update), epochs_at(spec, update))
+        return _Done(*(before + now for before, now in zip(astuple(first), astuple(done), strict=True)))
 
     def _take_readings(self) -> None:
         """Write the row of the updates since the last one, and see whether the loss still is a number."""
@@ -152,8 +179,8 @@ class Session:
         count = len(readings.losses)
         if not count:
             return
-        now, done = self._clock(), self.trainer.update
-        images = samples_at(self.spec, done) - samples_at(self.spec, done - count)
+        now, done = self._clock(), self._done()
+        images = done.samples - self._done(self.trainer.update - count).samples
         self._write(
             "train",
             "train",
@@ -166,44 +193,106 @@ class Session:
         self._read_s = now
         bad = next((place for place, loss in enumerate(readings.losses) if not math.isfinite(loss)), None)
         if bad is not None:
-            raise self._diverged(done - count + bad + 1, readings.losses[bad])
+            raise self._diverged(done.updates - count + bad + 1, readings.losses[bad])
 
     def _evaluate(self, stop: StopRequest) -> None:
-        """Measure both splits, write their rows and keep the best; at the end write the tables and save."""
+        """Measure all splits, write their rows and keep the best; at the end write the tables and save."""
         self._take_readings()
-        if seen := self.trainer.last_batch:
-            # As published: what the last update itself saw.
-            tally, train_rate = Tally(len(self.dataset.class_names), keep_all=False), None
-            tally.add(seen.logits, seen.labels)
-            train = self._checked(tally.outputs())
-        else:
-            train, train_rate = self._pass(self.trainer.subset, stop, keep_all=False)
-        tested, measured = None, self._test
-        if self.spec.protocol.measured == "last-batch":
-            images = len(self.dataset.test.labels)
-            tested = last_batch(images, self.spec.batch_size, self.spec.seed, self.trainer.update)
-            measured = place_images(self.dataset.test, tested, self.device, self._room)
+        train, train_rate = self._measure_train(stop)
+        validation = self._measure_validation(stop)
+        tested = self._tested()
+        measured = (
+            self._test if tested is None else place_images(self.dataset.test, tested, self.device, self._room)
+        )
         keep_all = len(self.dataset.class_names) <= ALL_CLASSES_UP_TO
         test, test_rate = self._pass(measured, stop, keep_all=keep_all)
-        # Both rows only now: a pass may be left half-way, and is then made again.
+        # All rows only now: a pass may be left half-way, and is then made again.
         on_train, on_test = (score(outputs, self.spec.protocol.f1) for outputs in (train, test))
         self._write("evaluation", "train", images_per_s=train_rate, **on_train.scores)
+        if validation:
+            self._write("evaluation", "validation", **validation.scores)
         self._write("evaluation", "test", images_per_s=test_rate, **on_test.scores)
-        last = Result(self.trainer.update, on_train.confusion, on_test.confusion, tested, predictions(test))
-        self._best = Best.of(last, self.trainer.evaluated_model, self._best)
-        self._evaluated = self.trainer.update
+        last = Result(self._update, on_train.confusion, on_test.confusion, tested, predictions(test))
+        if not self._first:
+            rank = validation.rank if validation else (last.test_accuracy,)
+            self._best = Best.of(last, rank, self.trainer.evaluated_model, self._best)
+        self._evaluated = self._update
         told = f"test loss {on_test.scores['loss']:.4f}, test accuracy {on_test.scores['accuracy']:.2%}"
-        self._tell(f"update {self.trainer.update:,} of {self._updates:,}: {told}")
-        # Before the last checkpoint, so that a run resumed from it has nothing left to do.
-        if self.trainer.update == self._updates:
-            write_results(self._paths, self.dataset, last, self._best.result)
-            self._best = self._best.write_weights(self._paths, self._identity)
-            replayed = self._earlier_replays + self.trainer.replayed
-            provenance.add(self._paths, {**peak_memory(self.device), "updates_replayed": replayed})
+        if validation:
+            told = f"validation accuracy {validation.scores['accuracy']:.2%}, {told}"
+        self._tell(f"update {self._update:,} of {self._updates:,}: {told}")
+        self._go_on(last)
+        self._read_s = self._clock()
+
+    def _go_on(self, last: Result) -> None:
+        """After an evaluation: end, begin the second training, or save where that is due."""
+        assert self._best is not None
+        patience = self.spec.stop.patience
+        if patience and not self._first and self._best.since >= patience and self._update < self._updates:
+            self._updates = self._update
+            self._tell(f"{patience} evaluations without a better one on the validation images: ends here")
+        if self._update < self._updates:
+            self._save_if_due()
+        elif self.spec.refit and not self._first:
+            self._earlier_replays += self.trainer.replayed
+            self._begin_again(self._done(), self._best.result.update)
+            images, updates = plural(len(self._subset), "image"), plural(self._best.result.update, "update")
+            self._tell(f"trains anew on all {images} for {updates}")
             self._save()
         else:
-            self._save_if_due()
-        self._read_s = self._clock()
+            # Before the last checkpoint, so that a run resumed from it has nothing left to do.
+            write_results(self._paths, self.dataset, last, self._best.result)
+            self._best = self._best.write_weights(self._paths, self._identity)
+            facts = {
+                **peak_memory(self.device),
+                "updates_replayed": self._earlier_replays + self.trainer.replayed,
+                **self.lengths(),
+            }
+            provenance.add(self._paths, facts)
+            self._save()
+
+    def _begin_again(self, first: _Done, updates: int) -> None:
+        """Train anew on all images with labels, for so many updates, by the first training's schedule."""
+        self._first, self._updates = first, first.updates + updates
+        self._due = frozenset({self._updates})
+        length = Budget("updates", total_updates(self.spec))
+        self._trained_spec = replace(self.spec, validation=0.0, budget=length)
+        # The images of one training at a time.
+        del self.trainer
+        self.trainer = Trainer(
+            *(self._trained_spec, self.dataset, self._subset, self.device, self._source), room=self._room
+        )
+        self._forward = self._recorded_evaluations()
+
+    def lengths(self) -> dict[str, int]:
+        """Where a run ended otherwise than its budget says, for its provenance; updates."""
+        if self._first:
+            return {"ended_update": self._first.updates, "refit_update": self._updates}
+        return {"ended_update": self._updates} if self._updates < total_updates(self.spec) else {}
+
+    def _recorded_evaluations(self) -> Replays[Tensor] | None:
+        return Replays[Tensor](self._capture, "evaluations") if self._capture else None
+
+    def _measure_train(self, stop: StopRequest) -> tuple[Outputs, float | None]:
+        """Outputs for the subset, or as published what the last update itself saw; images per second."""
+        seen = self.trainer.last_batch
+        if seen is None:
+            return self._pass(self.trainer.subset, stop, keep_all=False)
+        tally = Tally(len(self.dataset.class_names), keep_all=False)
+        tally.add(seen.logits, seen.labels)
+        return self._checked(tally.outputs()), None
+
+    def _measure_validation(self, stop: StopRequest) -> Evaluation | None:
+        if self._validation is None or self._first:
+            return None
+        outputs, _ = self._pass(self._validation, stop, keep_all=False)
+        return score(outputs, self.spec.protocol.f1)
+
+    def _tested(self) -> Integers | None:
+        """Which test images this evaluation measures; None for all."""
+        if self.spec.protocol.measured == "full":
+            return None
+        return last_batch(len(self.dataset.test.labels), self.spec.batch_size, self.spec.seed, self._update)
 
     def _pass(
         self, split: ImageBatches, stop: StopRequest, *, keep_all: bool
@@ -223,16 +312,16 @@ class Session:
 
     def _checked(self, outputs: Outputs) -> Outputs:
         if not outputs.is_finite:
-            raise self._diverged(self.trainer.update, float(outputs.losses.max()))
+            raise self._diverged(self._update, float(outputs.losses.max()))
         return outputs
 
     def _write(self, event: Event, split: Split, **values: Value) -> None:
-        update = self.trainer.update
+        done = self._done()
         self._metrics.write(
             event,
-            update,
-            epoch=epochs_at(self.spec, update),
-            samples_seen=samples_at(self.spec, update),
+            done.updates,
+            epoch=done.epochs,
+            samples_seen=done.samples,
             split=split,
             wall_s=self._wall_s(),
             **values,
@@ -256,6 +345,8 @@ class Session:
         state = {
             "trainer": self.trainer.state_dict(),
             "evaluated": self._evaluated,
+            "updates": self._updates,
+            "first": astuple(self._first) if self._first else None,
             "best": self._best.state_dict() if self._best else None,
             "wall_s": self._wall_s(),
             "replays": self._earlier_replays + self.trainer.replayed,
@@ -273,13 +364,17 @@ class Session:
             return False
         if state is None:
             return False
+        self._best = Best.from_state(state["best"]) if state["best"] else None
+        # Both are missing in checkpoints made before runs could end otherwise than by their budget.
+        if (first := state.get("first")) and self._best:
+            self._begin_again(_Done(*first), self._best.result.update)
+        self._updates = state.get("updates", self._updates)
         self.trainer.load_state_dict(state["trainer"])
         self._evaluated = state["evaluated"]
-        self._best = Best.from_state(state["best"]) if state["best"] else None
         self._earlier_wall_s = state["wall_s"]
         # Checkpoints made before they were counted tell of none.
         self._earlier_replays = state.get("replays", 0)
-        print(f"resuming at update {self.trainer.update} of {self._updates}", flush=True)
+        print(f"resuming at update {self._update} of {self._updates}", flush=True)
         return True
 
 

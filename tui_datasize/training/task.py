@@ -6,9 +6,10 @@ import hashlib
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tui_datasize.experiments.label_noise import noisy_labels
-from tui_datasize.experiments.spec import ClassSplit, RunSpec
+from tui_datasize.experiments.spec import ClassSplit, RunSpec, SubsetSpec
 from tui_datasize.experiments.subsets import chosen_classes, draw
 from tui_datasize.training.arrays import ChosenRows, ImageSplit, Indices, LoadedDataset
 
@@ -24,7 +25,9 @@ class Task:
     dataset: LoadedDataset
     """Of the run's classes alone, labels counted from 0; `train.labels` are those given."""
     subset: Indices
-    """Positions of the training images in `dataset.train`, shape (n,), in draw order."""
+    """Positions of all images with labels in `dataset.train`, shape (n,), in draw order."""
+    is_held_out: NDArray[np.bool_]
+    """Which of them are not trained on but chosen by, shape (n,)."""
     index: Indices
     """The same images by their place in the whole data set, shape (n,)."""
     true_labels: Indices
@@ -45,9 +48,19 @@ def make_task(spec: RunSpec, whole: LoadedDataset) -> Task:
     return Task(
         dataset=replace(dataset, train=replace(dataset.train, labels=given)),
         subset=subset,
+        is_held_out=_held_out(true_labels[subset], spec),
         index=rows[subset],
         true_labels=true_labels,
     )
+
+
+def _held_out(labels: Indices, spec: RunSpec) -> NDArray[np.bool_]:
+    """A stratified part of the subset that its draw alone decides, as the true labels have it."""
+    is_held_out = np.zeros(len(labels), dtype=np.bool_)
+    if spec.held_out:
+        part = SubsetSpec("stratified", nested=False, seed=spec.subset.seed)
+        is_held_out[draw(labels, spec.held_out, part)] = True
+    return is_held_out
 
 
 def restrict_dataset(whole: LoadedDataset, classes: ClassSplit) -> tuple[LoadedDataset, Indices]:

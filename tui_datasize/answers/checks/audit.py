@@ -83,6 +83,8 @@ def _audit_experiment(runs: pl.DataFrame, record: AuditRecord) -> Iterator[Findi
     yield from images.check_changed_data(runs, record.datasets)
     yield from sweep.check_duplicates(counted)
     yield from sweep.check_one_draw(counted)
+    yield from sweep.check_choosing(counted)
+    yield from sweep.check_one_recipe(counted)
     for _, curve in runs.group_by("variant", maintain_order=True):
         yield from measured.check_incomplete(curve)
         yield from measured.check_not_finite(curve)

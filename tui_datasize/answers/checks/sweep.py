@@ -15,6 +15,7 @@ import polars as pl
 from tui_datasize.answers.checks.finding import Finding, Severity, finding, sizes_words
 from tui_datasize.runlog.schema import were_imported
 from tui_datasize.stats.curve import COMING, COUNTED_STATES
+from tui_datasize.stats.tuned import options_of, tuned_options
 from tui_datasize.text import plural
 
 EVEN_BY = 1.005
@@ -145,6 +146,52 @@ def check_one_draw(runs: pl.DataFrame) -> Iterator[Finding]:
         "training images."
     )
     yield finding(Severity.NOTE, "one-draw", runs, what, "Add draws with subset.seeds.")
+
+
+def check_choosing(runs: pl.DataFrame) -> Iterator[Finding]:
+    """Options of the training that the test set alone could choose, or that were tried unequally often."""
+    options = tuned_options(runs)
+    if not options:
+        return
+    swept, verb = " and ".join(options), "is" if len(options) == 1 else "are"
+    unseen = runs.filter(pl.col("validation").fill_null(0) == 0)
+    if unseen.height and not were_imported(unseen):
+        yield finding(
+            Severity.WARNING,
+            "chosen-on-test",
+            unseen,
+            f"{swept} {verb} swept and no images are held out: who takes the best value chooses it on the "
+            "test set, whose luck then counts as skill.",
+            "Hold images out with validation = 0.2; `tuned` then chooses by them at each size.",
+        )
+    tried: dict[str, set[str]] = {}
+    for variant in runs["variant"].unique():
+        rest, setting = options_of(str(variant), options)
+        tried.setdefault(rest, set()).add(setting)
+    efforts = sorted(len(settings) for settings in tried.values())
+    if efforts[0] != efforts[-1]:
+        yield finding(
+            Severity.WARNING,
+            "unequal-effort",
+            runs,
+            f"{swept} {verb} tried with {efforts[0]} to {efforts[-1]} settings a variant: the best of more "
+            "looks better for that alone.",
+            "Sweep the same settings for all variants that are compared.",
+        )
+
+
+def check_one_recipe(runs: pl.DataFrame) -> Iterator[Finding]:
+    """Variants that are compared by one recipe, tuned for none of them at any size."""
+    if runs["variant"].n_unique() < 2 or tuned_options(runs) or were_imported(runs):
+        return
+    yield finding(
+        Severity.NOTE,
+        "never-tuned",
+        runs,
+        "The variants share one recipe at all sizes, tuned for none of them: it may suit one better than "
+        "another.",
+        'Sweep "optimizer.lr" with validation = 0.2, and compare what is tuned at each size.',
+    )
 
 
 def check_duplicates(runs: pl.DataFrame) -> Iterator[Finding]:

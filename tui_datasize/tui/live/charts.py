@@ -120,13 +120,14 @@ class DrawnRun:
 def one_run_series(
     curve: TrainingCurve, metric: LiveMetric, view: LiveView, palette: Palette
 ) -> list[Series]:
-    """Batch means in a muted colour, whole passes over the training and the test split on top."""
+    """Batch means in a muted colour, whole passes over the splits on top."""
     batches = _part(curve, "batches", metric, view, palette.muted, "batches")
     if metric.is_of_batches:
         return [batches]
     series = [
         batches,
         _part(curve, "train", metric, view, palette.series[1], "train", "○"),
+        _part(curve, "validation", metric, view, palette.series[2], "validation", "◆"),
         _part(curve, "test", metric, view, palette.series[0], "test", "●"),
     ]
     return [one for one in series if any(map(isfinite, one.y))]
@@ -190,7 +191,7 @@ def _height(line: Series, x: float) -> float | None:
 
 def last_position(curves: Sequence[TrainingCurve], axis: str) -> float | None:
     """How far the furthest of some curves has come on an axis; None where none has begun."""
-    parts: Sequence[Part] = ("test", "train", "batches")
+    parts: Sequence[Part] = ("test", "train", "validation", "batches")
     reached = [curve.column(part, axis).max() for curve in curves for part in parts]
     return max((x for x in reached if isinstance(x, float) and isfinite(x)), default=None)
 

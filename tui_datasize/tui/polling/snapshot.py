@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-Part: TypeAlias = Literal["test", "train", "batches"]
-"""Whole passes over the test and the training split, and means over the batches since the last row."""
+Part: TypeAlias = Literal["test", "train", "validation", "batches"]
+"""Whole passes over the splits, and means over the batches since the last row."""
 
 
 @dataclass(frozen=True, slots=True)

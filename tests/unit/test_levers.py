@@ -1,0 +1,144 @@
+"""Levers against their baseline: by known curves, with the right baseline, ensembles and tuned variants."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tests.unit.record_desk import record_of, said
+from tests.unit.test_tuned import table
+from tui_datasize.answers import levers, tuned
+from tui_datasize.answers.answer import Asked
+from tui_datasize.answers.checks.sweep import check_choosing, check_one_recipe
+from tui_datasize.experiments.costs import Costs
+from tui_datasize.stats.levers import baseline_of, lever_runs
+from tui_datasize.stats.tuned import TUNED
+
+SIZES = (100, 200, 400, 800, 1600)
+
+
+def sweep(factors: dict[str, float], noise: float = 0.004) -> pl.DataFrame:
+    """Runs of variants that are worth so many times their images, five draws each."""
+    draws = np.random.default_rng(3)
+    rows = [
+        (variant, size, seed, 1 - 3 * (size * factor) ** -0.5, 1 - 3 * (size * factor) ** -0.5)
+        for variant, factor in factors.items()
+        for size in SIZES
+        for seed in range(5)
+    ]
+    runs = table(rows).with_columns(
+        subset_seed="seed", test_accuracy=pl.col("test_accuracy") + draws.normal(0, noise, len(rows))
+    )
+    named = pl.col("variant")
+    return runs.with_columns(
+        augmentation=pl.when(named.str.contains("flip")).then(pl.lit("flip=0.5")).otherwise(pl.lit("none")),
+        label_noise=pl.when(named.str.contains("clean")).then(0.0).otherwise(0.2),
+        parameters=pl.when(named.str.contains("deep")).then(2000).otherwise(1000),
+        wall_s=pl.when(named.str.contains("deep")).then(20.0).otherwise(10.0),
+        device=pl.lit("cpu"),
+        updates=pl.lit(100),
+    )
+
+
+def test_the_baseline_pulls_no_lever_and_has_the_labels_as_they_are() -> None:
+    factors = dict.fromkeys(("a flip", "b clean", "c deep", "d"), 1.0)
+    assert baseline_of(sweep(factors)) == "d"
+
+
+def test_each_lever_is_worth_its_images_and_the_cheapest_is_marked() -> None:
+    record = record_of(sweep({"flip": 2.0, "plain": 1.0, "deep": 1.02}), asked=Asked(target=0.9))
+    answer = levers.ask(record)
+    rows = {row["variant"]: row for row in answer.rows().iter_rows(named=True)}
+    assert list(rows) == ["plain", "flip", "deep"]
+    assert (rows["plain"]["images"], rows["plain"]["is_cheapest"]) == ("about 900", False)
+    assert rows["flip"]["images"] in ("about 440", "about 450", "about 460")
+    assert [row["is_cheapest"] for row in rows.values()] == [False, True, False]
+    assert rows["flip"]["p"] < 0.05 < rows["deep"]["p"]
+    assert answer.headline.startswith("flip at 800 images = about 1,")
+    assert rows["flip"]["ratio"] == pytest.approx(2, rel=0.1)
+    assert "with: deep 2.0 times" in said(answer)
+
+
+def test_a_lever_within_the_sizes_of_the_baseline_has_an_interval() -> None:
+    runs = sweep({"flip": 2.0, "plain": 1.0}).filter(
+        (pl.col("variant") == "plain") | (pl.col("train_size") < 900)
+    )
+    answer = levers.ask(record_of(runs))
+    row = answer.rows().row(1, named=True)
+    assert (row["train_size"], row["ratio"]) == (800, pytest.approx(2, rel=0.1))
+    assert row["low"] < 2 < row["high"]
+    assert re.match(
+        r"flip at 800 images = about 1,.00 of plain: 1.9 times \(95 % 1.8 to 2.1\)\.$", answer.headline
+    )
+
+
+def test_prices_count_labels_and_hours() -> None:
+    record = record_of(sweep({"flip": 2.0, "plain": 1.0}), asked=Asked(target=0.9))
+    priced = type(record)(record.reading, record.metric, record.asked, costs=Costs(1.0, 3600.0, "EUR"))
+    row = levers.ask(priced).rows().row(1, named=True)
+    assert row["price"] == pytest.approx(450 + 10, rel=0.05)
+
+
+def test_ensembles_of_the_baseline_are_a_lever_and_share_no_run() -> None:
+    runs = sweep({"": 1.0}).with_columns(subset_seed=pl.lit(0)).filter(pl.col("train_size") <= 200)
+
+    def read(run_ids: list[str]) -> pl.DataFrame:
+        # Each run is right of images of its own: three together of all that two of them agree on.
+        rows = [
+            {
+                "run_id": run_id,
+                "evaluation": "last",
+                "index": image,
+                "label": 0,
+                "hash": image,
+                "classes": [0, 1],
+                "probabilities": [0.6, 0.4] if (image + place) % 3 else [0.4, 0.6],
+            }
+            for place, run_id in enumerate(run_ids)
+            for image in range(3)
+        ]
+        return pl.DataFrame(rows)
+
+    found, base = lever_runs(runs, "test_accuracy", read)
+    together = found.filter(variant="ensemble of 3")
+    assert base == ""
+    assert together.select("train_size", "seed", "test_accuracy", "wall_s").rows() == [
+        (100, 0, 1.0, 30.0),
+        (200, 0, 1.0, 30.0),
+    ]
+
+
+def test_variants_that_were_tuned_stand_for_their_settings() -> None:
+    rows = [
+        (f"{model} lr={rate}", size, seed, value, value)
+        for model, bonus in (("mlp", 0.0), ("cnn3", 0.1))
+        for size in (40, 80)
+        for rate, value in ((1, 0.5 + bonus + size / 1000), (2, 0.4 + bonus + size / 1000))
+        for seed in (0, 1)
+    ]
+    runs = table(rows)
+    found, base = lever_runs(runs, "test_accuracy", lambda _: pl.DataFrame())
+    assert set(found["variant"]) == {f"mlp {TUNED}", f"cnn3 {TUNED}"}
+    assert base in set(found["variant"])
+    answer = tuned.ask(record_of(runs))
+    assert "68.00 % at 80 images with lr=1, the choice of 2 on validation at every size" in said(answer)
+
+
+@pytest.mark.parametrize(
+    ("variants", "validation", "expected"),
+    [
+        (["mlp lr=1", "mlp lr=2"], 0.0, ["chosen-on-test"]),
+        (["mlp lr=1", "mlp lr=2"], 0.2, []),
+        (["mlp lr=1", "mlp lr=2", "cnn3 lr=1"], 0.2, ["unequal-effort"]),
+        (["mlp", "cnn3"], 0.0, ["never-tuned"]),
+        (["mlp"], 0.0, []),
+    ],
+)
+def test_the_audit_says_who_chose(variants: list[str], validation: float, expected: list[str]) -> None:
+    runs = table([(name, 40, 0, 0.5, 0.5) for name in variants]).with_columns(
+        validation=pl.lit(validation), batch_size=pl.lit(32)
+    )
+    assert [one.check for one in (*check_choosing(runs), *check_one_recipe(runs))] == expected

@@ -1,0 +1,249 @@
+"""What each lever beside more images is worth, in images of the baseline."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import polars as pl
+
+from tui_datasize.answers.answer import Answer, Chart, Column, Line, Sentence, Table, does_not_apply
+from tui_datasize.answers.columns import INTERVAL, SIZE_AXIS, metric_axis, of_kind
+from tui_datasize.answers.record import NO_RUN, Comparisons, Record, per_variant
+from tui_datasize.answers.variants import BASE
+from tui_datasize.metric import Metric
+from tui_datasize.runlog.schema import Schema, schema
+from tui_datasize.stats.curve import learning_curve
+from tui_datasize.stats.effective import Saved
+from tui_datasize.stats.levers import MEMBERS, lever_runs
+from tui_datasize.stats.pairwise import Difference
+from tui_datasize.stats.run_costs import S_PER_HOUR
+from tui_datasize.stats.view import about
+
+_CHEAPEST_WITHIN = 1.05
+"""Of the cheapest: as cheap, for what is known of either."""
+_ONE = "There is one way to train. Sweep a model, an augmentation or a transfer to compare levers."
+_MOST_DRAWN = 12
+
+LEVERS: Schema = schema(
+    (pl.String, "variant", "images", "of_baseline"),
+    (pl.Int64, "train_size"),
+    (pl.Float64, "ratio", "low", "high", "p", "wall_s", "price"),
+    (pl.Boolean, "is_cheapest"),
+)
+"""A lever a row, the baseline first. `images` are what it needs for what is asked, in words; at `train_size`
+it is worth `of_baseline` images of the baseline, `ratio` times its own, from `low` to `high`; `p` is
+corrected for all levers; `wall_s` is a training's time at its largest size, `price` that of labels and
+one training; `is_cheapest` within 5 % of the lowest price, without prices of the fewest images."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Lever:
+    name: str
+    worth: Saved
+    """What the baseline needs for what this reaches at a size."""
+    needs: Saved | None
+    """Both for what is asked."""
+    against: Difference | None
+    wall_s: float
+    updates: float
+
+    @property
+    def is_apart(self) -> bool:
+        return self.against is not None and self.against.is_distinguishable
+
+    @property
+    def times(self) -> float:
+        """Images of the baseline for one of this."""
+        return 1 / self.worth.ratio
+
+    @property
+    def doubt(self) -> str:
+        if self.is_apart:
+            return ""
+        is_tested = self.against is not None and not math.isnan(self.against.p)
+        return "not significant" if is_tested else "untested"
+
+
+def is_offered(runs: pl.DataFrame) -> bool:
+    """Whether there is more than one variant, or an ensemble can be made."""
+    cells = runs.filter(state="succeeded").group_by("variant", "train_size", "subset_seed").len()["len"]
+    return runs["variant"].n_unique() > 1 or any(cells >= MEMBERS)
+
+
+def ask(record: Record) -> Answer:
+    """How many images of the baseline each lever is worth, for which time and price."""
+    metric = record.metric
+    runs, base = lever_runs(
+        record.all_runs, metric.name, partial(record.log.table, "predictions"), record.asked.variant
+    )
+    compared = Comparisons(runs, metric.name)
+    names = [name for name in compared.curves if name != base]
+    if base not in compared.curves:
+        return does_not_apply(NO_RUN)
+    if not names:
+        return does_not_apply(_ONE)
+    asked = _asked(record, compared, base)
+    every = [_lever(runs, compared, name, base, asked) for name in names]
+    ordered = sorted(every, key=lambda one: (not one.is_apart, -one.times if one.is_apart else 0, one.name))
+    table = _table(record, runs, base, ordered)
+    told = [_told(one, base) for one in ordered]
+    if not ordered[0].is_apart:
+        which = f"None of {len(told)} levers" if len(told) > 1 else f"{names[0]} cannot"
+        can = " can" if len(told) > 1 else ""
+        told.insert(0, f"{which}{can} be told apart from {base or BASE}.")
+    return Answer(
+        told[0],
+        [*map(Sentence, told[1:]), *map(Sentence, _times_told(ordered, runs, base)), Sentence(_HOW, "aside")],
+        [Table(table, _columns(record, asked), metric)],
+        [_chart(runs, metric)],
+        f"baseline: {base or BASE}; means over runs",
+        rows=lambda: table,
+    )
+
+
+_HOW = (
+    "The baseline pulls no lever: no augmentation, no transfer, the labels as they are, the smallest model; "
+    "v chooses another. Levers that cannot be told apart from it are in no order."
+)
+
+
+def _asked(record: Record, compared: Comparisons, base: str) -> float:
+    """The target; by default what the baseline reaches at its largest size."""
+    if record.asked.target is not None:
+        return record.asked.target
+    curve = compared.curves[base]
+    values = [value for own in curve[max(curve)].values() for value in own.tolist()]
+    return math.fsum(values) / len(values)
+
+
+def _lever(runs: pl.DataFrame, compared: Comparisons, name: str, base: str, asked: float) -> _Lever:
+    own = runs.filter(variant=name, state="succeeded")
+    last = own.filter(train_size=own["train_size"].max())
+    return _Lever(
+        name,
+        _worth(compared, name, base),
+        compared.saved(name, base, asked).at_target,
+        compared.over_all(name, base),
+        _mean(last["wall_s"]),
+        _mean(last["updates"]),
+    )
+
+
+def _worth(compared: Comparisons, name: str, base: str) -> Saved:
+    """At the largest size that the baseline's curve tells, unless a bound at a larger one tells more."""
+    at_sizes = compared.saved(base, name, None).at_sizes
+    known = [one for one in at_sizes if math.isfinite(one.images) and not one.is_bound]
+    last = at_sizes[-1]
+    if math.isinf(last.images):
+        last = replace(last, images=float(max(compared.curves[base])), is_more_than=True)
+    return known[-1] if known and known[-1].ratio <= last.ratio else last
+
+
+def _mean(values: pl.Series) -> float:
+    found = values.mean()
+    return float(found) if isinstance(found, int | float) else math.nan
+
+
+def _told(one: _Lever, base: str) -> str:
+    """Such as `flip at 750 images = about 1,200 of mlp: 1.6 times (95 % 1.3 to 1.9)`."""
+    name, other = one.name or BASE, base or BASE
+    doubt = f", {one.doubt}" if one.doubt else ""
+    own, images = f"{one.worth.other_images:,.0f}", _images(one.worth)
+    least = _least(one.worth) or "about "
+    bound = "at least " if one.worth.is_more_than else "at most " if one.worth.is_at_most else ""
+    low, high = sorted((one.times / one.worth.spread, one.times * one.worth.spread))
+    ends = "" if math.isnan(low) else f" (95 % {low:.2g} to {high:.2g})"
+    return f"{name} at {own} images = {least}{images} of {other}: {bound}{one.times:.1f} times{ends}{doubt}."
+
+
+def _least(saved: Saved) -> str:
+    return "more than " if saved.is_more_than else "at most " if saved.is_at_most else ""
+
+
+def _images(saved: Saved) -> str:
+    return f"{saved.images:,.0f}" if saved.is_bound else about(saved.images)
+
+
+def _times_told(levers: Sequence[_Lever], runs: pl.DataFrame, base: str) -> Iterator[str]:
+    """Where levers cost another amount of training than the baseline."""
+    own = runs.filter(variant=base, state="succeeded")
+    wall_s = _mean(own.filter(train_size=own["train_size"].max())["wall_s"])
+    if own["device"].n_unique() != 1 or not wall_s > 0:
+        return
+    longer = [one for one in levers if one.wall_s > 1.2 * wall_s]
+    if longer:
+        named = ", ".join(f"{one.name or BASE} {one.wall_s / wall_s:.1f} times" for one in longer)
+        yield f"A training takes longer than one of {base or BASE} with: {named}."
+
+
+def _table(
+    record: Record,
+    runs: pl.DataFrame,
+    base: str,
+    levers: Sequence[_Lever],
+) -> pl.DataFrame:
+    rows = [_base_row(runs, base, levers), *(_row(one) for one in levers)]
+    if record.costs.are_known:
+        for row in rows:
+            hours = 0.0 if math.isnan(row["wall_s"]) else row["wall_s"] / S_PER_HOUR
+            row["price"] = row["needed"] * record.costs.label + hours * record.costs.gpu_hour
+    by = "price" if record.costs.are_known else "needed"
+    least = min((row[by] for row in rows if math.isfinite(row[by])), default=math.nan)
+    for row in rows:
+        row["is_cheapest"] = row[by] <= _CHEAPEST_WITHIN * least
+    return pl.DataFrame(rows, schema=dict(LEVERS), strict=False)
+
+
+def _base_row(runs: pl.DataFrame, base: str, levers: Sequence[_Lever]) -> dict[str, Any]:
+    needed = [one.needs.other_images for one in levers if one.needs and not one.needs.is_more_than]
+    own = runs.filter(variant=base, state="succeeded")
+    last = own.filter(train_size=own["train_size"].max())
+    images = needed[0] if needed else math.nan
+    return {
+        "variant": base or BASE,
+        "images": f"about {about(images)}" if needed else "",
+        "needed": images,
+        "wall_s": _mean(last["wall_s"]),
+    }
+
+
+def _row(one: _Lever) -> dict[str, Any]:
+    needs = one.needs
+    images = math.nan if needs is None else needs.images
+    at_most = "at most " if needs and needs.is_at_most else "about "
+    return {
+        "variant": one.name or BASE,
+        "images": f"{at_most}{about(images)}" if math.isfinite(images) else "",
+        "needed": images,
+        "wall_s": one.wall_s,
+        "p": one.against.p_adjusted if one.against else None,
+        "train_size": int(one.worth.other_images),
+        "of_baseline": f"{one.worth.other_images:,.0f} = {_least(one.worth)}{_images(one.worth)}",
+        "ratio": one.times,
+        "low": one.times / one.worth.spread,
+        "high": one.times * one.worth.spread,
+    }
+
+
+def _columns(record: Record, asked: float) -> list[Column]:
+    return [
+        *of_kind("text", images=f"images for {record.metric.text(asked)}", of_baseline="is worth"),
+        *of_kind("number", ratio="times", **INTERVAL),
+        Column("p", "p, Holm", "p"),
+        *of_kind("number", wall_s="s a run", price=f"price, {record.costs.currency}".rstrip(", ")),
+        Column("is_cheapest", "cheapest"),
+    ]
+
+
+def _chart(runs: pl.DataFrame, metric: Metric) -> Chart:
+    curve = learning_curve(runs, metric.name)
+    lines = [
+        Line.of(rows, "train_size", "mean", metric.scale, variant or BASE, place)
+        for place, (variant, rows) in enumerate(per_variant(curve))
+        if place < _MOST_DRAWN
+    ]
+    return Chart("levers at each train size", SIZE_AXIS, metric_axis(metric), lines)
