@@ -181,8 +181,7 @@ def predict(
 def score(outputs: Outputs, f1: Average = "macro") -> Evaluation:
     """Measure a pass.
 
-    What torchmetrics would add up in float32, or reach by sorting all classes again, is added up in
-    float64 and read from the ranks.
+    What torchmetrics would add up in float32, or sort again, is added up in float64 and read from the ranks.
 
     Returns:
         Mean cross-entropy in nats; accuracy, top-5 (or top-K below five classes), F1 averaged over the
@@ -191,8 +190,7 @@ def score(outputs: Outputs, f1: Average = "macro") -> Evaluation:
         confidences of 1), all in [0, 1]; the mean and the smallest accuracy of the classes that have images;
         the area under the receiver operating characteristic of each class against all others, averaged over
         the classes that have images beside others, None where not all probabilities were kept; the confidence
-        margin (C1 - C2) / C1 in [0, 1], averaged over correct and over wrong predictions, None where there
-        are none.
+        margin (C1 - C2) / C1 in [0, 1], averaged over correct and over wrong predictions, None without any.
     """
     # Not needed by a process that only prepares a run.
     from tui_datasize.training.measures import classification as measure
@@ -200,9 +198,7 @@ def score(outputs: Outputs, f1: Average = "macro") -> Evaluation:
     f1_score, error = measure.multiclass_f1_score, measure.binary_calibration_error
     labels, predicted = torch.from_numpy(outputs.labels), torch.from_numpy(outputs.ranked[:, 0].copy())
     is_correct = predicted == labels
-    in_top = (outputs.ranked[:, :_TOP] == outputs.labels[:, None]).any(axis=1)
     first, right = outputs.confidences[:, 0].astype(np.float64), is_correct.numpy()
-    confidences = torch.from_numpy(first)
     # (C1 - C2) / C1 per image; C2 is 0 where there is one class.
     margins = (first - (outputs.confidences[:, 1] if outputs.confidences.shape[1] > 1 else 0.0)) / first
     found = measure.multiclass_confusion_matrix(predicted, labels, outputs.classes, validate_args=False)
@@ -211,10 +207,12 @@ def score(outputs: Outputs, f1: Average = "macro") -> Evaluation:
             "loss": float(outputs.losses.mean(dtype=np.float64)),
             "accuracy": float(right.mean()),
             "f1_macro": float(f1_score(predicted, labels, outputs.classes, average=f1, validate_args=False)),
-            "ece": float(error(confidences, is_correct, ECE_BINS, norm="l1", validate_args=False)),
+            "ece": float(
+                error(torch.from_numpy(first), is_correct, ECE_BINS, norm="l1", validate_args=False)
+            ),
             **_of_classes(found.numpy()),
             "auroc": _auroc(outputs),
-            "top5": float(in_top.mean()),
+            "top5": float((outputs.ranked[:, :_TOP] == outputs.labels[:, None]).any(axis=1).mean()),
             "margin_correct": _mean_or_none(margins[right]),
             "margin_wrong": _mean_or_none(margins[~right]),
         },
