@@ -256,7 +256,9 @@ def _check_name(name: str, known: Mapping[str, Experiment], table: TomlTable) ->
         raise ConfigError(f"{name!r} and {twin!r} are one name", where=table.where(), fix="rename one")
 
 
-EXPERIMENT_KEYS = frozenset({"title", "dataset", *SIZE_UNITS, "subset", "seeds", "sweep", "order", "also"})
+EXPERIMENT_KEYS = frozenset(
+    {"title", "dataset", *SIZE_UNITS, "subset", "seeds", "sweep", "levers", "order", "also"}
+)
 """Of an experiment's table what is no key of the recipe."""
 
 
@@ -272,14 +274,17 @@ def _read_experiment(name: str, table: TomlTable, most_recipes: int) -> Experime
     seeds = problems.of(lambda: _read_seeds(table), ())
     recipes: tuple[Recipe, ...] = ()
     with problems.part():
-        sweep = table.table("sweep")
+        sweep, levers = table.table("sweep"), table.table("levers")
         # What is no list counts once.
-        values = sweep.take_all().values()
-        combinations = prod(len(one) if isinstance(one, list) else 1 for one in values)
+        axes, pulled = (
+            [len(one) if isinstance(one, list) else 1 for one in each.take_all().values()]
+            for each in (sweep, levers)
+        )
+        combinations = prod(axes) * (1 + sum(pulled))
         _refuse_more(combinations, most_recipes, "combination", sweep.where(), "of swept values")
         runs = combinations * len(size_values) * len(seeds) * len(subset_seeds)
         _refuse_more(runs, MOST_RUNS, "run", table.where())
-        recipes = read_recipes(table, sweep)
+        recipes = read_recipes(table, sweep, levers)
     experiment = Experiment(
         name=name,
         title=problems.of(lambda: table.text("title", name), name),

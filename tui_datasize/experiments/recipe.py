@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import MISSING, dataclass
-from itertools import product
+from itertools import chain, product
 from types import MappingProxyType
 from typing import Any, get_args
 
@@ -45,19 +45,23 @@ def recipe_keys() -> frozenset[str]:
     return frozenset(row.name.partition(".")[0] for row in rows(RunSpec))
 
 
-def read_recipes(table: TomlTable, sweep: TomlTable) -> tuple[Recipe, ...]:
+def read_recipes(table: TomlTable, sweep: TomlTable, levers: TomlTable) -> tuple[Recipe, ...]:
     """Every combination of the swept keys, laid over the recipe of the experiment's table.
+
+    Each without a lever first, then with one value of one of them at a time.
 
     Raises ConfigError: a value, or a combination of swept values, is not a valid recipe.
     """
     base = {key: table.take(key) for key in sorted(recipe_keys()) if table.has(key)}
-    axes = [(key, _swept_values(sweep, key)) for key, _ in sorted(sweep.take_all().items())]
-    sweep.finish()
+    axes, pulled = (
+        [[(key, value) for value in _swept_values(each, key)] for key in sorted(each.take_all())]
+        for each in (sweep, levers)
+    )
     recipes = []
     problems = Problems()
-    for values in product(*(values for _, values in axes)):
+    for values, lever in product(product(*axes), [(), *((one,) for one in chain(*pulled))]):
         overlaid = deepcopy(base)
-        for (key, _), value in zip(axes, values, strict=True):
+        for key, value in (*values, *lever):
             _set_dotted(overlaid, key, value)
         with problems.part():
             recipes.append(_read_recipe(table.with_values(overlaid)))

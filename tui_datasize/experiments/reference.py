@@ -93,6 +93,9 @@ def _experiment() -> Schema:
         "also": _further(images, seeds),
         "order": _told("in which the runs are queued", {"enum": list(ORDER_WORDS)}, "curve-first"),
         "sweep": _told("keys of the recipe, in quotes where they have a dot, with lists", _sweep(recipe)),
+        "levers": _told(
+            "likewise, but one value at a time, beside none, with all that is swept", _sweep(recipe)
+        ),
     }
     rules = {row.name: found for row in rows(RunSpec) if (found := _rules(row))}
     needed = [row.name for row in rows(RunSpec) if row.default is MISSING]
@@ -281,7 +284,7 @@ def _in_words(table: Schema, before: str = "") -> Iterator[tuple[str, str]]:
         elif takes != _KINDS["object"]:
             yield f"{before}{name}", f"{takes}{default}"
         for form in (*forms, schema.get("items", {})):
-            if name != "sweep" and "properties" in form:
+            if name not in ("sweep", "levers") and "properties" in form:
                 yield from _in_words(form, f"{before}{name}.")
 
 
