@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -206,6 +206,39 @@ def refuse_empty(
     empty = next((c for c, images in zip(train_classes, train_per_class, strict=True) if not images), None)
     if empty or not any(test_per_class):
         raise DataError("no images", where=str(empty or test_classes[0].parent), fix="put images there")
+
+
+def tested_classes(folder: Path) -> tuple[Path, ...]:
+    """The class folders of images that are measured on alone: below `test/`, `val/`, or the folder itself.
+
+    Raises DataError: there are none.
+    """
+    split = next((folder / name for name in ("test", "val") if (folder / name).is_dir()), folder)
+    found = class_folders(split)
+    if not found:
+        raise DataError("no images", where=str(split), fix="put images there, into a folder for each class")
+    return found
+
+
+def refuse_tests(tests: str, name: str, data_dir: Path) -> None:
+    """Refuse a further test set that is missing, or has other classes than the image folder `name`.
+
+    Raises DataError: it is one of these.
+    """
+    refuse_unknown(tests)
+    if tests.startswith(IMAGE_FOLDER):
+        found = {path.name for path in tested_classes(image_folder(tests, data_dir))}
+        if name.startswith(IMAGE_FOLDER):
+            known = {path.name for path in class_folders(split_folders(image_folder(name, data_dir))[0])}
+            refuse_classes(found - known, tests)
+
+
+def refuse_classes(unknown: Collection[str], tests: str) -> None:
+    """Raises DataError: a further test set has classes that nothing is trained on."""
+    if unknown:
+        named = ", ".join(sorted(unknown)[:5])
+        fix = "name the folders of its classes as those that are trained on"
+        raise DataError(f"{tests} has classes that the data set has not: {named}", fix=fix)
 
 
 def image_files(folder: Path) -> tuple[os.DirEntry[str], ...]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from math import prod
@@ -275,12 +275,7 @@ def _read_experiment(name: str, table: TomlTable, most_recipes: int) -> Experime
     recipes: tuple[Recipe, ...] = ()
     with problems.part():
         sweep, levers = table.table("sweep"), table.table("levers")
-        # What is no list counts once.
-        axes, pulled = (
-            [len(one) if isinstance(one, list) else 1 for one in each.take_all().values()]
-            for each in (sweep, levers)
-        )
-        combinations = prod(axes) * (1 + sum(pulled))
+        combinations = prod(_lengths(sweep)) * (1 + sum(_lengths(levers)))
         _refuse_more(combinations, most_recipes, "combination", sweep.where(), "of swept values")
         runs = combinations * len(size_values) * len(seeds) * len(subset_seeds)
         _refuse_more(runs, MOST_RUNS, "run", table.where())
@@ -304,6 +299,11 @@ def _read_experiment(name: str, table: TomlTable, most_recipes: int) -> Experime
         _refuse_unknown_dataset(table, experiment.dataset, is_only_mistake=not problems.errors)
     problems.raise_all()
     return replace(experiment, also=also)
+
+
+def _lengths(lists: TomlTable) -> Iterator[int]:
+    """What is no list counts once."""
+    return (len(one) if isinstance(one, list) else 1 for one in lists.take_all().values())
 
 
 def _refuse_unknown_dataset(table: TomlTable, name: str, *, is_only_mistake: bool) -> None:

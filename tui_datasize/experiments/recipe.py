@@ -14,6 +14,7 @@ from tui_datasize.experiments.architectures import MODELS, layer_count, model_in
 from tui_datasize.experiments.keys import Row, rows
 from tui_datasize.experiments.spec import (
     MOST_AMOUNT,
+    NAME_PATTERN,
     AugmentationSpec,
     Budget,
     BudgetUnit,
@@ -22,7 +23,9 @@ from tui_datasize.experiments.spec import (
     OptimizerSpec,
     OptionValue,
     RunSpec,
+    Split,
     SubsetSpec,
+    TestSets,
 )
 from tui_datasize.experiments.toml import MOST_WHOLE, Problems, TomlTable, nearest
 
@@ -273,7 +276,16 @@ def _weights(confusion: TomlTable, label: str) -> list[tuple[str, float]]:
     return [(becomes, table.number(becomes, above=0, at_most=1e9)) for becomes in sorted(table.take_all())]
 
 
+def _read_tests(table: TomlTable, key: str) -> TestSets:
+    tests = table.table(key)
+    for name in tests.take_all():
+        if not NAME_PATTERN.fullmatch(name) or name in get_args(Split):
+            fix = "use letters, digits, dots and dashes, beginning with a letter or digit"
+            raise ConfigError(f"{name!r} cannot name a test set", where=tests.where(), fix=fix)
+    return tuple((name, tests.text(name)) for name in sorted(tests.take_all()))
+
+
 _READERS: Mapping[Any, Callable[[TomlTable, str], Any]] = MappingProxyType(
-    {ModelSpec: _read_model, Budget: _read_budget, Confusion: _read_confusion}
+    {ModelSpec: _read_model, Budget: _read_budget, Confusion: _read_confusion, TestSets: _read_tests}
 )
 """Of the fields whose keys are no rows."""

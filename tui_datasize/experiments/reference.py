@@ -21,7 +21,15 @@ from tui_datasize.experiments.load import (
     SIZE_UNITS,
     STRATEGIES,
 )
-from tui_datasize.experiments.spec import MOST_AMOUNT, NAME_PATTERN, Budget, Confusion, ModelSpec, RunSpec
+from tui_datasize.experiments.spec import (
+    MOST_AMOUNT,
+    NAME_PATTERN,
+    Budget,
+    Confusion,
+    ModelSpec,
+    RunSpec,
+    TestSets,
+)
 from tui_datasize.experiments.toml import MOST_IMAGES, MOST_NUMBER, MOST_VALUES
 from tui_datasize.metric import METRICS_OFFERED
 
@@ -31,6 +39,7 @@ _TEXT: Schema = {"type": "string", "minLength": 1}
 _FLAG: Schema = {"type": "boolean"}
 _SEED: Schema = {"type": "integer", "minimum": 0}
 _COUNT: Schema = {"type": "integer", "minimum": 1}
+_NAMED: Schema = {"anyOf": [{"enum": list(DATASETS)}, {"type": "string", "pattern": f"^{IMAGE_FOLDER}."}]}
 
 
 def json_schema() -> Schema:
@@ -79,12 +88,11 @@ def _experiment() -> Schema:
         "nested": _told("a smaller subset is part of each larger one", _FLAG, True),
         "seeds": _told("draws of the subset", seeds, [0]),
     }
-    named = {"anyOf": [{"enum": list(DATASETS)}, {"type": "string", "pattern": f"^{IMAGE_FOLDER}."}]}
     images = _numbers(_COUNT | {"maximum": MOST_IMAGES})
     share = {"type": "number", "exclusiveMinimum": 0, "maximum": 1}
     own: dict[str, Schema] = {
         "title": _told("what it is called on screens and in reports", _TEXT),
-        "dataset": _told("its name; a folder holds train/CLASS/, and test/CLASS/ or val/CLASS/", named),
+        "dataset": _told("its name; a folder holds train/CLASS/, and test/CLASS/ or val/CLASS/", _NAMED),
         "sizes": _told("how many training images", images),
         "fractions": _told("or shares of the training set", _numbers(share)),
         "per_class": _told("or images of each class", images),
@@ -174,6 +182,8 @@ def _form(row: Row) -> Schema:
     if row.kind == Confusion:
         weights = {"type": "object", "additionalProperties": {"type": "number", "exclusiveMinimum": 0}}
         return {"type": "object", "additionalProperties": {"anyOf": [_TEXT, weights]}}
+    if row.kind == TestSets:
+        return {"type": "object", "additionalProperties": _NAMED}
     if row.is_table:
         return _object({inner.name: _schema(inner) for inner in rows(row.kind)})
     if row.choices:

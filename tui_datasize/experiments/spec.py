@@ -21,6 +21,8 @@ DEFAULT_EVALUATIONS = 12
 
 Confusion: TypeAlias = tuple[tuple[str, str, float], ...]
 """(class, class it becomes, weight); empty for any other class alike (symmetric noise)."""
+TestSets: TypeAlias = tuple[tuple[str, str], ...]
+"""(name, data set), in the order of their names."""
 OptionValue: TypeAlias = bool | int | float | str
 Strategy: TypeAlias = Literal["stratified", "balanced", "random", "first"]
 BudgetUnit: TypeAlias = Literal["updates", "samples", "epochs"]
@@ -28,6 +30,7 @@ ClassHalf: TypeAlias = Literal["all", "source", "target"]
 Precision: TypeAlias = Literal["auto", "fp32", "tf32", "bf16"]
 Measured: TypeAlias = Literal["full", "last-batch"]
 Average: TypeAlias = Literal["macro", "micro"]
+Split: TypeAlias = Literal["train", "validation", "test"]
 
 MOST_AMOUNT: Mapping[BudgetUnit, int] = MappingProxyType(
     {"updates": 10**9, "samples": 10**12, "epochs": 10**6}
@@ -326,6 +329,13 @@ class RunSpec:
         "every table",
         column=None,
     )
+    tests: TestSets = key(
+        (),
+        "further test sets by names of your own, { sketch = 'imagefolder:PATH' }: data sets, or folders "
+        "of CLASS/, test/CLASS/ or val/CLASS/, with classes of this one; their images are measured on at "
+        "each evaluation, and nothing else",
+        column=None,
+    )
     imported: str = ""
     """Digest of the metric rows of a run that was trained elsewhere; empty for one that is trained here."""
 
@@ -377,7 +387,7 @@ class RunSpec:
             does not know.
         """
         table: Any = cls
-        values = {name: data[name] for name, _ in _fields_of(table) if name in data}
+        values = {name: _hashable(data[name]) for name, _ in _fields_of(table) if name in data}
         values["model"] = ModelSpec(data["model"]["name"], MappingProxyType(dict(data["model"]["options"])))
         _check_types(values["model"])
         for name, (kind, *_) in kinds_of(table).items():

@@ -17,7 +17,7 @@ from typing import TypeAlias
 from tui_datasize.errors import ConfigError, DataError, DatasizeError
 from tui_datasize.experiments.architectures import model_info
 from tui_datasize.experiments.budget import check_lengths
-from tui_datasize.experiments.catalogue import IMAGE_FOLDER, DatasetInfo, dataset_info
+from tui_datasize.experiments.catalogue import IMAGE_FOLDER, DatasetInfo, dataset_info, refuse_tests
 from tui_datasize.experiments.load import Experiment, Order, Project, read_project
 from tui_datasize.experiments.recipe import Recipe
 from tui_datasize.experiments.sources import Sources
@@ -181,10 +181,14 @@ def _plan(experiment: Experiment, project: Project, above: tuple[str, ...]) -> t
 
 
 def _info(experiment: Experiment, project: Project) -> DatasetInfo:
+    where = f"{experiment.where}.dataset"
     try:
-        return dataset_info(experiment.dataset, project.data_dir)
+        info = dataset_info(experiment.dataset, project.data_dir)
+        for name, tests in {test for recipe in experiment.recipes for test in recipe.spec.tests}:
+            where = f"{experiment.where}.tests.{name}"
+            refuse_tests(tests, experiment.dataset, project.data_dir)
+        return info
     except DataError as error:
-        where = f"{experiment.where}.dataset"
         if error.where:
             where = f"{where}: {error.where}"
         raise DataError(error.what, where=where, fix=error.fix) from None

@@ -104,7 +104,7 @@ def summarise(rows: pl.DataFrame) -> pl.DataFrame:
     for split in SPLITS:
         last = evaluations.filter(pl.col("split") == split).group_by(SOURCE).agg(pl.col(SCORES).last())
         progress = progress.join(last.rename({s: f"{split}_{s}" for s in SCORES}), on=SOURCE, how="left")
-    both = evaluations.filter(pl.col("split") != "validation").group_by(SOURCE, "update")
+    both = evaluations.filter(pl.col("split").is_in(["train", "test"])).group_by(SOURCE, "update")
     whole = both.agg(pl.col("split").n_unique() == 2).filter("split")
     made = whole.group_by(SOURCE).agg(pl.col("update").alias(EVALUATED))
     progress = progress.join(made, on=SOURCE, how="left")

@@ -10,12 +10,12 @@ import polars as pl
 from polars.datatypes import DataTypeClass
 
 from tui_datasize import metric
+from tui_datasize.experiments.spec import Split as Split
 from tui_datasize.experiments.spec import recipe_columns
 
 Schema: TypeAlias = Mapping[str, pl.DataType | DataTypeClass]
 Typed: TypeAlias = tuple[pl.DataType | DataTypeClass, *tuple[str, ...]]
 Event: TypeAlias = Literal["train", "evaluation", "resume"]
-Split: TypeAlias = Literal["train", "validation", "test"]
 
 
 def schema(*columns: Typed) -> Schema:
@@ -46,7 +46,8 @@ METRICS: Schema = schema(
     (pl.String, "time"),
 )
 """`metrics.jsonl`. `event` is "train" (mean over the updates since the last row, split "train"),
-"evaluation" (one pass over a whole split, or as published its last mini-batch) or "resume"
+"evaluation" (one pass over a whole split, or as published its last mini-batch; `split` may also be the name
+of a further test set) or "resume"
 (`update` alone: later rows before it are void). `memory_bytes` is what the process keeps of the GPU's
 memory for tensors, on a CPU all that it has in memory; rows of "train" have it, old ones have not.
 `wall_s` counts the seconds this run has been executing, earlier attempts included; `time` is UTC

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, DataError, DatasizeError
-from tui_datasize.experiments.catalogue import ARRAYS, IMAGE_FOLDER, image_files
+from tui_datasize.experiments.catalogue import ARRAYS, IMAGE_FOLDER, image_files, refuse_classes
 from tui_datasize.experiments.load import data_directory
 from tui_datasize.experiments.spec import SubsetSpec
 from tui_datasize.experiments.subsets import draw
 from tui_datasize.files import read_bounded
 from tui_datasize.training import failures
-from tui_datasize.training.arrays import FORMAT, LoadedDataset, cached
+from tui_datasize.training.arrays import FORMAT, ChosenRows, ImageSplit, LoadedDataset, cached
 from tui_datasize.training.build import DatasetSource, SplitSource
 from tui_datasize.training.image_folder import (
     FileSplit,
@@ -32,6 +32,7 @@ from tui_datasize.training.image_folder import (
     file_split,
     folder_source,
     list_folder,
+    list_tests,
 )
 
 if TYPE_CHECKING:
@@ -66,6 +67,30 @@ def load_dataset(name: str, data_dir: Path, image_px: int = 0) -> LoadedDataset:
     if image_px:
         raise DataError(f"image_px resizes image files, {name} has none", fix="leave image_px out")
     return cached(name, arrays / f"{name}-{version}", partial(SOURCES[name], data_dir))
+
+
+def load_tests(name: str, data_dir: Path, whole: LoadedDataset, class_names: Sequence[str]) -> ImageSplit:
+    """The test images of another data set, in the shape of a whole one, of some of its classes.
+
+    Labels are places in `class_names`.
+
+    Raises DataError: it cannot be had, or has other classes, or images of another shape.
+    Raises OSError: `data_dir` cannot be written.
+    """
+    if name.startswith(IMAGE_FOLDER):
+        listing, shape = list_tests(name, data_dir), whole.image_shape
+        directory = data_dir / ARRAYS / f"imagefolder-{listing.key}-{'x'.join(map(str, shape))}-v{FORMAT}"
+        found = cached(name, directory, partial(folder_source, listing, 0, shape))
+    else:
+        found = load_dataset(name, data_dir)
+    refuse_classes(set(found.class_names) - set(whole.class_names), name)
+    if found.image_shape != whole.image_shape:
+        sizes = " and ".join("x".join(map(str, one.image_shape)) for one in (found, whole))
+        raise DataError(f"the images of {name} and {whole.name} differ in channels, height or width: {sizes}")
+    place = {class_name: label for label, class_name in enumerate(class_names)}
+    labels = np.asarray([place.get(class_name, -1) for class_name in found.class_names])[found.test.labels]
+    rows = np.flatnonzero(labels >= 0)
+    return ImageSplit(ChosenRows(found.test.images, rows), labels[rows], found.test.hashes[rows])
 
 
 def _digits(_data_dir: Path) -> DatasetSource:

@@ -11,7 +11,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tui_datasize.experiments.catalogue import image_files, image_folder, matching_classes, refuse_empty
+from tui_datasize.experiments.catalogue import (
+    image_files,
+    image_folder,
+    matching_classes,
+    refuse_empty,
+    tested_classes,
+)
 from tui_datasize.training.build import DatasetSource, SplitSource
 from tui_datasize.training.decoders import FileFiller
 from tui_datasize.training.decoding_process import Form, common_form, read_files
@@ -51,6 +57,20 @@ def list_folder(name: str, data_dir: Path) -> FolderListing:
     return FolderListing(train, test, tuple(folder.name for folder in classes[0]), digest.hexdigest())
 
 
+def list_tests(name: str, data_dir: Path) -> FolderListing:
+    """List the images of a folder that are measured on alone: of `test/`, `val/`, or the folder itself.
+
+    Raises DataError: it is missing or has no images.
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    classes = tested_classes(image_folder(name, data_dir))
+    test = file_split([image_files(folder) for folder in classes], digest)
+    refuse_empty((), (), classes, (len(test.files),))
+    # Arrays have a part for training, which is never looked at.
+    first = FileSplit(test.files[:1], test.labels[:1])
+    return FolderListing(first, test, tuple(folder.name for folder in classes), digest.hexdigest())
+
+
 def file_split(
     classes: Sequence[Iterable[os.DirEntry[str]]], digest: hashlib.blake2b | None = None
 ) -> FileSplit:
@@ -69,16 +89,19 @@ def file_split(
     return FileSplit(tuple(files), np.repeat(np.arange(len(counts), dtype=np.int64), counts))
 
 
-def folder_source(listing: FolderListing, image_px: int) -> DatasetSource:
+def folder_source(
+    listing: FolderListing, image_px: int, shape: tuple[int, int, int] | None = None
+) -> DatasetSource:
     """How the arrays of a listed folder are filled; decoding waits until they are.
 
-    `image_px` is the side to which images are resized and cropped; 0 where all have one size.
+    `image_px` is the side to which images are resized and cropped; 0 where all have one size. `shape`, of
+    channels, height and width, is that of other images that these are to be like, resized where it is square.
 
     Raises DataError: a header cannot be read, or has more than 8 bits a channel.
     """
     files = (*listing.train.files, *listing.test.files)
     print(f"decoding {len(files):,} images below {Path(files[0]).parents[2]}", flush=True)
-    form = common_form(files, image_px)
+    form = Form(*shape, shape[1] == shape[2], files[0]) if shape else common_form(files, image_px)
     return DatasetSource(
         train=_split_source(listing.train, form),
         test=_split_source(listing.test, form),

@@ -20,8 +20,8 @@ from tui_datasize.runlog.writer import subset_frame, write_table
 from tui_datasize.training import provenance
 from tui_datasize.training.accelerator import device
 from tui_datasize.training.accelerator.interface import Capture
-from tui_datasize.training.arrays import LoadedDataset
-from tui_datasize.training.datasets import load_dataset
+from tui_datasize.training.arrays import ImageSplit, LoadedDataset
+from tui_datasize.training.datasets import load_dataset, load_tests
 from tui_datasize.training.evaluate import Integers
 from tui_datasize.training.graph import capture_on
 from tui_datasize.training.models.build import describe_cost
@@ -41,11 +41,11 @@ class Shared:
     _placed: dict[tuple[str, str], ImageBatches] = field(default_factory=dict, init=False)
     _captures: dict[str, Capture | None] = field(default_factory=dict, init=False)
 
-    def place(self, dataset: LoadedDataset, chosen: torch.device) -> ImageBatches:
-        """The whole test set, as the first who asked for it got it."""
-        key = (dataset.fingerprint, str(chosen))
+    def place(self, name: str, test: ImageSplit, chosen: torch.device) -> ImageBatches:
+        """A whole test set, as the first who asked for one of this name got it."""
+        key = (name, str(chosen))
         if key not in self._placed:
-            self._placed[key] = place_images(dataset.test, slice(None), chosen, self.room)
+            self._placed[key] = place_images(test, slice(None), chosen, self.room)
         return self._placed[key]
 
     def capture(self, chosen: torch.device) -> Capture | None:
@@ -70,15 +70,19 @@ def prepare(paths: RunPaths, attempt: int, shared: Shared, tell: Callable[[str],
     device.set_up(chosen, spec.precision)
     if advice := device.advice(chosen, spec.precision):
         print(advice, flush=True)
-    whole = load_dataset(spec.dataset, data_directory(paths.directory.parents[2]), spec.image_px)
+    data_dir = data_directory(paths.directory.parents[2])
+    whole = load_dataset(spec.dataset, data_dir, spec.image_px)
     task = make_task(spec, whole)
-    dataset = task.dataset
+    dataset, further = task.dataset, {}
     facts = _provenance(attempt, spec, dataset, chosen)
     history = provenance.pack_history(paths) if paths.checkpoint.is_file() else {}
     # Now, so that a run that ends while it is made ready tells where; with what the session tells below.
     write_json(paths.provenance, facts | history)
     _describe(paths, task)
-    test = shared.place(dataset, chosen)
+    test = shared.place(dataset.fingerprint, dataset.test, chosen)
+    for name, tests in spec.tests:
+        split = load_tests(tests, data_dir, whole, dataset.class_names)
+        further[name] = shared.place(f"{dataset.fingerprint} {tests}", split, chosen)
     session = Session(
         *(paths, spec, dataset, task.subset, chosen),
         source=read_source(paths, spec),
@@ -87,13 +91,21 @@ def prepare(paths: RunPaths, attempt: int, shared: Shared, tell: Callable[[str],
         room=shared.room,
         capture=shared.capture(chosen),
         held_out=task.subset[task.is_held_out],
+        further=further,
     )
-    placed_bytes = {"train": session.trainer.subset.device_bytes, "test": test.device_bytes}
-    facts |= {"image_bytes": math.prod(dataset.image_shape)}
-    facts |= {f"{split}_images_device_bytes": size_bytes for split, size_bytes in placed_bytes.items()}
-    facts |= describe_cost(session.trainer.model, input_shape(dataset.image_shape, spec.augmentation))
-    write_json(paths.provenance, facts | session.lengths() | (history if session.has_resumed else {}))
+    facts |= _costs(session, test) | session.lengths()
+    write_json(paths.provenance, facts | (history if session.has_resumed else {}))
     return session
+
+
+def _costs(session: Session, test: ImageBatches) -> dict[str, int]:
+    shape = session.dataset.image_shape
+    return {
+        "image_bytes": math.prod(shape),
+        "train_images_device_bytes": session.trainer.subset.device_bytes,
+        "test_images_device_bytes": test.device_bytes,
+        **describe_cost(session.trainer.model, input_shape(shape, session.spec.augmentation)),
+    }
 
 
 def _provenance(attempt: int, spec: RunSpec, dataset: LoadedDataset, chosen: torch.device) -> dict[str, Any]:

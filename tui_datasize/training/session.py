@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from tui_datasize.errors import RunFailedError
 from tui_datasize.experiments.budget import epochs_at, evaluation_updates, samples_at, total_updates
 from tui_datasize.experiments.spec import Budget, RunSpec
 from tui_datasize.runlog.paths import RunPaths
-from tui_datasize.runlog.schema import Event, Split
+from tui_datasize.runlog.schema import Event
 from tui_datasize.runlog.writer import MetricsWriter, Value
 from tui_datasize.text import plural
 from tui_datasize.training import checkpoint, provenance
@@ -66,8 +67,8 @@ class Session:
     makes the updates of several runs together enters the session and takes it in parts, as `run` does.
 
     `subset` holds the indices of the images with labels, shape (n,), in draw order, `held_out` those of
-    them that are not trained on but chosen by. `tell` receives a line at each evaluation. Without `capture`,
-    forward passes of evaluations are made as they are.
+    them that are not trained on but chosen by; `further` test sets are measured by their names. `tell`
+    receives a line at each evaluation. Without `capture`, forward passes of evaluations are made as they are.
 
     Raises DataError: the images do not suit the model.
     Raises RunFailedError: from its methods: the loss became NaN or infinite.
@@ -90,22 +91,21 @@ class Session:
         room: HasRoom = has_room,
         capture: Capture | None = None,
         held_out: Integers = _NONE,
+        further: Mapping[str, ImageBatches] = MappingProxyType({}),
     ) -> None:
-        self.spec, self.dataset, self.device = spec, dataset, device
+        self.spec, self.dataset, self.device, self._further = spec, dataset, device, further
         self._subset, self._source, self._room, self._capture = subset, source, room, capture
         trained = subset[~np.isin(subset, held_out)]
         self.trainer = Trainer(spec, dataset, trained, device, source, room=room)
         self._validation = place_images(dataset.train, held_out, device, room) if len(held_out) else None
         # What the first training did, once the second has begun, on all images.
         self._first: _Done | None = None
-        self._paths = paths
         self._test = place_images(dataset.test, slice(None), device, room) if test is None else test
         self._evaluation_batch = evaluation_batch_size(device, math.prod(dataset.image_shape))
         self._forward = self._recorded_evaluations()
         kind = accelerator_of(device).kind
         self._identity = {"run": spec.run_id, "data": dataset.fingerprint, "device": kind}
-        self._trained_spec = spec
-        self._updates = total_updates(spec)
+        self._paths, self._trained_spec, self._updates = paths, spec, total_updates(spec)
         self._due = frozenset(evaluation_updates(self._updates, spec.evaluations))
         self._evaluated = 0
         self._best: Best | None = None
@@ -206,12 +206,17 @@ class Session:
         )
         keep_all = len(self.dataset.class_names) <= ALL_CLASSES_UP_TO
         test, test_rate = self._pass(measured, stop, keep_all=keep_all)
+        further = {
+            name: self._pass(split, stop, keep_all=keep_all)[0] for name, split in self._further.items()
+        }
         # All rows only now: a pass may be left half-way, and is then made again.
         on_train, on_test = (score(outputs, self.spec.protocol.f1) for outputs in (train, test))
         self._write("evaluation", "train", images_per_s=train_rate, **on_train.scores)
         if validation:
             self._write("evaluation", "validation", **validation.scores)
         self._write("evaluation", "test", images_per_s=test_rate, **on_test.scores)
+        for name, outputs in further.items():
+            self._write("evaluation", name, **score(outputs, self.spec.protocol.f1).scores)
         last = Result(self._update, on_train.confusion, on_test.confusion, tested, predictions(test))
         if not self._first:
             rank = validation.rank if validation else (last.test_accuracy,)
@@ -315,7 +320,7 @@ class Session:
             raise self._diverged(self._update, float(outputs.losses.max()))
         return outputs
 
-    def _write(self, event: Event, split: Split, **values: Value) -> None:
+    def _write(self, event: Event, split: str, **values: Value) -> None:
         done = self._done()
         self._metrics.write(
             event,
