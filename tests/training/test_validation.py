@@ -14,7 +14,7 @@ from tests.training.conftest import Compute, QueueRun
 from tests.training.helpers import Rows, evaluations, small_spec, train, weights
 from tests.training.pack_runs import SPEC, work
 from tui_datasize.experiments.packing import pack_key
-from tui_datasize.experiments.spec import Budget, LabelNoise, RunSpec, Stopping
+from tui_datasize.experiments.spec import Budget, LabelNoise, ModelSpec, RunSpec, Stopping
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.training import prepare as prepare_module
@@ -206,6 +206,10 @@ def test_lanes_of_a_pack_end_each_at_a_time_of_its_own(queue_run: QueueRun, comp
     ]
     assert len({pack_key(spec) for spec in specs}) == 1
     assert pack_key(replace(specs[0], refit=True)) == ""
+    # Batch normalisation wants lanes of one length.
+    coupled = replace(specs[0], model=ModelSpec("resnet"), stop=Stopping())
+    assert pack_key(replace(coupled, stop=Stopping(1))) == ""
+    assert pack_key(coupled) != pack_key(replace(coupled, validation=0.4))
     runs = [queue_run(spec) for spec in specs]
     assert work(runs) == 0
     ends = [expected_end(of_split(paths, "validation"), 1)[1] for paths in runs]

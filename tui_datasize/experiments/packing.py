@@ -29,15 +29,16 @@ def pack_key(spec: RunSpec) -> str:
     batch size, optimiser, precision, augmentation, loss, and whether weights are averaged or
     frozen. Free are the seeds, the subset, its size and its labels, the numbers of the optimiser,
     the clip norm, the schedule, the budget and the evaluations. Models with batch normalisation are
-    packed at equal size and budget alone.
+    packed at equal size, validation and budget alone.
 
     Models of torchvision are trained alone: they are large enough to fill a device, and some of
     them use one random layer twice in a pass. So are runs that train anew on all their images: that
-    begins at an update of their own.
+    begins at an update of their own; and models with batch normalisation that may end early.
     """
-    if spec.imported or spec.refit or spec.model.name not in MODELS:
+    is_coupled = spec.model.name in _COUPLED_BATCHES
+    if spec.imported or spec.refit or spec.model.name not in MODELS or (is_coupled and spec.stop.patience):
         return ""
-    return f"{spec.model.name}-{_digest(spec, has_free_length=spec.model.name not in _COUPLED_BATCHES)}"
+    return f"{spec.model.name}-{_digest(spec, has_free_length=not is_coupled)}"
 
 
 def memory_key(spec: RunSpec) -> str:
@@ -62,7 +63,7 @@ def _digest(spec: RunSpec, *, has_free_length: bool) -> str:
         optimizer=OptimizerSpec(spec.optimizer.name),
         clip_grad_norm=None,
         evaluations=1,
-        validation=0.0,
+        validation=0.0 if has_free_length else spec.validation,
         stop=Stopping(),
         label_noise=LabelNoise(),
         schedule=ScheduleSpec(),
