@@ -91,8 +91,7 @@ def test_what_cannot_be_measured_is_told_before_it_is_queued(tmp_path: Path, tes
         encoding="utf-8",
     )
     with pytest.raises(DatasizeError) as error:
-        project = load_project(file)
-        plan_runs(project.experiment("e"), project)
+        plan_runs((project := load_project(file)).experiment("e"), project)
     assert told in error.value.line
 
 

@@ -121,6 +121,12 @@ _ENTRIES = (
     Entry("gap", "Training against test", asks="Where do runs overfit?", reads="train_"),
     Entry("best", "Best evaluation against the last", asks="Would stopping early pay?", reads="metrics"),
     Entry("classes", "Learning curve of each class", asks="Which classes need more data?", reads="per_class"),
+    Entry(
+        "groups",
+        "Groups and further test sets",
+        needs="groups or tests in experiments.toml",
+        asks="Where does it fail?",
+    ),
     Entry("confusions", "Confusion matrix", asks="What is taken for what?", reads="confusion"),
     Entry("calibration", "Calibration", asks="Is the confidence right?", reads="predictions"),
     Entry(

@@ -70,6 +70,8 @@ class Experiment:
     """One per combination of the swept recipe keys; one alone where nothing is swept."""
     order: Order
     where: str
+    groups: str = ""
+    """Path of a table that puts test images into groups, from the project's directory; may be empty."""
     also: tuple[Experiment, ...] = ()
     """The same with other sizes, in images, seeds and draws, or of one recipe: runs beside the product."""
 
@@ -257,7 +259,7 @@ def _check_name(name: str, known: Mapping[str, Experiment], table: TomlTable) ->
 
 
 EXPERIMENT_KEYS = frozenset(
-    {"title", "dataset", *SIZE_UNITS, "subset", "seeds", "sweep", "levers", "order", "also"}
+    {"title", "dataset", *SIZE_UNITS, "subset", "seeds", "sweep", "levers", "order", "also", "groups"}
 )
 """Of an experiment's table what is no key of the recipe."""
 
@@ -293,6 +295,7 @@ def _read_experiment(name: str, table: TomlTable, most_recipes: int) -> Experime
         recipes=recipes,
         order=problems.of(lambda: table.choice("order", tuple(ORDER_WORDS), "curve-first"), "curve-first"),
         where=table.where(),
+        groups=problems.of(lambda: table.text("groups", ""), ""),
     )
     also = problems.of(lambda: _read_also(table, experiment), ())
     with problems.part():

@@ -99,6 +99,9 @@ def _experiment() -> Schema:
         "subset": _object(subset),
         "seeds": _told("training seeds, a list or { count = 10, step = 101, start = 0 }", seeds, [0]),
         "also": _further(images, seeds),
+        "groups": _told(
+            "file of lines `file name,group` of test images, whose accuracy is told apart", _TEXT
+        ),
         "order": _told("in which the runs are queued", {"enum": list(ORDER_WORDS)}, "curve-first"),
         "sweep": _told("keys of the recipe, in quotes where they have a dot, with lists", _sweep(recipe)),
         "levers": _told(

@@ -44,7 +44,7 @@ class RunPaths:
     checkpoint = _File("checkpoint.pt")
     """Everything a resuming worker needs."""
     best = _File("best.pt")
-    """The weights with the highest test accuracy, once the run is trained to its end."""
+    """The weights of the best evaluation, by images held out where there are any, at the end."""
     stdout = _File("stdout.log")
     stderr = _File("stderr.log")
     lock = _File("lock")

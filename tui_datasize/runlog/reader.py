@@ -49,7 +49,7 @@ class RunLog:
     """
 
     def __init__(self, project: ProjectPaths, *, use_cache: bool = True) -> None:
-        self._project = project
+        self.project = project
         self._cache = RunCache(project.cache) if use_cache else None
         self._cache_is_writable = use_cache
         self._known: pl.DataFrame | None = None
@@ -67,7 +67,7 @@ class RunLog:
 
         No more than `most_read` directories are read that are not known, nor cached; the next call goes on.
         """
-        directory = pl.lit(f"{self._project.runs}/")
+        directory = pl.lit(f"{self.project.runs}/")
         path = pl.concat_str(directory, "experiment", pl.lit("/"), "run_id").alias("path")
         known = self._refresh(most_read).select(*SUMMARISED)
         runs = with_variants(known).with_columns(path).select(*RUNS)
@@ -89,7 +89,7 @@ class RunLog:
                 uncached.append(group)
             else:
                 frames.append(rows)
-        rows, self._problems["metrics"] = read_metrics(run_paths(self._project, pl.concat(uncached)))
+        rows, self._problems["metrics"] = read_metrics(run_paths(self.project, pl.concat(uncached)))
         return pl.concat([*frames, rows]).sort("experiment", "run_id", maintain_order=True)
 
     def table(self, name: TableName, run_ids: Collection[str] | None = None) -> pl.DataFrame:
@@ -98,35 +98,35 @@ class RunLog:
         All frames are of some runs, unknown ones ignored, or by default of all.
         """
         file_of, columns = _TABLES[name]
-        runs = run_paths(self._project, self._select(run_ids))
+        runs = run_paths(self.project, self._select(run_ids))
         frame, self._problems[name] = read_tables(runs, file_of, columns)
         return frame
 
     def datasets(self, run_ids: Collection[str] | None = None) -> pl.DataFrame:
         """Images per class of the whole data set, schema `DATASETS`; `run_ids` as in `table`."""
-        runs = run_paths(self._project, self._select(run_ids))
+        runs = run_paths(self.project, self._select(run_ids))
         frame, self._problems["datasets"] = read_datasets(runs)
         return frame
 
     def _refresh(self, most_read: int | None = None) -> pl.DataFrame:
-        scanned, unlisted = scan_runs(self._project)
+        scanned, unlisted = scan_runs(self.project)
         recalled = self._recall().join(scanned, on=list(SCANNED), how="semi")
         missing = scanned.join(recalled, on=list(SCANNED), how="anti")
         self.unread = 0 if most_read is None else max(0, missing.height - most_read)
         missing = missing.head(missing.height - self.unread)
-        read, unreadable = read_runs(self._project, missing)
+        read, unreadable = read_runs(self.project, missing)
         loose = read.with_columns(pl.lit(None, pl.String).alias(METRICS_FILE))
         self._known = self._compact(pl.concat([recalled, loose]), scanned)
         broken = self._known.filter(pl.col("broken_lines") > 0)
         torn = [
             Problem(str(run.metrics), f"{lines} broken lines left out")
-            for run, lines in zip(run_paths(self._project, broken), broken["broken_lines"], strict=True)
+            for run, lines in zip(run_paths(self.project, broken), broken["broken_lines"], strict=True)
         ]
         self._problems["runs"] = [*unlisted, *unreadable, *torn]
         if self._cache is not None and not self.unread:
             lost = self._known.filter(IS_INCOMPLETE).sort("experiment", "run_id")
             columns = ("experiment", "run_id", "metrics_ns", "metrics_bytes")
-            note_incomplete(self._project, [LostRun(*row) for row in lost.select(columns).iter_rows()])
+            note_incomplete(self.project, [LostRun(*row) for row in lost.select(columns).iter_rows()])
         return self._known
 
     def _recall(self) -> pl.DataFrame:
@@ -142,11 +142,11 @@ class RunLog:
             return known
         try:
             for runs in loose.iter_slices(SEGMENT_RUNS):
-                self._cache.add(runs, read_metrics(run_paths(self._project, runs))[0])
+                self._cache.add(runs, read_metrics(run_paths(self.project, runs))[0])
             self._cache.tidy(scanned)
         except OSError as error:
             self._cache_is_writable = False
-            self._problems["cache"] = [Problem(str(self._project.cache), f"is unwritable: {error.strerror}")]
+            self._problems["cache"] = [Problem(str(self.project.cache), f"is unwritable: {error.strerror}")]
         files = self._cache.runs().select(*SCANNED, METRICS_FILE)
         return known.drop(METRICS_FILE).join(files, on=list(SCANNED), how="left")
 

@@ -1,0 +1,84 @@
+"""`groups` of an experiment: a table of test images by file name, such as hospitals or types of skin."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tui_datasize.errors import ConfigError
+from tui_datasize.experiments.catalogue import (
+    IMAGE_FOLDER,
+    class_folders,
+    image_files,
+    image_folder,
+    split_folders,
+)
+from tui_datasize.experiments.load import read_project
+from tui_datasize.experiments.toml import text_of
+from tui_datasize.files import named_path, read_bounded
+
+_MOST_BYTES = 2**28
+_HEADS = ("file", "filename", "file name", "file_name", "image", "path", "index")
+
+
+def groups_of(file: Path, experiment: str, images: Mapping[str, int]) -> Sequence[str]:
+    """The group of each test image of an experiment in a project's file; empty for an image without one.
+
+    `images` are those of each class that its runs were tested on, by name in the order of the labels. Empty
+    where the file names no groups.
+
+    Raises ConfigError: the groups cannot be read, or are not of these images.
+    Raises DataError: the image folder cannot be read.
+    """
+    project, _ = read_project(file)
+    described = project.experiments.get(experiment)
+    if described is None or not described.groups:
+        return ()
+    where = f"{described.where}.groups"
+    names = [str(place) for place in range(sum(images.values()))]
+    if described.dataset.startswith(IMAGE_FOLDER):
+        tested = split_folders(image_folder(described.dataset, project.data_dir))[1]
+        files = {
+            folder.name: image_files(folder) for folder in class_folders(tested) if folder.name in images
+        }
+        if {name: len(found) for name, found in files.items()} != dict(images):
+            raise ConfigError(
+                "the test images are not those that the runs were measured on", where=str(tested)
+            )
+        names = [f"{tested.name}/{label}/{one.name}" for label in images for one in files[label]]
+    try:
+        table = named_path(described.groups, file.parent)
+        text = text_of(read_bounded(table, _MOST_BYTES))
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"{described.groups!r} cannot be read: {why}", where=where) from None
+    return _matched(names, _read(text, str(table)), str(table))
+
+
+def _read(text: str, where: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for number, cells in enumerate(csv.reader(text.splitlines()), 1):
+        name, group, *_ = [*(cell.strip() for cell in cells), "", ""]
+        if not name or (number == 1 and name.lower() in _HEADS):
+            continue
+        if not group or found.setdefault(name.replace("\\", "/").removeprefix("./"), group) != group:
+            what = "one file has two groups" if group else "expected a file name and a group"
+            raise ConfigError(f"line {number}: {what}", where=where, fix=f"write {name},GROUP once")
+    return found
+
+
+def _matched(names: Sequence[str], groups: Mapping[str, str], where: str) -> Sequence[str]:
+    """By the path below the data set, below the split, or the file's own name where it is the only one."""
+    ends = [[name.split("/", part)[-1] for part in range(name.count("/") + 1)] for name in names]
+    count = Counter(own[-1] for own in ends)
+    found = [
+        next((groups[one] for one in own if one in groups and (one != own[-1] or count[one] == 1)), "")
+        for own in ends
+    ]
+    if not any(found):
+        raise ConfigError(
+            f"names no test image, such as {names[0]}", where=where, fix="write it as a line: file,group"
+        )
+    return found
