@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 
 import pytest
 import torch
@@ -170,6 +171,44 @@ def test_missing_weights_are_told_in_one_line(monkeypatch):
     monkeypatch.setattr(library.ResNet18_Weights.DEFAULT.__class__, "get_state_dict", offline)
     with pytest.raises(DataError, match=r"weights DEFAULT of torchvision:resnet18 cannot be had \(no route"):
         build("torchvision:resnet18", weights="DEFAULT")
+
+
+def test_models_of_timm_need_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(DataError, match=r"timm:resnet18 needs the package timm .*datasize-tui\[timm\]"):
+        build("timm:resnet18")
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vit_tiny_patch16_224"])
+def test_models_of_timm_follow_the_runs_streams_and_take_weights_of_a_file(name, tmp_path):
+    timm = pytest.importorskip("timm")
+    states = []
+    for other in (1, 2):
+        torch.manual_seed(other)
+        model = build(f"timm:{name}", (1, 64, 64), seed=4)
+        before = torch.random.get_rng_state()
+        states.append(model(torch.ones(3, 1, 64, 64)))
+        assert torch.equal(torch.random.get_rng_state(), before)
+    assert states[0].shape == (3, 10)
+    assert torch.equal(*states)
+    trained, file = (
+        timm.create_model(name, img_size=64) if "vit" in name else timm.create_model(name),
+        tmp_path / "w.pth",
+    )
+    torch.save(trained.state_dict(), file)
+    taken = build(f"timm:{name}", (3, 64, 64), weights=str(file)).state_dict()
+    same = [key for key, value in trained.state_dict().items() if torch.equal(value, taken[key])]
+    assert {key.rpartition(".")[0] for key in taken.keys() - set(same)} == {"head" if "vit" in name else "fc"}
+    with pytest.raises(DataError, match=r"weights do not suit timm:resnet10t: \S+ is missing"):
+        build("timm:resnet10t", (3, 64, 64), weights=str(file))
+
+
+def test_what_timm_does_not_have_is_told_in_one_line(tmp_path):
+    pytest.importorskip("timm")
+    with pytest.raises(DataError, match=r"timm:nonet cannot be built \(Unknown model"):
+        build("timm:nonet", (3, 64, 64))
+    with pytest.raises(DataError, match=r"none.pth: weights of timm:resnet18 cannot be read"):
+        build("timm:resnet18", (3, 64, 64), weights=str(tmp_path / "none.pth"))
 
 
 @pytest.mark.parametrize(("unit", "dimensions"), [("value", 4), ("channel", 2), ("image", 1), ("batch", 0)])

@@ -42,6 +42,8 @@ budget = {{ updates = 10 }}
         ('{ name = "resnet", input_channels = 2 }', r"e\.model\.input_channels: expected 0 .* or 3, got 2"),
         ('{ name = "alexnet", initialisation = "x" }', r"expected one of caffe, kaiming-normal, got 'x'"),
         ('"torchvision:resnet51"', r"e\.model\.name: expected one of"),
+        ('"timm:hf-hub:timm/resnet18"', r"e\.model\.name: expected one of .*timm:NAME"),
+        ('{ name = "timm:resnet18", weights = "w.pth" }', r"weights: expected a whole path, .* got 'w.pth'"),
         ('{ name = "torchvision:resnet50", depth = 3 }', r"unknown key 'depth'"),
         ('{ name = "cnn3", published = 1 }', r"e\.model\.published: expected true or false, got 1"),
     ],
@@ -66,7 +68,7 @@ def test_layers_are_counted_where_the_options_tell(model, count):
 
 
 def test_every_default_keeps_to_its_own_rules():
-    for info in (*MODELS.values(), model_info(f"torchvision:{TORCHVISION_MODELS[0]}")):
+    for info in (*MODELS.values(), model_info(f"torchvision:{TORCHVISION_MODELS[0]}"), model_info("timm:a")):
         for row in info.rows:
             if row.kind in (int, float):
                 assert row.key.at_least <= row.default <= row.key.at_most

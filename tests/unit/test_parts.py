@@ -24,7 +24,12 @@ from tui_datasize.runlog.writer import predictions_frame, write_table
 
 LABELS = fake_dataset("digits").test_labels
 IS_RARE = np.arange(len(LABELS)) % 4 == 3
-EXPERIMENT = '[experiments.digits]\ndataset = "digits"\nmodel = "mlp"\nsizes = [40]\nbudget = { updates = 9 }\n{further}'
+EXPERIMENT = """[experiments.digits]
+dataset = "digits"
+model = "mlp"
+sizes = [40]
+budget = { updates = 9 }
+{further}"""
 TESTS = (("sketch", "digits"),)
 WRONG = {40: (0.2, 0.6), 80: (0.1, 0.3)}
 """Shares that are taken for the next class at a size: of most images, and of the rare ones."""

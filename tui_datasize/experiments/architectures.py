@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -12,7 +13,7 @@ from tui_datasize.experiments.spec import ModelSpec, OptionValue
 
 Options: TypeAlias = Mapping[str, OptionValue]
 
-TORCHVISION = "torchvision:"
+TORCHVISION, TIMM = "torchvision:", "timm:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,14 @@ _INPUT = (
         expected="0 (as the images come) or 3",
         holds=lambda value: value in (0, 3),
     ),
+)
+
+_FILE = _option(
+    "weights",
+    "",
+    "file of pretrained weights, .pth or .safetensors, of which all but the classifier is taken",
+    expected="a whole path, which begins with / or ~",
+    holds=lambda path: path[:1] in ("", "/", "~"),
 )
 
 MODELS: Mapping[str, ModelInfo] = MappingProxyType(
@@ -136,6 +145,8 @@ TORCHVISION_MODELS = tuple(_TORCHVISION_NAMES.split())
 
 def model_info(name: str) -> ModelInfo | None:
     """What is known of a model; None for a name that no model has."""
+    if re.fullmatch(rf"{TIMM}[\w.]+", name, re.ASCII):
+        return ModelInfo(name, f"{name.removeprefix(TIMM)} of timm", (_FILE, *_INPUT))
     architecture = name.removeprefix(TORCHVISION)
     if name in MODELS or architecture == name or architecture not in TORCHVISION_MODELS:
         return MODELS.get(name)

@@ -30,7 +30,7 @@ from tui_datasize.experiments.spec import (
 from tui_datasize.experiments.toml import MOST_WHOLE, Problems, TomlTable, nearest
 
 BUDGET_UNITS: tuple[BudgetUnit, ...] = get_args(BudgetUnit)
-MODEL_NAMES = (*MODELS, "torchvision:NAME")
+MODEL_NAMES = (*MODELS, "torchvision:NAME", "timm:NAME")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from math import inf
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from tui_datasize.experiments.architectures import MODELS, TORCHVISION, TORCHVISION_MODELS, model_info
+from tui_datasize.experiments.architectures import MODELS, TIMM, TORCHVISION, TORCHVISION_MODELS, model_info
 from tui_datasize.experiments.catalogue import DATASETS, IMAGE_FOLDER
 from tui_datasize.experiments.costs import Costs
 from tui_datasize.experiments.device_settings import DeviceSettings, as_in_file
@@ -256,9 +256,12 @@ def _says(name: str, word: str) -> Schema:
 def _model() -> Schema:
     of_torchvision = [f"{TORCHVISION}{name}" for name in TORCHVISION_MODELS]
     named = {name: {"const": name} for name in MODELS} | {of_torchvision[0]: {"enum": of_torchvision}}
+    of_timm = {"type": "string", "pattern": f"^{TIMM}."}
+    named[f"{TIMM}NAME"] = of_timm
     return {
         "anyOf": [
             {"enum": [*MODELS, *of_torchvision]},
+            of_timm,
             *(_object({"name": name, **_options(model)}) for model, name in named.items()),
         ]
     }
@@ -279,8 +282,8 @@ def sections() -> Iterator[tuple[str, Sequence[tuple[str, str]]]]:
     yield "[experiments.NAME]", [word for name in keys if name not in swept for word in keys[name]]
     recipe = [word for name in keys if name in swept and name != "model" for word in keys[name]]
     yield "[experiments.NAME], and as a list in [experiments.NAME.sweep]", keys["model"][:1] + recipe
-    for model in (*MODELS, f"{TORCHVISION}{TORCHVISION_MODELS[0]}"):
-        title = f"{model}: {MODELS[model].title}" if model in MODELS else f"{TORCHVISION}NAME"
+    for model in (*MODELS, f"{TORCHVISION}{TORCHVISION_MODELS[0]}", f"{TIMM}NAME"):
+        title = f"{model}: {MODELS[model].title}" if model in MODELS else f"{model.partition(':')[0]}:NAME"
         yield f"model {title}", [*_in_words(_object(_options(model)), "model.")]
     yield "data sets", [(info.name, f"{info.title}; {info.how_to_get}") for info in DATASETS.values()]
     yield "metrics", [(metric.name, metric.title) for metric in METRICS_OFFERED.values()]
@@ -308,7 +311,9 @@ def _takes(schema: Schema) -> str:
     if kind == "array":
         return f"a list, each {_takes(schema['items'])}"
     if kind in _KINDS:
-        return schema["pattern"].strip("^.") + "PATH" if "pattern" in schema else _KINDS[kind]
+        return (
+            schema["pattern"].strip("^.") + _NAMES[schema["pattern"]] if "pattern" in schema else _KINDS[kind]
+        )
     bounds = [
         f"{word} {schema[name]:,}" for name, word in _BOUNDS.items() if schema.get(name, inf) < MOST_IMAGES
     ]
@@ -316,6 +321,7 @@ def _takes(schema: Schema) -> str:
 
 
 _MOST_WORDS = 12
+_NAMES = MappingProxyType({f"^{IMAGE_FOLDER}.": "PATH", f"^{TIMM}.": "NAME"})
 _KINDS = MappingProxyType({"object": "a table", "string": "a text", "boolean": "true or false"})
 _BOUNDS = MappingProxyType(
     {"minimum": "of at least", "exclusiveMinimum": "above", "exclusiveMaximum": "below", "maximum": "at most"}

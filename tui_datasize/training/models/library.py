@@ -1,7 +1,9 @@
-"""Any classification model of torchvision, drawing from the run's streams."""
+"""Any classification model of torchvision, or of timm where there is one, drawing from the run's streams."""
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 import torch
@@ -9,14 +11,14 @@ from torch import nn
 from torchvision import models, ops
 
 from tui_datasize.errors import DataError
-from tui_datasize.experiments.architectures import TORCHVISION
+from tui_datasize.experiments.architectures import TIMM, TORCHVISION
 from tui_datasize.training.models.parts import Blueprint, Dropout, Unit, initialise, starts_layer
 
 Layer: TypeAlias = nn.Conv2d | nn.Linear
 
 
 def library_model(plan: Blueprint) -> nn.Module:
-    """A model of torchvision with its own first weights, or trained ones where `weights` names them.
+    """A model of a library with its own first weights, or trained ones where `weights` names them.
 
     Grey images are taken by summing the first convolution over its colours, which computes what the
     whole network would on three equal channels.
@@ -29,13 +31,14 @@ def library_model(plan: Blueprint) -> nn.Module:
     # The library fills its layers from the process-wide generator.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**63 - 1, (), generator=plan.initialisation)))
-        model = _from_library(plan, _special_options(plan))
+        is_of_timm = plan.name.startswith(TIMM)
+        model = _from_timm(plan) if is_of_timm else _from_torchvision(plan, _special_options(plan))
     # One classifier is left: those half-way give training a second and third output.
     for name in ("aux1", "aux2", "AuxLogits"):
         if hasattr(model, name):
             setattr(model, name, None)
             model.aux_logits = False  # type: ignore[assignment]
-    if plan.options["weights"]:
+    if plan.options["weights"] and not is_of_timm:
         _replace_classifier(model, plan)
     if channels == 1:
         first = next(layer for _, layer in _layers(model) if isinstance(layer, nn.Conv2d))
@@ -45,7 +48,7 @@ def library_model(plan: Blueprint) -> nn.Module:
     return model
 
 
-def _from_library(plan: Blueprint, options: dict[str, Any]) -> nn.Module:
+def _from_torchvision(plan: Blueprint, options: dict[str, Any]) -> nn.Module:
     name, weights = plan.name.removeprefix(TORCHVISION), str(plan.options["weights"])
     try:
         if weights:
@@ -59,6 +62,42 @@ def _from_library(plan: Blueprint, options: dict[str, Any]) -> nn.Module:
         ) from error
     except (KeyError, ValueError, RuntimeError, AssertionError) as error:
         raise _unsuitable(plan, error, name, weights) from error
+
+
+def _from_timm(plan: Blueprint) -> nn.Module:
+    try:
+        from timm import create_model
+        from timm.models import load_state_dict
+    except ImportError as error:
+        fix = "pip install 'datasize-tui[timm]'"
+        raise DataError(f"model {plan.name} needs the package timm ({error})", fix=fix) from None
+    make = partial(create_model, plan.name.removeprefix(TIMM), pretrained=False, num_classes=plan.classes)
+    try:
+        try:
+            model: nn.Module = make(img_size=plan.image_shape[1:])
+        except TypeError:
+            # Convolutions take images of any size.
+            model = make()
+    except (RuntimeError, ValueError, AssertionError, TypeError) as error:
+        fix = "take a name of timm.list_models(), and set input_px of the model to a size that it takes"
+        raise DataError(f"model {plan.name} cannot be built ({error})", fix=fix) from error
+    if not (file := str(plan.options["weights"])):
+        return model
+    try:
+        found = load_state_dict(str(Path(file).expanduser()), device="cpu")
+    # Whatever the readers of two formats raise.
+    except Exception as error:
+        raise DataError(f"weights of {plan.name} cannot be read ({error})", where=file) from error
+    classifier = next(name for name, part in model.named_modules() if part is model.get_classifier())  # type: ignore[operator]
+    own = {name: value for name, value in model.state_dict().items() if not name.startswith(f"{classifier}.")}
+    unfit = [name for name, value in own.items() if name not in found or found[name].shape != value.shape]
+    if unfit:
+        fix = "name a file that timm saved of this model"
+        raise DataError(
+            f"weights do not suit {plan.name}: {unfit[0]} is missing or of another shape", where=file, fix=fix
+        )
+    model.load_state_dict({name: found[name] for name in own}, strict=False)
+    return model
 
 
 def _unsuitable(plan: Blueprint, error: Exception, name: str, weights: str) -> DataError:
@@ -106,7 +145,8 @@ def _take_stream(model: nn.Module, generator: torch.Generator) -> None:
         if isinstance(module, ops.StochasticDepth):
             unit: Unit = "image" if module.mode == "row" else "batch"
             _put(model, name, Dropout(module.p, generator, unit))
-        elif type(module) in units:
+        # One that drops nothing draws nothing, and models of timm ask it for its probability.
+        elif type(module) in units and module.p:
             _put(model, name, Dropout(cast(nn.Dropout, module).p, generator, units[type(module)]))
 
 
