@@ -52,8 +52,8 @@ def test_each_lever_is_worth_its_images_and_the_cheapest_is_marked() -> None:
     record = record_of(sweep({"flip": 2.0, "plain": 1.0, "deep": 1.02}), asked=Asked(target=0.9))
     answer = levers.ask(record)
     rows = {row["variant"]: row for row in answer.rows().iter_rows(named=True)}
-    assert list(rows) == ["plain", "flip", "deep"]
-    assert (rows["plain"]["images"], rows["plain"]["is_cheapest"]) == ("about 900", False)
+    assert list(rows) == ["baseline", "flip", "deep"]
+    assert (rows["baseline"]["images"], rows["baseline"]["is_cheapest"]) == ("about 900", False)
     assert rows["flip"]["images"] in ("about 440", "about 450", "about 460")
     assert [row["is_cheapest"] for row in rows.values()] == [False, True, False]
     assert rows["flip"]["p"] < 0.05 < rows["deep"]["p"]
@@ -71,7 +71,7 @@ def test_a_lever_within_the_sizes_of_the_baseline_has_an_interval() -> None:
     assert (row["train_size"], row["ratio"]) == (800, pytest.approx(2, rel=0.1))
     assert row["low"] < 2 < row["high"]
     assert re.match(
-        r"flip at 800 images = about 1,.00 of plain: 1.9 times \(95 % 1.8 to 2.1\)\.$", answer.headline
+        r"flip at 800 images = about 1,.00 of the baseline: 1.9 times \(95 % 1.8 to 2.1\)\.$", answer.headline
     )
 
 
@@ -104,6 +104,7 @@ def test_ensembles_of_the_baseline_are_a_lever_and_share_no_run() -> None:
 
     found, base = lever_runs(runs, "test_accuracy", read)
     together = found.filter(variant="ensemble of 3")
+    assert set(found["variant"]) == {"baseline", "ensemble of 3"}
     assert base == ""
     assert together.select("train_size", "seed", "test_accuracy", "wall_s").rows() == [
         (100, 0, 1.0, 30.0),
@@ -121,8 +122,9 @@ def test_variants_that_were_tuned_stand_for_their_settings() -> None:
     ]
     runs = table(rows)
     found, base = lever_runs(runs, "test_accuracy", lambda _: pl.DataFrame())
-    assert set(found["variant"]) == {f"mlp {TUNED}", f"cnn3 {TUNED}"}
-    assert base in set(found["variant"])
+    assert set(found["variant"]) == {"baseline", "mlp"}
+    assert base == f"cnn3 {TUNED}"
+    assert lever_runs(runs, "test_accuracy", lambda _: pl.DataFrame(), "mlp lr=2")[1] == f"mlp {TUNED}"
     answer = tuned.ask(record_of(runs))
     assert "68.00 % at 80 images with lr=1, the choice of 2 on validation at every size" in said(answer)
 

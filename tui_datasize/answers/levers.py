@@ -6,19 +6,19 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import polars as pl
 
-from tui_datasize.answers.answer import Answer, Chart, Column, Line, Sentence, Table, does_not_apply
+from tui_datasize.answers.answer import Answer, Axis, Chart, Column, Line, Sentence, Table, does_not_apply
 from tui_datasize.answers.columns import INTERVAL, SIZE_AXIS, metric_axis, of_kind
 from tui_datasize.answers.record import NO_RUN, Comparisons, Record, per_variant
-from tui_datasize.answers.variants import BASE
 from tui_datasize.metric import Metric
 from tui_datasize.runlog.schema import Schema, schema
 from tui_datasize.stats.curve import learning_curve
 from tui_datasize.stats.effective import Saved
-from tui_datasize.stats.levers import MEMBERS, lever_runs
+from tui_datasize.stats.levers import BASELINE, MEMBERS, lever_runs
 from tui_datasize.stats.pairwise import Difference
 from tui_datasize.stats.run_costs import S_PER_HOUR
 from tui_datasize.stats.view import about
@@ -36,8 +36,9 @@ LEVERS: Schema = schema(
 )
 """A lever a row, the baseline first. `images` are what it needs for what is asked, in words; at `train_size`
 it is worth `of_baseline` images of the baseline, `ratio` times its own, from `low` to `high`; `p` is
-corrected for all levers; `wall_s` is a training's time at its largest size, `price` that of labels and
-one training; `is_cheapest` within 5 % of the lowest price, without prices of the fewest images."""
+corrected for all levers; `wall_s` is a training's time for as many updates as one of the baseline has, all
+members of an ensemble together, `price` that of labels and one training; `is_cheapest` within 5 % of the
+lowest price, without prices of the fewest images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class _Lever:
     """Both for what is asked."""
     against: Difference | None
     wall_s: float
-    updates: float
+    """Of one training of as many updates as one of the baseline has."""
 
     @property
     def is_apart(self) -> bool:
@@ -59,6 +60,11 @@ class _Lever:
     def times(self) -> float:
         """Images of the baseline for one of this."""
         return 1 / self.worth.ratio
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Of its 95 % interval."""
+        return self.times / self.worth.spread, self.times * self.worth.spread
 
     @property
     def doubt(self) -> str:
@@ -77,31 +83,31 @@ def is_offered(runs: pl.DataFrame) -> bool:
 def ask(record: Record) -> Answer:
     """How many images of the baseline each lever is worth, for which time and price."""
     metric = record.metric
-    runs, base = lever_runs(
-        record.all_runs, metric.name, partial(record.log.table, "predictions"), record.asked.variant
-    )
+    read = partial(record.log.table, "predictions")
+    runs, base = lever_runs(record.all_runs, metric.name, read, record.asked.variant)
     compared = Comparisons(runs, metric.name)
-    names = [name for name in compared.curves if name != base]
-    if base not in compared.curves:
+    names = [name for name in compared.curves if name != BASELINE]
+    if BASELINE not in compared.curves:
         return does_not_apply(NO_RUN)
     if not names:
         return does_not_apply(_ONE)
-    asked = _asked(record, compared, base)
-    every = [_lever(runs, compared, name, base, asked) for name in names]
+    asked = _asked(record, compared)
+    every = [_lever(runs, compared, name, asked) for name in names]
     ordered = sorted(every, key=lambda one: (not one.is_apart, -one.times if one.is_apart else 0, one.name))
-    table = _table(record, runs, base, ordered)
-    told = [_told(one, base) for one in ordered]
+    table = _table(record, runs, ordered)
+    told = [*map(_told, ordered), *_unranked(compared, ordered), *_times_told(ordered, runs)]
     if not ordered[0].is_apart:
-        which = f"None of {len(told)} levers" if len(told) > 1 else f"{names[0]} cannot"
-        can = " can" if len(told) > 1 else ""
-        told.insert(0, f"{which}{can} be told apart from {base or BASE}.")
+        which = f"None of {len(names)} levers" if len(names) > 1 else f"{names[0]} cannot"
+        told.insert(0, f"{which}{' can' if len(names) > 1 else ''} be told apart from the baseline.")
+    figures = [_forest(ordered), _curves(runs, metric)]
     return Answer(
         told[0],
-        [*map(Sentence, told[1:]), *map(Sentence, _times_told(ordered, runs, base)), Sentence(_HOW, "aside")],
+        [*map(Sentence, told[1:]), Sentence(_HOW, "aside")],
         [Table(table, _columns(record, asked), metric)],
-        [_chart(runs, metric)],
-        f"baseline: {base or BASE}; means over runs",
+        figures[:: -1 if record.asked.view % len(figures) else 1],
+        f"baseline: {base or 'the only way to train'}; means over runs",
         rows=lambda: table,
+        views=len(figures),
     )
 
 
@@ -111,35 +117,41 @@ _HOW = (
 )
 
 
-def _asked(record: Record, compared: Comparisons, base: str) -> float:
+def _asked(record: Record, compared: Comparisons) -> float:
     """The target; by default what the baseline reaches at its largest size."""
     if record.asked.target is not None:
         return record.asked.target
-    curve = compared.curves[base]
+    curve = compared.curves[BASELINE]
     values = [value for own in curve[max(curve)].values() for value in own.tolist()]
     return math.fsum(values) / len(values)
 
 
-def _lever(runs: pl.DataFrame, compared: Comparisons, name: str, base: str, asked: float) -> _Lever:
-    own = runs.filter(variant=name, state="succeeded")
-    last = own.filter(train_size=own["train_size"].max())
+def _lever(runs: pl.DataFrame, compared: Comparisons, name: str, asked: float) -> _Lever:
     return _Lever(
         name,
-        _worth(compared, name, base),
-        compared.saved(name, base, asked).at_target,
-        compared.over_all(name, base),
-        _mean(last["wall_s"]),
-        _mean(last["updates"]),
+        _worth(compared, name),
+        compared.saved(name, BASELINE, asked).at_target,
+        compared.over_all(name, BASELINE),
+        _seconds(runs, name),
     )
 
 
-def _worth(compared: Comparisons, name: str, base: str) -> Saved:
+def _seconds(runs: pl.DataFrame, name: str) -> float:
+    """Of a training with as many updates as the baseline's have, at the largest size."""
+    largest = runs.filter(
+        pl.col("train_size") == pl.col("train_size").max().over("variant"), state="succeeded"
+    )
+    own, other = (largest.filter(variant=variant) for variant in (name, BASELINE))
+    return _mean(own["wall_s"]) / _mean(own["updates"]) * _mean(other["updates"])
+
+
+def _worth(compared: Comparisons, name: str) -> Saved:
     """At the largest size that the baseline's curve tells, unless a bound at a larger one tells more."""
-    at_sizes = compared.saved(base, name, None).at_sizes
+    at_sizes = compared.saved(BASELINE, name, None).at_sizes
     known = [one for one in at_sizes if math.isfinite(one.images) and not one.is_bound]
     last = at_sizes[-1]
     if math.isinf(last.images):
-        last = replace(last, images=float(max(compared.curves[base])), is_more_than=True)
+        last = replace(last, images=float(max(compared.curves[BASELINE])), is_more_than=True)
     return known[-1] if known and known[-1].ratio <= last.ratio else last
 
 
@@ -148,16 +160,26 @@ def _mean(values: pl.Series) -> float:
     return float(found) if isinstance(found, int | float) else math.nan
 
 
-def _told(one: _Lever, base: str) -> str:
-    """Such as `flip at 750 images = about 1,200 of mlp: 1.6 times (95 % 1.3 to 1.9)`."""
-    name, other = one.name or BASE, base or BASE
-    doubt = f", {one.doubt}" if one.doubt else ""
+def _told(one: _Lever) -> str:
+    """Such as `flip=0.5 at 750 images = about 1,200 of the baseline: 1.6 times (95 % 1.3 to 1.9)`."""
     own, images = f"{one.worth.other_images:,.0f}", _images(one.worth)
     least = _least(one.worth) or "about "
+    doubt = f", {one.doubt}" if one.doubt else ""
+    return f"{one.name} at {own} images = {least}{images} of the baseline: {_times(one)}{doubt}."
+
+
+def _times(one: _Lever) -> str:
     bound = "at least " if one.worth.is_more_than else "at most " if one.worth.is_at_most else ""
-    low, high = sorted((one.times / one.worth.spread, one.times * one.worth.spread))
-    ends = "" if math.isnan(low) else f" (95 % {low:.2g} to {high:.2g})"
-    return f"{name} at {own} images = {least}{images} of {other}: {bound}{one.times:.1f} times{ends}{doubt}."
+    low, high = one.ends
+    return f"{bound}{one.times:.1f} times" + ("" if math.isnan(low) else f" (95 % {low:.2g} to {high:.2g})")
+
+
+def _unranked(compared: Comparisons, levers: Sequence[_Lever]) -> Iterator[str]:
+    """Neighbours in the order that the runs cannot tell apart."""
+    for one, other in pairwise(lever for lever in levers if lever.is_apart):
+        found = compared.over_all(one.name, other.name)
+        if found is None or not found.is_distinguishable:
+            yield f"{one.name} and {other.name} cannot be told apart: their order is not known."
 
 
 def _least(saved: Saved) -> str:
@@ -168,25 +190,19 @@ def _images(saved: Saved) -> str:
     return f"{saved.images:,.0f}" if saved.is_bound else about(saved.images)
 
 
-def _times_told(levers: Sequence[_Lever], runs: pl.DataFrame, base: str) -> Iterator[str]:
+def _times_told(levers: Sequence[_Lever], runs: pl.DataFrame) -> Iterator[str]:
     """Where levers cost another amount of training than the baseline."""
-    own = runs.filter(variant=base, state="succeeded")
-    wall_s = _mean(own.filter(train_size=own["train_size"].max())["wall_s"])
-    if own["device"].n_unique() != 1 or not wall_s > 0:
+    wall_s = _seconds(runs, BASELINE)
+    if runs.filter(state="succeeded")["device"].n_unique() != 1 or not wall_s > 0:
         return
     longer = [one for one in levers if one.wall_s > 1.2 * wall_s]
     if longer:
-        named = ", ".join(f"{one.name or BASE} {one.wall_s / wall_s:.1f} times" for one in longer)
-        yield f"A training takes longer than one of {base or BASE} with: {named}."
+        named = ", ".join(f"{one.name} {one.wall_s / wall_s:.1f} times" for one in longer)
+        yield f"As many updates take longer than the baseline's with: {named}."
 
 
-def _table(
-    record: Record,
-    runs: pl.DataFrame,
-    base: str,
-    levers: Sequence[_Lever],
-) -> pl.DataFrame:
-    rows = [_base_row(runs, base, levers), *(_row(one) for one in levers)]
+def _table(record: Record, runs: pl.DataFrame, levers: Sequence[_Lever]) -> pl.DataFrame:
+    rows = [_base_row(runs, levers), *map(_row, levers)]
     if record.costs.are_known:
         for row in rows:
             hours = 0.0 if math.isnan(row["wall_s"]) else row["wall_s"] / S_PER_HOUR
@@ -198,16 +214,13 @@ def _table(
     return pl.DataFrame(rows, schema=dict(LEVERS), strict=False)
 
 
-def _base_row(runs: pl.DataFrame, base: str, levers: Sequence[_Lever]) -> dict[str, Any]:
+def _base_row(runs: pl.DataFrame, levers: Sequence[_Lever]) -> dict[str, Any]:
     needed = [one.needs.other_images for one in levers if one.needs and not one.needs.is_more_than]
-    own = runs.filter(variant=base, state="succeeded")
-    last = own.filter(train_size=own["train_size"].max())
-    images = needed[0] if needed else math.nan
     return {
-        "variant": base or BASE,
-        "images": f"about {about(images)}" if needed else "",
-        "needed": images,
-        "wall_s": _mean(last["wall_s"]),
+        "variant": BASELINE,
+        "images": f"about {about(needed[0])}" if needed else "",
+        "needed": needed[0] if needed else math.nan,
+        "wall_s": _seconds(runs, BASELINE),
     }
 
 
@@ -216,7 +229,7 @@ def _row(one: _Lever) -> dict[str, Any]:
     images = math.nan if needs is None else needs.images
     at_most = "at most " if needs and needs.is_at_most else "about "
     return {
-        "variant": one.name or BASE,
+        "variant": one.name,
         "images": f"{at_most}{about(images)}" if math.isfinite(images) else "",
         "needed": images,
         "wall_s": one.wall_s,
@@ -224,8 +237,8 @@ def _row(one: _Lever) -> dict[str, Any]:
         "train_size": int(one.worth.other_images),
         "of_baseline": f"{one.worth.other_images:,.0f} = {_least(one.worth)}{_images(one.worth)}",
         "ratio": one.times,
-        "low": one.times / one.worth.spread,
-        "high": one.times * one.worth.spread,
+        "low": one.ends[0],
+        "high": one.ends[1],
     }
 
 
@@ -234,16 +247,27 @@ def _columns(record: Record, asked: float) -> list[Column]:
         *of_kind("text", images=f"images for {record.metric.text(asked)}", of_baseline="is worth"),
         *of_kind("number", ratio="times", **INTERVAL),
         Column("p", "p, Holm", "p"),
-        *of_kind("number", wall_s="s a run", price=f"price, {record.costs.currency}".rstrip(", ")),
+        *of_kind("number", wall_s="s, equal updates", price=f"price, {record.costs.currency}".rstrip(", ")),
         Column("is_cheapest", "cheapest"),
     ]
 
 
-def _chart(runs: pl.DataFrame, metric: Metric) -> Chart:
-    curve = learning_curve(runs, metric.name)
+def _forest(levers: Sequence[_Lever]) -> Chart:
+    places = [float(place) for place in range(len(levers))]
+    ends = [Line("", [x, x], list(one.ends), 0) for x, one in zip(places, levers, strict=True)]
+    times = Line("times, with 95 %", places, [one.times for one in levers], 0, "dot", is_joined=False)
+    return Chart(
+        "images of the baseline that one image is worth",
+        Axis("", names=[one.name for one in levers]),
+        Axis("times fewer images", is_log=True),
+        [*ends, times, Line(BASELINE, places, [1.0] * len(places), "target")],
+    )
+
+
+def _curves(runs: pl.DataFrame, metric: Metric) -> Chart:
     lines = [
-        Line.of(rows, "train_size", "mean", metric.scale, variant or BASE, place)
-        for place, (variant, rows) in enumerate(per_variant(curve))
+        Line.of(rows, "train_size", "mean", metric.scale, variant, place)
+        for place, (variant, rows) in enumerate(per_variant(learning_curve(runs, metric.name)))
         if place < _MOST_DRAWN
     ]
     return Chart("levers at each train size", SIZE_AXIS, metric_axis(metric), lines)

@@ -6,10 +6,12 @@ import polars as pl
 
 from tui_datasize.experiments.spec import recipe_defaults
 from tui_datasize.stats.ensembles import ReadPredictions, disjoint_ensembles
-from tui_datasize.stats.tuned import tuned_options, tuned_runs
+from tui_datasize.stats.trade_offs import STAND_ALONE, parts_of_variant
+from tui_datasize.stats.tuned import TUNED, options_of, tuned_options, tuned_runs
 
 MEMBERS = 3
 """Of the ensembles that are compared; five seeds have one, ten have three."""
+BASELINE = "baseline"
 _FROM_WORST = ("label_noise", "imbalance")
 """Whose baseline is not the default but what there is: the most of it."""
 
@@ -37,20 +39,38 @@ def baseline_of(runs: pl.DataFrame) -> str:
 def lever_runs(
     runs: pl.DataFrame, metric: str, read: ReadPredictions, baseline: str | None = None
 ) -> tuple[pl.DataFrame, str]:
-    """The runs that levers are compared by, and the name of the baseline among them.
+    """The runs that levers are compared by, and the variant that is the baseline.
 
-    Variants that differ in options of the training alone stand for one that was tuned on validation, where it
-    could be; ensembles of `MEMBERS` of the baseline's runs are a variant of their own, for test accuracy.
-    `runs` have schema `RUNS`, of one experiment; `read` takes run ids to predictions.
+    Variants are named by what sets them apart from the baseline, which is `BASELINE`. Those that differ in
+    options of the training alone stand for one that was tuned on validation, where it could be; ensembles of
+    `MEMBERS` of the baseline's runs are a variant of their own, for test accuracy. `runs` have schema `RUNS`,
+    of one experiment; `read` takes run ids to predictions.
     """
     tuned, _ = tuned_runs(runs, metric)
-    options = tuned_options(runs) if tuned.height else ()
-    if options:
+    if tuned.height:
         # What was not tuned at some size has no curve over all of them.
+        baseline = f"{options_of(baseline or '', tuned_options(runs))[0]} {TUNED}".strip()
         runs = tuned
-    chosen = baseline if baseline in runs["variant"].unique() else baseline_of(runs)
-    if metric == "test_accuracy" and not options:
-        together = disjoint_ensembles(runs.filter(variant=chosen), read, MEMBERS)
-        name = f"{chosen} ensemble of {MEMBERS}".strip()
-        runs = pl.concat([runs, together.with_columns(variant=pl.lit(name))])
-    return runs, str(chosen)
+    variants = runs["variant"].unique().to_list()
+    chosen = baseline if baseline and baseline in variants else baseline_of(runs)
+    names = {name: BASELINE if name == chosen else _apart(name, chosen) for name in variants}
+    renamed = runs.with_columns(pl.col("variant").replace_strict(names))
+    if metric == "test_accuracy":
+        together = disjoint_ensembles(renamed.filter(variant=BASELINE), read, MEMBERS)
+        renamed = pl.concat([renamed, together.with_columns(variant=pl.lit(f"ensemble of {MEMBERS}"))])
+    return renamed, chosen
+
+
+def _apart(variant: str, baseline: str) -> str:
+    """Options and values of a variant that another has not.
+
+    >>> _apart("base flip=0.5 depth=8 tuned on validation", "base flip=0.0 depth=8 tuned on validation")
+    'flip=0.5'
+    """
+    own, others = (parts_of_variant(name.removesuffix(TUNED).strip()) for name in (variant, baseline))
+    apart = [
+        value if option in STAND_ALONE else f"{option}={value}"
+        for option, value in own
+        if (option, value) not in others
+    ]
+    return " ".join(apart) or variant

@@ -39,6 +39,8 @@ _PART = re.compile(r"(?:^|(?<=\s))([\w.-]+)=((?:\[.*?\]|\(.*?\)|\{.*?\}|.)*?)(?=
 _MODEL = "model"
 """The option whose value stands alone, before the others."""
 _TRANSFER = "transfer"
+STAND_ALONE = (_MODEL, _TRANSFER)
+"""Options whose value says enough."""
 _CONDITION = re.compile(r"(?:^|\s)(base|FT(?:all|\d+)|S(?:all|\d+)T)\s*$")
 """A transfer condition, which stands alone behind the model."""
 _NAME = ".name"
