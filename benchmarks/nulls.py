@@ -1,12 +1,12 @@
 """How often comparisons find what is not there at 5 %, and how often intervals of a scatter hold.
 
-`python -m benchmarks.nulls [--rounds 20000] [--only variants|sizes|scatter]`; a row per design: draws and
-seeds, and what moves the runs besides the noise of each. All rounds of a design are computed at once, of
+`python -m benchmarks.nulls [--rounds 20000] [--only variants|sizes|scatter|levers]`; a row per design: draws
+and seeds, and what moves the runs besides the noise of each. All rounds of a design are computed at once, of
 which the first `CHECKED` are compared with what the package says of the same runs; the intervals of scatter
 are the package's own, and take `ROUNDS_OF_SCATTER` at most. Variants: draws and seeds that suit one variant
 better than the other. Sizes: what a draw does may be the same at every size, nested (correlated by the root
 of the ratio of sizes) or of draws that each size has of its own; what a seed does likewise. One draw is
-given: there the comparison is for this draw.
+given: there the comparison is for this draw. Levers: the ratio that one is worth is known.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ import polars as pl
 from scipy.special import fdtrc, ndtri, stdtr
 
 from tui_datasize.stats.clusters import SizeRuns
+from tui_datasize.stats.effective import images_saved
 from tui_datasize.stats.exponent import fit_exponent
 from tui_datasize.stats.fits import FitFailure
 from tui_datasize.stats.groups import SizeComparison, compare_sizes
+from tui_datasize.stats.levers import worth
 from tui_datasize.stats.paired import SEEDS_COUNT, Curve, compare
 from tui_datasize.stats.pairwise import Difference
 from tui_datasize.stats.spread import SpreadLaw, seeds_in_common
@@ -278,6 +280,35 @@ def _is_below(p: float) -> float:
     return math.nan if math.isnan(p) else float(p < 0.05)
 
 
+def ratios_held(
+    rounds: int, n_draws: int, n_seeds: int, ratio: float, *, draw_sd: float = 0.0, seed_sd: float = 0.0
+) -> Mapping[str, float]:
+    """Share of rounds in which the 95 % interval of what a lever is worth holds its true ratio.
+
+    The baseline errs by 3 / sqrt(n), the lever as the baseline does with `ratio` times its images. Also the
+    share in which there is no interval: the lever is beyond the baseline's curve at every size.
+    """
+    generator = np.random.default_rng(n_draws * 100 + n_seeds)
+    curves = 1 - 3 / np.sqrt(np.outer((1, ratio), SIZES))
+    held = []
+    for values in variant_values(generator, rounds, n_draws, n_seeds, draw_sd, seed_sd):
+        base, lever = (_curve(own + mean[:, None, None], 0) for own, mean in zip(values, curves, strict=True))
+        found = worth(images_saved(base, lever, higher_is_better=True), SIZES)
+        low, high = sorted((1 / found.ratio / found.spread, found.spread / found.ratio))
+        held.append(math.nan if math.isnan(low) else float(low <= ratio <= high))
+    return {"held": float(np.nanmean(held)), "a bound": float(np.isnan(held).mean())}
+
+
+def _print_levers(rounds: int) -> None:
+    print("draws seeds  SD of a draw, of a seed (1: of the noise)  ratio: its interval holds, a bound, %")
+    for n_draws, n_seeds in ((1, 5), (1, 10), (3, 3), (3, 5), (5, 3), (10, 1)):
+        for draw, seed in ((0, 0), (1, 0), (1, 1)) if n_draws > 1 else ((0, 0),):
+            for ratio in (1.0, 1.5, 3.0):
+                how = {"draw_sd": draw * NOISE, "seed_sd": seed * NOISE}
+                found = ratios_held(min(rounds, ROUNDS_OF_SCATTER), n_draws, n_seeds, ratio, **how)
+                _print_row(n_draws, n_seeds, f"{draw} {seed}", f"ratio {ratio}", found)
+
+
 def _print_variants(rounds: int) -> None:
     print("draws seeds same seeds  SD of a draw, of a seed (1: of the noise)  rejected, %")
     for n_draws, n_seeds in itertools.product((1, 3, 5), (3, 5, 10)):
@@ -322,7 +353,12 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=20_000)
-    tables = {"variants": _print_variants, "sizes": _print_sizes, "scatter": _print_scatter}
+    tables = {
+        "variants": _print_variants,
+        "sizes": _print_sizes,
+        "scatter": _print_scatter,
+        "levers": _print_levers,
+    }
     parser.add_argument("--only", choices=tables)
     asked = parser.parse_args()
     for name, write in tables.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -18,7 +18,7 @@ from tui_datasize.metric import Metric
 from tui_datasize.runlog.schema import Schema, schema
 from tui_datasize.stats.curve import learning_curve
 from tui_datasize.stats.effective import Saved
-from tui_datasize.stats.levers import BASELINE, MEMBERS, lever_runs
+from tui_datasize.stats.levers import BASELINE, MEMBERS, lever_runs, worth
 from tui_datasize.stats.pairwise import Difference
 from tui_datasize.stats.run_costs import S_PER_HOUR
 from tui_datasize.stats.view import about
@@ -129,7 +129,7 @@ def _asked(record: Record, compared: Comparisons) -> float:
 def _lever(runs: pl.DataFrame, compared: Comparisons, name: str, asked: float) -> _Lever:
     return _Lever(
         name,
-        _worth(compared, name),
+        worth(compared.saved(BASELINE, name, None), compared.curves[BASELINE]),
         compared.saved(name, BASELINE, asked).at_target,
         compared.over_all(name, BASELINE),
         _seconds(runs, name),
@@ -143,16 +143,6 @@ def _seconds(runs: pl.DataFrame, name: str) -> float:
     )
     own, other = (largest.filter(variant=variant) for variant in (name, BASELINE))
     return _mean(own["wall_s"]) / _mean(own["updates"]) * _mean(other["updates"])
-
-
-def _worth(compared: Comparisons, name: str) -> Saved:
-    """At the largest size that the baseline's curve tells, unless a bound at a larger one tells more."""
-    at_sizes = compared.saved(BASELINE, name, None).at_sizes
-    known = [one for one in at_sizes if math.isfinite(one.images) and not one.is_bound]
-    last = at_sizes[-1]
-    if math.isinf(last.images):
-        last = replace(last, images=float(max(compared.curves[BASELINE])), is_more_than=True)
-    return known[-1] if known and known[-1].ratio <= last.ratio else last
 
 
 def _mean(values: pl.Series) -> float:
