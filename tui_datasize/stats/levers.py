@@ -68,7 +68,7 @@ def lever_runs(
 
 
 def worth(saved: EffectiveData, sizes: Collection[int]) -> Saved:
-    """What a lever is worth at the largest size where the baseline's curve holds 1.5 times its interval.
+    """What a lever is worth at the largest size where the baseline's curve has room for its interval.
 
     Where the curve ends for a lever is not known beforehand: the largest size that happens to lie within would
     often be one that luck chose, and the interval would hold in 83 to 93 % of cases instead of what
