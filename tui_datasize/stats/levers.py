@@ -70,8 +70,8 @@ def lever_runs(
 def worth(saved: EffectiveData, sizes: Collection[int]) -> Saved:
     """What a lever is worth at the largest size where the baseline's curve has room for its interval.
 
-    Where the curve ends for a lever is not known beforehand: the largest size that happens to lie within would
-    often be one that luck chose, and the interval would hold in 83 to 93 % of cases instead of what
+    Where the curve ends for a lever is not known beforehand: the largest size that happens to lie within is
+    often one that luck chose, and the interval would hold in 83 to 93 % of cases instead of what
     `benchmarks.nulls --only levers` says. Without such a size a bound is told. `saved` is what the baseline,
     which has these sizes, needs for what the lever does.
     """
