@@ -12,13 +12,13 @@ from typing import Any
 import polars as pl
 
 from tui_datasize.answers.answer import Answer, Axis, Chart, Column, Line, Sentence, Table, does_not_apply
-from tui_datasize.answers.columns import INTERVAL, SIZE_AXIS, metric_axis, of_kind
+from tui_datasize.answers.columns import INTERVAL, SIZE, SIZE_AXIS, metric_axis, of_kind
 from tui_datasize.answers.record import NO_RUN, Comparisons, Record, per_variant
-from tui_datasize.metric import Metric
+from tui_datasize.metric import Metric, metric_named
 from tui_datasize.runlog.schema import Schema, schema
 from tui_datasize.stats.curve import learning_curve
 from tui_datasize.stats.effective import Saved
-from tui_datasize.stats.levers import BASELINE, MEMBERS, lever_runs, worth
+from tui_datasize.stats.levers import BASELINE, MEMBERS, lever_runs, told_by, worth
 from tui_datasize.stats.pairwise import Difference
 from tui_datasize.stats.run_costs import S_PER_HOUR
 from tui_datasize.stats.view import about
@@ -46,8 +46,8 @@ class _Lever:
     name: str
     worth: Saved
     """What the baseline needs for what this reaches at a size."""
-    needs: Saved | None
-    """Both for what is asked."""
+    at_sizes: Sequence[Saved]
+    """The same at each of its sizes."""
     against: Difference | None
     wall_s: float
     """Of one training of as many updates as one of the baseline has."""
@@ -55,16 +55,6 @@ class _Lever:
     @property
     def is_apart(self) -> bool:
         return self.against is not None and self.against.is_distinguishable
-
-    @property
-    def times(self) -> float:
-        """Images of the baseline for one of this."""
-        return 1 / self.worth.ratio
-
-    @property
-    def ends(self) -> tuple[float, float]:
-        """Of its 95 % interval."""
-        return self.times / self.worth.spread, self.times * self.worth.spread
 
     @property
     def doubt(self) -> str:
@@ -92,9 +82,11 @@ def ask(record: Record) -> Answer:
     if not names:
         return does_not_apply(_ONE)
     asked = _asked(record, compared)
-    every = [_lever(runs, compared, name, asked) for name in names]
-    ordered = sorted(every, key=lambda one: (not one.is_apart, -one.times if one.is_apart else 0, one.name))
-    table = _table(record, runs, ordered)
+    every = [_lever(runs, compared, name) for name in names]
+    ordered = sorted(
+        every, key=lambda one: (not one.is_apart, one.worth.ratio if one.is_apart else 0, one.name)
+    )
+    table, at_sizes = _table(record, runs, compared, ordered), _at_sizes(ordered)
     told = [*map(_told, ordered), *_unranked(compared, ordered), *_times_told(ordered, runs)]
     if not ordered[0].is_apart:
         which = f"None of {len(names)} levers" if len(names) > 1 else f"{names[0]} cannot"
@@ -103,7 +95,10 @@ def ask(record: Record) -> Answer:
     return Answer(
         told[0],
         [*map(Sentence, told[1:]), Sentence(_HOW, "aside")],
-        [Table(table, _columns(record, asked), metric)],
+        [
+            Table(table, _columns(record, asked), metric),
+            Table(at_sizes, [SIZE, *_WORTH], metric, "At each size", is_detail=True),
+        ],
         figures[:: -1 if record.asked.view % len(figures) else 1],
         f"baseline: {base or 'the only way to train'}; means over runs",
         rows=lambda: table,
@@ -121,19 +116,29 @@ def _asked(record: Record, compared: Comparisons) -> float:
     """The target; by default what the baseline reaches at its largest size."""
     if record.asked.target is not None:
         return record.asked.target
-    curve = compared.curves[BASELINE]
-    values = [value for own in curve[max(curve)].values() for value in own.tolist()]
-    return math.fsum(values) / len(values)
+    return compared.saved(BASELINE, BASELINE, None).at_sizes[-1].value
 
 
-def _lever(runs: pl.DataFrame, compared: Comparisons, name: str, asked: float) -> _Lever:
+def _lever(runs: pl.DataFrame, compared: Comparisons, name: str) -> _Lever:
+    sizes, saved = compared.curves[BASELINE], compared.saved(BASELINE, name, None)
     return _Lever(
         name,
-        worth(compared.saved(BASELINE, name, None), compared.curves[BASELINE]),
-        compared.saved(name, BASELINE, asked).at_target,
+        worth(saved, sizes),
+        [told_by(one, sizes) for one in saved.at_sizes],
         compared.over_all(name, BASELINE),
         _seconds(runs, name),
     )
+
+
+def _needed(compared: Comparisons, name: str, asked: float) -> tuple[str, float]:
+    """Images of a variant for what is asked, in words and as a number, NaN where it has not got there."""
+    own, sizes = compared.saved(name, name, asked), compared.curves[name]
+    if own.at_target is not None:
+        return f"about {about(own.at_target.images)}", own.at_target.images
+    least = own.at_sizes[0].value
+    if (least >= asked) == metric_named(compared.metric).higher_is_better:
+        return f"at most {min(sizes):,}", min(sizes)
+    return f"more than {max(sizes):,}", math.nan
 
 
 def _seconds(runs: pl.DataFrame, name: str) -> float:
@@ -152,16 +157,19 @@ def _mean(values: pl.Series) -> float:
 
 def _told(one: _Lever) -> str:
     """Such as `flip=0.5 at 750 images = about 1,200 of the baseline: 1.6 times (95 % 1.3 to 1.9)`."""
-    own, images = f"{one.worth.other_images:,.0f}", _images(one.worth)
-    least = _least(one.worth) or "about "
-    doubt = f", {one.doubt}" if one.doubt else ""
-    return f"{one.name} at {own} images = {least}{images} of the baseline: {_times(one)}{doubt}."
+    saved, doubt = one.worth, f", {one.doubt}" if one.doubt else ""
+    least = _least(saved) or "about "
+    images = f"{one.name} at {saved.other_images:,.0f} images = {least}{_images(saved)} of the baseline"
+    bound = "at least " if saved.is_more_than else "at most " if saved.is_at_most else ""
+    times, low, high = _ratio(saved)
+    ends = "" if math.isnan(low) else f" (95 % {low:.2g} to {high:.2g})"
+    return f"{images}: {bound}{times:.1f} times{ends}{doubt}."
 
 
-def _times(one: _Lever) -> str:
-    bound = "at least " if one.worth.is_more_than else "at most " if one.worth.is_at_most else ""
-    low, high = one.ends
-    return f"{bound}{one.times:.1f} times" + ("" if math.isnan(low) else f" (95 % {low:.2g} to {high:.2g})")
+def _ratio(saved: Saved) -> tuple[float, float, float]:
+    """Images of the baseline for one of the lever, and the ends of the 95 % interval."""
+    times = 1 / saved.ratio
+    return times, times / saved.spread, times * saved.spread
 
 
 def _unranked(compared: Comparisons, levers: Sequence[_Lever]) -> Iterator[str]:
@@ -191,51 +199,57 @@ def _times_told(levers: Sequence[_Lever], runs: pl.DataFrame) -> Iterator[str]:
         yield f"As many updates take longer than the baseline's with: {named}."
 
 
-def _table(record: Record, runs: pl.DataFrame, levers: Sequence[_Lever]) -> pl.DataFrame:
-    rows = [_base_row(runs, levers), *map(_row, levers)]
-    if record.costs.are_known:
-        for row in rows:
+def _table(
+    record: Record, runs: pl.DataFrame, compared: Comparisons, levers: Sequence[_Lever]
+) -> pl.DataFrame:
+    asked = _asked(record, compared)
+    rows: list[dict[str, Any]] = [
+        {"variant": BASELINE, "wall_s": _seconds(runs, BASELINE)},
+        *map(_row, levers),
+    ]
+    by = "price" if record.costs.are_known else "needed"
+    for row in rows:
+        row["is_cheapest"] = False
+        row["images"], row["needed"] = _needed(compared, row["variant"], asked)
+        if record.costs.are_known:
             hours = 0.0 if math.isnan(row["wall_s"]) else row["wall_s"] / S_PER_HOUR
             row["price"] = row["needed"] * record.costs.label + hours * record.costs.gpu_hour
-    by = "price" if record.costs.are_known else "needed"
-    least = min((row[by] for row in rows if math.isfinite(row[by])), default=math.nan)
-    for row in rows:
+    # What cannot be told apart from the baseline may be as dear.
+    told = [rows[0], *(row for row, one in zip(rows[1:], levers, strict=True) if one.is_apart)]
+    least = min((row[by] for row in told if math.isfinite(row[by])), default=math.nan)
+    for row in told:
         row["is_cheapest"] = row[by] <= _CHEAPEST_WITHIN * least
     return pl.DataFrame(rows, schema=dict(LEVERS), strict=False)
 
 
-def _base_row(runs: pl.DataFrame, levers: Sequence[_Lever]) -> dict[str, Any]:
-    needed = [one.needs.other_images for one in levers if one.needs and not one.needs.is_more_than]
-    return {
-        "variant": BASELINE,
-        "images": f"about {about(needed[0])}" if needed else "",
-        "needed": needed[0] if needed else math.nan,
-        "wall_s": _seconds(runs, BASELINE),
-    }
-
-
 def _row(one: _Lever) -> dict[str, Any]:
-    needs = one.needs
-    images = math.nan if needs is None else needs.images
-    at_most = "at most " if needs and needs.is_at_most else "about "
+    p = one.against.p_adjusted if one.against else None
+    return {"variant": one.name, "wall_s": one.wall_s, "p": p, **_worth_row(one.worth)}
+
+
+def _worth_row(saved: Saved) -> dict[str, Any]:
+    times, low, high = _ratio(saved)
+    of_baseline = f"{saved.other_images:,.0f} = {_least(saved)}{_images(saved)}"
     return {
-        "variant": one.name,
-        "images": f"{at_most}{about(images)}" if math.isfinite(images) else "",
-        "needed": images,
-        "wall_s": one.wall_s,
-        "p": one.against.p_adjusted if one.against else None,
-        "train_size": int(one.worth.other_images),
-        "of_baseline": f"{one.worth.other_images:,.0f} = {_least(one.worth)}{_images(one.worth)}",
-        "ratio": one.times,
-        "low": one.ends[0],
-        "high": one.ends[1],
+        "train_size": int(saved.other_images),
+        "of_baseline": of_baseline,
+        **{"ratio": times, "low": low, "high": high},
     }
+
+
+def _at_sizes(levers: Sequence[_Lever]) -> pl.DataFrame:
+    rows = [{"variant": one.name, **_worth_row(saved)} for one in levers for saved in one.at_sizes]
+    columns = ("variant", "train_size", "of_baseline", "ratio", "low", "high")
+    return pl.DataFrame(rows, schema={name: LEVERS[name] for name in columns})
+
+
+_WORTH = (Column("of_baseline", "is worth", "text"), *of_kind("number", ratio="times", **INTERVAL))
 
 
 def _columns(record: Record, asked: float) -> list[Column]:
     return [
-        *of_kind("text", images=f"images for {record.metric.text(asked)}", of_baseline="is worth"),
-        *of_kind("number", ratio="times", **INTERVAL),
+        Column("images", f"images for {record.metric.text(asked)}", "text"),
+        *_WORTH,
         Column("p", "p, Holm", "p"),
         *of_kind("number", wall_s="s, equal updates", price=f"price, {record.costs.currency}".rstrip(", ")),
         Column("is_cheapest", "cheapest"),
@@ -244,8 +258,9 @@ def _columns(record: Record, asked: float) -> list[Column]:
 
 def _forest(levers: Sequence[_Lever]) -> Chart:
     places = [float(place) for place in range(len(levers))]
-    ends = [Line("", [x, x], list(one.ends), 0) for x, one in zip(places, levers, strict=True)]
-    times = Line("times, with 95 %", places, [one.times for one in levers], 0, "dot", is_joined=False)
+    told = [_ratio(one.worth) for one in levers]
+    ends = [Line("", [x, x], [low, high], 0) for x, (_, low, high) in zip(places, told, strict=True)]
+    times = Line("times, with 95 %", places, [ratio for ratio, *_ in told], 0, "dot", is_joined=False)
     return Chart(
         "images of the baseline that one image is worth",
         Axis("", names=[one.name for one in levers]),

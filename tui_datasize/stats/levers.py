@@ -84,13 +84,18 @@ def worth(saved: EffectiveData, sizes: Collection[int]) -> Saved:
         # Without an interval as it is.
         and not (one.images / one.spread**_ROOM < smallest or one.images * one.spread**_ROOM > largest)
     ]
-    if math.isinf(last.images):
-        last = replace(last, images=float(largest), is_more_than=True)
+    last = told_by(last, sizes)
     if within and not (last.is_bound and last.ratio * within[-1].spread < within[-1].ratio):
         return within[-1]
     if last.is_bound:
         return last
     return replace(last, images=max(smallest, last.images / last.spread), spread=math.nan, is_more_than=True)
+
+
+def told_by(saved: Saved, sizes: Collection[int]) -> Saved:
+    """With a bound for what a baseline of these sizes never reaches."""
+    is_beyond = math.isinf(saved.images)
+    return replace(saved, images=float(max(sizes)), is_more_than=True) if is_beyond else saved
 
 
 def _apart(variant: str, baseline: str) -> str:
