@@ -88,9 +88,7 @@ def test_different_test_images_are_refused_in_words(five):
     for odd in (other, shorter):
         found = gather_members(pl.concat([five[0][0], odd]))
         assert isinstance(found, EnsembleFailure)
-        assert found.reason.startswith(
-            "An ensemble cannot mix runs that were tested on different images: run0 and "
-        )
+        assert found.reason.startswith("An ensemble cannot mix runs that were tested on different images: ")
 
 
 def test_what_ten_largest_leave_is_spread_over_the_other_classes():

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from benchmarks.nulls import ratios_held
 from tests.unit.record_desk import record_of, said
 from tests.unit.test_tuned import table
 from tui_datasize.answers import levers, tuned
@@ -57,7 +58,7 @@ def test_each_lever_is_worth_its_images_and_the_cheapest_is_marked() -> None:
     assert rows["flip"]["images"] in ("about 440", "about 450", "about 460")
     assert [row["is_cheapest"] for row in rows.values()] == [False, True, False]
     assert rows["flip"]["p"] < 0.05 < rows["deep"]["p"]
-    assert answer.headline.startswith("flip at 400 images = about ")
+    assert answer.headline.startswith("flip at 800 images = about 1,")
     assert rows["flip"]["ratio"] == pytest.approx(2, rel=0.1)
     assert "with: deep 2.0 times" in said(answer)
 
@@ -68,11 +69,18 @@ def test_a_lever_within_the_sizes_of_the_baseline_has_an_interval() -> None:
     )
     answer = levers.ask(record_of(runs))
     row = answer.rows().row(1, named=True)
-    assert (row["train_size"], row["ratio"]) == (400, pytest.approx(2, rel=0.1))
+    assert (row["train_size"], row["ratio"]) == (800, pytest.approx(2, rel=0.1))
     assert row["low"] < 2 < row["high"]
     assert re.match(
-        r"flip at 400 images = about 7.0 of the baseline: 2.0 times \(95 % 1.8 to 2.1\)\.$", answer.headline
+        r"flip at 800 images = about 1,.00 of the baseline: 1.9 times \(95 % 1.8 to 2.1\)\.$", answer.headline
     )
+
+
+def test_the_interval_of_a_known_ratio_holds() -> None:
+    # At the largest size within the baseline's curve it holds in 85 %.
+    found = ratios_held(200, 1, 10, 3.0)
+    assert 0.93 <= found["held"] <= 0.985
+    assert found["a bound"] < 0.15
 
 
 def test_prices_count_labels_and_hours() -> None:
@@ -112,6 +120,10 @@ def test_ensembles_of_the_baseline_are_a_lever_and_share_no_run() -> None:
     ]
 
 
+def _nothing(_run_ids: list[str]) -> pl.DataFrame:
+    return pl.DataFrame(schema={"run_id": pl.String, "evaluation": pl.String})
+
+
 def test_variants_that_were_tuned_stand_for_their_settings() -> None:
     rows = [
         (f"{model} lr={rate}", size, seed, value, value)
@@ -121,10 +133,10 @@ def test_variants_that_were_tuned_stand_for_their_settings() -> None:
         for seed in (0, 1)
     ]
     runs = table(rows)
-    found, base = lever_runs(runs, "test_accuracy", lambda _: pl.DataFrame())
+    found, base = lever_runs(runs, "test_accuracy", _nothing)
     assert set(found["variant"]) == {"baseline", "mlp"}
     assert base == f"cnn3 {TUNED}"
-    assert lever_runs(runs, "test_accuracy", lambda _: pl.DataFrame(), "mlp lr=2")[1] == f"mlp {TUNED}"
+    assert lever_runs(runs, "test_accuracy", _nothing, "mlp lr=2")[1] == f"mlp {TUNED}"
     answer = tuned.ask(record_of(runs))
     assert "68.00 % at 80 images with lr=1, the choice of 2 on validation at every size" in said(answer)
 

@@ -19,7 +19,7 @@ from tui_datasize.runlog.schema import Schema, schema
 from tui_datasize.stats.curve import learning_curve
 from tui_datasize.stats.effective import Saved
 from tui_datasize.stats.levers import BASELINE, MEMBERS, lever_runs, told_by, worth
-from tui_datasize.stats.pairwise import Difference
+from tui_datasize.stats.pairwise import Difference, corrected
 from tui_datasize.stats.run_costs import S_PER_HOUR
 from tui_datasize.stats.view import about
 
@@ -36,9 +36,9 @@ LEVERS: Schema = schema(
 )
 """A lever a row, the baseline first. `images` are what it needs for what is asked, in words; at `train_size`
 it is worth `of_baseline` images of the baseline, `ratio` times its own, from `low` to `high`; `p` is
-corrected for all levers; `wall_s` is a training's time for as many updates as one of the baseline has, all
-members of an ensemble together, `price` that of labels and one training; `is_cheapest` within 5 % of the
-lowest price, without prices of the fewest images."""
+corrected for as many levers as there are; `wall_s` is a training's time for as many updates as one of the
+baseline has, all members of an ensemble together, `price` that of labels and one training; `is_cheapest`
+within 5 % of the lowest price, without prices of the fewest images, of those that are told apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,9 @@ def ask(record: Record) -> Answer:
     if not names:
         return does_not_apply(_ONE)
     asked = _asked(record, compared)
-    every = [_lever(runs, compared, name) for name in names]
+    against = {name: found for name in names if (found := compared.over_all(name, BASELINE))}
+    tested = dict(zip(against, corrected([*against.values()]), strict=True))
+    every = [_lever(runs, compared, name, tested.get(name)) for name in names]
     ordered = sorted(
         every, key=lambda one: (not one.is_apart, one.worth.ratio if one.is_apart else 0, one.name)
     )
@@ -119,13 +121,13 @@ def _asked(record: Record, compared: Comparisons) -> float:
     return compared.saved(BASELINE, BASELINE, None).at_sizes[-1].value
 
 
-def _lever(runs: pl.DataFrame, compared: Comparisons, name: str) -> _Lever:
+def _lever(runs: pl.DataFrame, compared: Comparisons, name: str, against: Difference | None) -> _Lever:
     sizes, saved = compared.curves[BASELINE], compared.saved(BASELINE, name, None)
     return _Lever(
         name,
         worth(saved, sizes),
         [told_by(one, sizes) for one in saved.at_sizes],
-        compared.over_all(name, BASELINE),
+        against,
         _seconds(runs, name),
     )
 

@@ -96,7 +96,7 @@ def ensembles_table(
 
 
 def gather_members(predictions: pl.DataFrame) -> Members | EnsembleFailure:
-    """The last predictions of several runs, brought into one order.
+    """The last predictions of several runs, in the order of their ids, brought into one order of images.
 
     `predictions` has columns `run_id` and those of `PREDICTIONS`.
 
@@ -107,7 +107,7 @@ def gather_members(predictions: pl.DataFrame) -> Members | EnsembleFailure:
     n_runs = last["run_id"].n_unique()
     if n_runs < 2:
         return EnsembleFailure(f"An ensemble needs at least 2 runs with predictions, got {n_runs}.")
-    parts = [part.sort("index") for part in last.partition_by("run_id", maintain_order=True)]
+    parts = last.sort("run_id", "index").partition_by("run_id", maintain_order=True)
     first = parts[0]
     for part in parts[1:]:
         if not part.select("hash", "label").equals(first.select("hash", "label")):
@@ -193,13 +193,14 @@ def disjoint_ensembles(runs: pl.DataFrame, read: ReadPredictions, members: int) 
     together, all else that of a run.
     """
     kept = [runs.clear()]
-    succeeded = runs.filter(pl.col("state") == "succeeded").sort("seed", "repeat", nulls_last=True)
-    for _, group in succeeded.group_by("train_size", "subset_seed", maintain_order=True):
-        firsts = list(range(0, group.height - members + 1, members))
-        found = gather_members(read(group["run_id"].to_list())) if firsts else EnsembleFailure("")
+    succeeded = runs.filter(pl.col("state") == "succeeded").sort("run_id")
+    for _, every in succeeded.group_by("train_size", "subset_seed", maintain_order=True):
+        predictions = read(every["run_id"].to_list())
+        group = every.filter(pl.col("run_id").is_in(predictions["run_id"].to_list()))
+        firsts = range(0, group.height - members + 1, members)
+        found = gather_members(predictions) if firsts else EnsembleFailure("")
         if isinstance(found, EnsembleFailure):
             continue
-        # In the order in which the predictions came.
         sets = [tuple(range(first, first + members)) for first in firsts]
         walls = [group["wall_s"].slice(first, members).sum() for first in firsts]
         together = pl.DataFrame(

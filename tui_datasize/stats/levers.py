@@ -17,7 +17,6 @@ from tui_datasize.stats.tuned import TUNED, options_of, tuned_options, tuned_run
 MEMBERS = 3
 """Of the ensembles that are compared; five seeds have one, ten have three."""
 BASELINE = "baseline"
-_ROOM = 1.5
 _FROM_WORST = ("label_noise", "imbalance")
 """Whose baseline is not the default but what there is: the most of it."""
 
@@ -68,28 +67,18 @@ def lever_runs(
 
 
 def worth(saved: EffectiveData, sizes: Collection[int]) -> Saved:
-    """What a lever is worth at the largest size where the baseline's curve has room for its interval.
+    """What a lever is worth at the largest of its sizes that the baseline's curve should tell of.
 
-    Where the curve ends for a lever is not known beforehand: the largest size that happens to lie within is
-    often one that luck chose, and the interval would hold in 83 to 93 % of cases instead of what
-    `benchmarks.nulls --only levers` says. Without such a size a bound is told. `saved` is what the baseline,
-    which has these sizes, needs for what the lever does.
+    That is by what it is worth on average: the largest size that happens to lie within the curve is often one
+    that luck chose, and its interval holds in 83 to 93 % of cases instead of what `benchmarks.nulls --only
+    levers` says. `saved` is what the baseline, which has these sizes, needs for what the lever does.
     """
-    smallest, largest = min(sizes), max(sizes)
-    last, known = saved.at_sizes[-1], [one for one in saved.at_sizes if math.isfinite(one.images)]
-    within = [
-        one
-        for one in known
-        if not one.is_bound
-        # Without an interval as it is.
-        and not (one.images / one.spread**_ROOM < smallest or one.images * one.spread**_ROOM > largest)
-    ]
-    last = told_by(last, sizes)
-    if within and not (last.is_bound and last.ratio * within[-1].spread < within[-1].ratio):
-        return within[-1]
-    if last.is_bound:
-        return last
-    return replace(last, images=max(smallest, last.images / last.spread), spread=math.nan, is_more_than=True)
+    every = [told_by(one, sizes) for one in saved.at_sizes]
+    average = saved.overall
+    if average is None or average.is_bound:
+        return every[-1]
+    fits = [one for one in every if min(sizes) <= one.other_images / average.ratio <= max(sizes)]
+    return fits[-1] if fits else every[0]
 
 
 def told_by(saved: Saved, sizes: Collection[int]) -> Saved:
