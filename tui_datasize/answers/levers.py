@@ -110,7 +110,7 @@ def ask(record: Record) -> Answer:
 
 _HOW = (
     "The baseline pulls no lever: no augmentation, no transfer, the labels as they are, the smallest model; "
-    "v chooses another. Levers that cannot be told apart from it are in no order."
+    "v chooses another. Levers that cannot be told apart from it are in no order. Times are of as many updates."
 )
 
 
@@ -140,7 +140,7 @@ def _needed(compared: Comparisons, name: str, asked: float) -> tuple[str, float]
     least = own.at_sizes[0].value
     if (least >= asked) == metric_named(compared.metric).higher_is_better:
         return f"at most {min(sizes):,}", min(sizes)
-    return f"more than {max(sizes):,}", math.nan
+    return f"over {max(sizes):,}", math.nan
 
 
 def _seconds(runs: pl.DataFrame, name: str) -> float:
@@ -183,7 +183,7 @@ def _unranked(compared: Comparisons, levers: Sequence[_Lever]) -> Iterator[str]:
 
 
 def _least(saved: Saved) -> str:
-    return "more than " if saved.is_more_than else "at most " if saved.is_at_most else ""
+    return "over " if saved.is_more_than else "at most " if saved.is_at_most else ""
 
 
 def _images(saved: Saved) -> str:
@@ -198,7 +198,7 @@ def _times_told(levers: Sequence[_Lever], runs: pl.DataFrame) -> Iterator[str]:
     longer = [one for one in levers if one.wall_s > 1.2 * wall_s]
     if longer:
         named = ", ".join(f"{one.name} {one.wall_s / wall_s:.1f} times" for one in longer)
-        yield f"As many updates take longer than the baseline's with: {named}."
+        yield f"As many updates as the baseline's take longer with: {named}."
 
 
 def _table(
@@ -253,7 +253,7 @@ def _columns(record: Record, asked: float) -> list[Column]:
         Column("images", f"images for {record.metric.text(asked)}", "text"),
         *_WORTH,
         Column("p", "p, Holm", "p"),
-        *of_kind("number", wall_s="s, equal updates", price=f"price, {record.costs.currency}".rstrip(", ")),
+        *of_kind("number", wall_s="s a run", price=f"price, {record.costs.currency}".rstrip(", ")),
         Column("is_cheapest", "cheapest"),
     ]
 
