@@ -154,8 +154,10 @@ def test_the_range_is_shaded_at_the_size_that_n_has_come_to(build):
     assert rows[0] < rows[1]
 
 
-OFFERED = [page for page in PAGES if page.name not in ("variants", "conditions", "options")]
-"""Where nothing is transferred or swept."""
+OFFERED = [
+    page for page in PAGES if page.name not in ("variants", "conditions", "options", "tuned", "groups")
+]
+"""Where nothing is transferred, swept or told apart."""
 
 
 async def test_pages_are_turned_and_chosen_and_lead_back(busy: Stage):

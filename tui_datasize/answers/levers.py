@@ -73,6 +73,8 @@ def is_offered(runs: pl.DataFrame) -> bool:
 def ask(record: Record) -> Answer:
     """How many images of the baseline each lever is worth, for which time and price."""
     metric = record.metric
+    if record.all_runs.is_empty():
+        return does_not_apply(NO_RUN)
     read = partial(record.log.table, "predictions")
     runs, base = lever_runs(record.all_runs, metric.name, read, record.asked.variant)
     compared = Comparisons(runs, metric.name)
