@@ -97,10 +97,10 @@ def test_what_some_runs_have_is_offered_of_those_alone(project):
     write_run(project, fake_spec(), tables=False)
     runs = RunLog(project).runs("digits")
     of_some = [name for name, entry in QUESTIONS.items() if not entry.is_offered(runs)]
-    assert of_some == ["variants", "conditions", "options", "tuned", "levers"]
+    assert of_some == ["variants", "groups", "conditions", "options", "tuned", "levers"]
     transfers(project)
     runs = RunLog(project).runs("digits")
-    assert [name for name, entry in QUESTIONS.items() if not entry.is_offered(runs)] == ["tuned"]
+    assert [name for name, entry in QUESTIONS.items() if not entry.is_offered(runs)] == ["groups", "tuned"]
 
 
 def test_what_the_record_lacks_for_a_question_is_told(project):
@@ -112,7 +112,11 @@ def test_what_the_record_lacks_for_a_question_is_told(project):
     assert not missing.keys() & {"gap", "cost", "spread", "margins"}
     write_run(project, fake_spec(seed=1))
     runs = RunLog(project).runs("digits")
-    assert [name for name, entry in QUESTIONS.items() if entry.missing(runs)] == ["conditions", "tuned"]
+    assert [name for name, entry in QUESTIONS.items() if entry.missing(runs)] == [
+        "groups",
+        "conditions",
+        "tuned",
+    ]
 
 
 def swept(project: ProjectPaths) -> RunLog:
