@@ -1,10 +1,12 @@
 """The tables of a recipe beyond model, budget and optimiser."""
 
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
 from tui_datasize.errors import ConfigError
+from tui_datasize.experiments.catalogue import dataset_info
 from tui_datasize.experiments.load import load_project
 from tui_datasize.experiments.schedule import ScheduleSpec
 from tui_datasize.experiments.spec import (
@@ -15,6 +17,7 @@ from tui_datasize.experiments.spec import (
     RunSpec,
     Transfer,
 )
+from tui_datasize.experiments.sweep import expand
 
 ALL_AUGMENTATION = """
 augmentation = { resized_crop = 0.08, crop_px = 24, flip = 0.5, rotation_deg = 40, brightness = 0.2,
@@ -125,6 +128,39 @@ def test_what_is_refused_in_one_line(recipe, body, message):
         recipe(body)
     assert message in caught.value.line
     assert "experiments.e" in caught.value.line
+
+
+def test_levers_are_pulled_one_at_a_time_with_all_that_is_swept(read):
+    found = read(
+        'sweep = { "optimizer.lr" = [0.1, 0.2] }\n'
+        '[experiments.e.levers]\n"model.hidden" = [32, 128]\naugmentation = [{ flip = 0.5 }]'
+    )
+    told = [
+        (one.spec.optimizer.lr, one.spec.augmentation.flip, one.spec.model.options.get("hidden", 64))
+        for one in found.recipes
+    ]
+    alone = [(0, 64), (0.5, 64), (0, 32), (0, 128)]
+    assert told == [(rate, *one) for rate in (0.1, 0.2) for one in alone]
+    assert found.n_runs == 8
+
+
+@pytest.mark.parametrize(
+    ("levers", "message"),
+    [
+        ("flips = [1]", r"e\.levers: cannot sweep 'flips'"),
+        ("augmentation = { flip = 0.5 }", r"e\.levers\.augmentation: expected a list of values, got a table"),
+        ('"model.hidden" = [0]', r"e\.model\.hidden: expected .* got 0"),
+    ],
+)
+def test_levers_that_are_none_are_told(read, levers, message):
+    with pytest.raises(ConfigError, match=message):
+        read(f"[experiments.e.levers]\n{levers}")
+
+
+def test_a_lever_that_is_the_default_is_no_other_way(read):
+    project = read("[experiments.e.levers]\nlabel_smoothing = [0.0]")
+    with pytest.raises(ConfigError, match="two combinations of swept values are the same run"):
+        expand(project, dataset_info("digits", Path()))
 
 
 def test_a_word_and_a_table_of_a_swept_key_mix(read):
