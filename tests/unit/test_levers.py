@@ -77,9 +77,9 @@ def test_a_lever_within_the_sizes_of_the_baseline_has_an_interval() -> None:
 
 
 def test_the_interval_of_a_known_ratio_holds() -> None:
-    # At the largest size within the baseline's curve it holds in 85 %.
-    found = ratios_held(200, 1, 10, 3.0)
-    assert 0.93 <= found["held"] <= 0.985
+    # At the largest size that happens to lie within the curve it holds in 89 %.
+    found = ratios_held(100, 1, 10, 3.0)
+    assert 0.93 <= found["held"] <= 0.97
     assert found["a bound"] < 0.15
 
 
