@@ -169,6 +169,23 @@ def test_a_table_that_cannot_be_used_is_one_line(
     assert told in error.value.line
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"a/1.png,\xff", "cannot be read: not UTF-8 text"),
+        (b'a/1.png,"' + b"x" * 200_000, "cannot be read: field larger than field limit"),
+    ],
+)
+def test_what_is_no_table_is_one_line(
+    folder: Callable[[str], list[str]], tmp_path: Path, content: bytes, told: str
+) -> None:
+    folder("a/1.png,x")
+    (tmp_path / "g.csv").write_bytes(content)
+    with pytest.raises(ConfigError) as error:
+        groups_of(tmp_path / "experiments.toml", "digits", {"a": 2, "b": 1})
+    assert told in error.value.line
+
+
 def test_images_that_have_changed_since_are_told(folder: Callable[[str], list[str]], tmp_path: Path) -> None:
     (tmp_path / "own/test/a/3.png").write_bytes(b"")
     with pytest.raises(ConfigError, match="not those that the runs were measured on"):

@@ -50,11 +50,12 @@ def groups_of(file: Path, experiment: str, images: Mapping[str, int]) -> Sequenc
         names = [f"{tested.name}/{label}/{one.name}" for label in images for one in files[label]]
     try:
         table = named_path(described.groups, file.parent)
-        text = text_of(read_bounded(table, _MOST_BYTES))
-    except (OSError, ValueError) as error:
+        groups = _read(text_of(read_bounded(table, _MOST_BYTES)), str(table))
+    except (OSError, ValueError, csv.Error) as error:
         why = error.strerror if isinstance(error, OSError) else error
+        why = "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else why
         raise ConfigError(f"{described.groups!r} cannot be read: {why}", where=where) from None
-    return _matched(names, _read(text, str(table)), str(table))
+    return _matched(names, groups, str(table))
 
 
 def _read(text: str, where: str) -> dict[str, str]:
