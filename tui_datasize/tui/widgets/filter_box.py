@@ -174,13 +174,14 @@ class FilterBox(Horizontal):
 
     def _close(self) -> None:
         self.set_class(self._stays and bool(self.value), "-open")
-        self._hint.update("")
+        self._hint.update("", layout=False)
         self._runs.focus()
 
     @on(Input.Changed)
     def _filter(self, event: Input.Changed) -> None:
         event.stop()
-        self._show_hint()
+        if self.has_class("-open"):
+            self._show_hint()
         self.post_message(self.Changed(self._runs.filter(self.value, is_written=False)))
 
     @on(Input.Submitted)
@@ -194,4 +195,4 @@ class FilterBox(Horizontal):
     def _show_hint(self) -> None:
         words = [text.rpartition(" ")[2] for text in self._completer.complete(self.value)]
         line = Text("  ".join(words), palette_of(self.app).muted, no_wrap=True, overflow="ellipsis")
-        self._hint.update(line)
+        self._hint.update(line, layout=False)
