@@ -15,7 +15,8 @@ from tests.training.helpers import evaluations, small_spec, train, train_until, 
 from tui_datasize.errors import DatasizeError
 from tui_datasize.experiments.load import load_project
 from tui_datasize.experiments.spec import ClassSplit
-from tui_datasize.experiments.sweep import plan_runs
+from tui_datasize.experiments.sweep import check_file, plan_runs
+from tui_datasize.experiments.variants import variant_labels
 from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.datasets import load_tests
@@ -75,15 +76,19 @@ def test_of_half_the_classes_its_own_are_measured(digits: LoadedDataset, some: s
     [
         ('{ far = "imagefolder:far" }', "far: cannot be read: No such file"),
         ('{ far = "faraway" }', "experiments.e.tests.far: unknown data set 'faraway'"),
-        ('{ test = "digits" }', "'test' cannot name a test set"),
+        ('{ test = "digits" }', "'test' cannot name a test set; each run has a test split"),
+        ('{ "a b" = "digits" }', "'a b' cannot name a test set; use letters"),
         ('{ far = "imagefolder:others" }', "classes that the data set has not: z"),
         ('{ far = "imagefolder:empty" }', "empty: no images"),
+        ('{ far = "imagefolder:hollow" }', "experiments.e.tests.far: DATA/hollow: no images"),
     ],
 )
 def test_what_cannot_be_measured_is_told_before_it_is_queued(tmp_path: Path, tests: str, told: str) -> None:
     for name in ("own/train/a", "own/test/a", "others/z", "empty"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "1.png").write_bytes(b"")
+    (tmp_path / "hollow/a").mkdir(parents=True)
+    told = told.replace("DATA", str(tmp_path))
     file = tmp_path / "experiments.toml"
     file.write_text(
         f'paths.data = "{tmp_path}"\n[experiments.e]\ndataset = "imagefolder:own"\nmodel = "mlp"\n'
@@ -93,6 +98,10 @@ def test_what_cannot_be_measured_is_told_before_it_is_queued(tmp_path: Path, tes
     with pytest.raises(DatasizeError) as error:
         plan_runs((project := load_project(file)).experiment("e"), project)
     assert told in error.value.line
+    # The images that it trains on are here: what is wrong is not that they are missing.
+    found = check_file(file)
+    assert [told in one.line for one in found.errors] == [True]
+    assert not found.unchecked
 
 
 def test_the_sets_are_part_of_what_a_run_is() -> None:
@@ -100,3 +109,5 @@ def test_the_sets_are_part_of_what_a_run_is() -> None:
     assert spec.from_dict(spec.to_dict()) == spec
     assert spec.run_id != small_spec().run_id
     assert spec.classes == ClassSplit()
+    labels = variant_labels([spec, small_spec()])
+    assert [*labels.values()] == ["tests=some:digits", "tests=none"]

@@ -129,6 +129,23 @@ def test_values_that_are_missing_elsewhere_are_not_called_diverged(is_imported):
     assert ("blank" in found.what) == is_imported
 
 
+@pytest.mark.parametrize(
+    ("validation", "best_by", "batch_size", "expected"),
+    [(0.0, 0.01, 72, True), (0.0, 0.0, 72, False), (0.2, 0.01, 72, False), (0.0, 0.01, None, False)],
+)
+def test_best_weights_that_the_test_set_chose_are_a_note(validation, best_by, batch_size, expected):
+    runs = sound_runs().with_columns(
+        best_test_accuracy=pl.col("test_accuracy") + best_by,
+        validation=pl.lit(validation),
+        batch_size=pl.lit(batch_size, pl.Int64),
+    )
+    found = found_in(runs)
+    assert ("best-by-test" in found) == expected
+    if expected:
+        assert found["best-by-test"].severity is Severity.NOTE
+        assert f"of {runs.height} runs" in found["best-by-test"].what
+
+
 def test_runs_that_scatter_no_more_than_the_test_set_are_a_note():
     note = found_in(sound_runs(spread=0.002))["sampling-noise"]
     assert note.severity is Severity.NOTE

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,8 @@ from tui_datasize.answers.catalogue import QUESTIONS
 from tui_datasize.answers.record import Reading, Record
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.groups import groups_of
+from tui_datasize.experiments.spec import ClassSplit
+from tui_datasize.experiments.sweep import check_file
 from tui_datasize.metric import metric_named
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog
@@ -155,8 +159,8 @@ def test_images_are_found_by_as_much_of_their_path_as_is_given(
 @pytest.mark.parametrize(
     ("table", "told"),
     [
-        ("", "names no test image, such as test/a/1.png"),
-        ("3.png,x", "names no test image"),
+        ("", "names no image; write lines: file name,group"),
+        ("3.png,x", "names no test image, such as test/a/1.png; write lines: file name,group"),
         ("a/1.png", "line 1: expected a file name and a group"),
         ("a/1.png,x\na/1.png,y", "line 2: one file has two groups"),
     ],
@@ -172,7 +176,7 @@ def test_a_table_that_cannot_be_used_is_one_line(
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"a/1.png,\xff", "cannot be read: not UTF-8 text"),
+        (b"a/1.png,\xff", "cannot be read: not UTF-8 text; save it as UTF-8"),
         (b'a/1.png,"' + b"x" * 200_000, "cannot be read: field larger than field limit"),
     ],
 )
@@ -184,6 +188,41 @@ def test_what_is_no_table_is_one_line(
     with pytest.raises(ConfigError) as error:
         groups_of(tmp_path / "experiments.toml", "digits", {"a": 2, "b": 1})
     assert told in error.value.line
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        (None, "experiments.digits.groups: 'g.csv' cannot be read: No such file or directory; correct the"),
+        ("a/1.png", "g.csv: line 1: expected a file name and a group"),
+        ("a/1.png,x", ""),
+    ],
+)
+def test_a_check_of_the_file_looks_at_the_groups(
+    folder: Callable[[str], list[str]], tmp_path: Path, table: str | None, told: str
+) -> None:
+    folder("a/1.png,x")
+    (tmp_path / "g.csv").unlink()
+    if table:
+        (tmp_path / "g.csv").write_text(table, encoding="utf-8")
+    found = [error.line for error in check_file(tmp_path / "experiments.toml").errors]
+    assert [told in line for line in found if "groups" in line or "g.csv" in line] == [True] * bool(told)
+
+
+def test_each_half_of_the_classes_has_the_groups_of_its_own_images(project: ProjectPaths) -> None:
+    spec = replace(next(iter(fake_sweep(sizes=(20,), seeds=(0,)))), classes=ClassSplit("target"))
+    run = write_run(project, spec, accuracy=0.8)
+    told = run.dataset.read_text(encoding="utf-8")
+    described = json.loads(told)
+    described["class_names"] = described["class_names"][:5]
+    for split in ("train_images_per_class", "test_images_per_class"):
+        described[split] = described[split][:5]
+    run.dataset.write_text(json.dumps(described), encoding="utf-8")
+    whole = record(project, further='groups = "groups.csv"')
+    half_first = whole.reading.runs.sort("train_size")
+    answer = groups.ask(replace(whole, reading=replace(whole.reading, runs=half_first)))
+    images = answer.tables[0].frame.group_by("part").agg(pl.col("images").max()).sort("part")
+    assert images.rows() == [("common", 270), ("rare", 90)]
 
 
 def test_images_that_have_changed_since_are_told(folder: Callable[[str], list[str]], tmp_path: Path) -> None:

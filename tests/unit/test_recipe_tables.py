@@ -150,6 +150,14 @@ def test_levers_are_pulled_one_at_a_time_with_all_that_is_swept(read):
         ("flips = [1]", r"e\.levers: cannot sweep 'flips'"),
         ("augmentation = { flip = 0.5 }", r"e\.levers\.augmentation: expected a list of values, got a table"),
         ('"model.hidden" = [0]', r"e\.model\.hidden: expected .* got 0"),
+        (
+            '"optimizer.lr" = [1e-2]\n[experiments.e.sweep]\n"optimizer.lr" = [1e-3]',
+            r"e\.levers\.optimizer\.lr: optimizer\.lr is swept too",
+        ),
+        (
+            'augmentation = ["none"]\n[experiments.e.sweep]\n"augmentation.flip" = [0.1]',
+            r"e\.levers\.augmentation: augmentation\.flip is swept too",
+        ),
     ],
 )
 def test_levers_that_are_none_are_told(read, levers, message):
@@ -161,6 +169,17 @@ def test_a_lever_that_is_the_default_is_no_other_way(read):
     project = read("[experiments.e.levers]\nlabel_smoothing = [0.0]")
     with pytest.raises(ConfigError, match="two combinations of swept values are the same run"):
         expand(project, dataset_info("digits", Path()))
+
+
+@pytest.mark.parametrize("given", ["1.0", "12.0", "'x'", "-1", "true", "nan"])
+def test_what_is_neither_a_share_nor_a_number_of_images_is_not_held_out(read, given):
+    told = r"e\.validation: expected a share below 1, or a whole number of images, got "
+    with pytest.raises(ConfigError, match=told):
+        read(f"validation = {given}")
+
+
+def test_one_image_may_be_held_out(read):
+    assert read("validation = 1").recipes[0].spec.held_out == 1
 
 
 def test_a_word_and_a_table_of_a_swept_key_mix(read):

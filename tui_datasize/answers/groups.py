@@ -108,15 +108,15 @@ def ask(record: Record) -> Answer:
 def _groups(record: Record, runs: pl.DataFrame) -> Iterator[_Parts]:
     """Raises DatasizeError: they cannot be read."""
     ended = runs.filter(state="succeeded")
-    classes = record.log.datasets(ended["run_id"].head(1)).sort("label")
-    images = dict(classes.select("class_name", "test_images").iter_rows())
-    of_images = groups_of(record.log.project.experiments, record.experiment, images) if images else ()
-    groups = pl.DataFrame(
-        {"index": range(len(of_images)), "part": of_images}, schema_overrides={"index": pl.Int64}
-    )
+    known: dict[str, pl.DataFrame] = {}
     found = []
     # Size by size: the predictions of all runs at once may not fit into memory.
-    for own in ended.partition_by("variant", "train_size", maintain_order=True) if groups.height else ():
+    for own in ended.partition_by("variant", "train_size", "classes", maintain_order=True):
+        of = str(own["classes"][0])
+        groups = known[of] if of in known else _of_images(record, own["run_id"][0])
+        known[of] = groups
+        if groups.is_empty():
+            continue
         given = record.log.table("predictions", own["run_id"])
         labels = given.filter(evaluation="last").select("run_id", "index", "label")
         for run_id, predicted in predicted_classes(given).items():
@@ -127,6 +127,16 @@ def _groups(record: Record, runs: pl.DataFrame) -> Iterator[_Parts]:
             )
     if found:
         yield _Parts("group", _ACCURACY, _with_values(ended, pl.concat(found), _ACCURACY))
+
+
+def _of_images(record: Record, run_id: str) -> pl.DataFrame:
+    """The groups of the test images of a run, by `index`."""
+    classes = record.log.datasets([run_id]).sort("label")
+    images = dict(classes.select("class_name", "test_images").iter_rows())
+    of_images = groups_of(record.log.project.experiments, record.experiment, images) if images else ()
+    return pl.DataFrame(
+        {"index": range(len(of_images)), "part": of_images}, schema_overrides={"index": pl.Int64}
+    )
 
 
 def _further(record: Record) -> Iterator[_Parts]:

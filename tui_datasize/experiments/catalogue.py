@@ -221,13 +221,15 @@ def tested_classes(folder: Path) -> tuple[Path, ...]:
 
 
 def refuse_tests(tests: str, name: str, data_dir: Path) -> None:
-    """Refuse a further test set that is missing, or has other classes than the image folder `name`.
+    """Refuse a further test set without images, or with other classes than the image folder `name`.
 
     Raises DataError: it is one of these.
     """
     refuse_unknown(tests)
     if tests.startswith(IMAGE_FOLDER):
-        found = {path.name for path in tested_classes(image_folder(tests, data_dir))}
+        classes = tested_classes(image_folder(tests, data_dir))
+        refuse_empty((), (), classes, (any(map(image_files, classes)),))
+        found = {path.name for path in classes}
         if name.startswith(IMAGE_FOLDER):
             known = {path.name for path in class_folders(split_folders(image_folder(name, data_dir))[0])}
             refuse_classes(found - known, tests)

@@ -15,11 +15,12 @@ from tui_datasize.experiments.catalogue import (
     image_folder,
     split_folders,
 )
-from tui_datasize.experiments.load import read_project
+from tui_datasize.experiments.load import Experiment, read_project
 from tui_datasize.experiments.toml import text_of
 from tui_datasize.files import named_path, read_bounded
 
 _MOST_BYTES = 2**28
+_FIX = "correct the path, which begins at the directory of experiments.toml, or leave groups out"
 _HEADS = ("file", "filename", "file name", "file_name", "image", "path", "index")
 
 
@@ -36,7 +37,6 @@ def groups_of(file: Path, experiment: str, images: Mapping[str, int]) -> Sequenc
     described = project.experiments.get(experiment)
     if described is None or not described.groups:
         return ()
-    where = f"{described.where}.groups"
     names = [str(place) for place in range(sum(images.values()))]
     if described.dataset.startswith(IMAGE_FOLDER):
         tested = split_folders(image_folder(described.dataset, project.data_dir))[1]
@@ -48,14 +48,32 @@ def groups_of(file: Path, experiment: str, images: Mapping[str, int]) -> Sequenc
                 "the test images are not those that the runs were measured on", where=str(tested)
             )
         names = [f"{tested.name}/{label}/{one.name}" for label in images for one in files[label]]
+    table, groups = _table(described, file)
+    return _matched(names, groups, str(table))
+
+
+def wrong_groups(described: Experiment, file: Path) -> ConfigError | None:
+    """What is wrong with the table of groups of an experiment, whatever images there are."""
+    try:
+        if described.groups:
+            _table(described, file)
+    except ConfigError as error:
+        return error
+    return None
+
+
+def _table(described: Experiment, file: Path) -> tuple[Path, dict[str, str]]:
     try:
         table = named_path(described.groups, file.parent)
         groups = _read(text_of(read_bounded(table, _MOST_BYTES)), str(table))
     except (OSError, ValueError, csv.Error) as error:
         why = error.strerror if isinstance(error, OSError) else error
-        why = "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else why
-        raise ConfigError(f"{described.groups!r} cannot be read: {why}", where=where) from None
-    return _matched(names, groups, str(table))
+        why, fix = ("not UTF-8 text", "save it as UTF-8") if isinstance(error, UnicodeError) else (why, _FIX)
+        what, where = f"{described.groups!r} cannot be read: {why}", f"{described.where}.groups"
+        raise ConfigError(what, where=where, fix=fix) from None
+    if not groups:
+        raise ConfigError("names no image", where=str(table), fix="write lines: file name,group")
+    return table, groups
 
 
 def _read(text: str, where: str) -> dict[str, str]:
@@ -80,6 +98,6 @@ def _matched(names: Sequence[str], groups: Mapping[str, str], where: str) -> Seq
     ]
     if not any(found):
         raise ConfigError(
-            f"names no test image, such as {names[0]}", where=where, fix="write it as a line: file,group"
+            f"names no test image, such as {names[0]}", where=where, fix="write lines: file name,group"
         )
     return found

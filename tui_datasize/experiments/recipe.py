@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext, suppress
 from copy import deepcopy
 from dataclasses import MISSING, dataclass
 from itertools import chain, product
@@ -60,6 +61,7 @@ def read_recipes(table: TomlTable, sweep: TomlTable, levers: TomlTable) -> tuple
         [[(key, value) for value in _swept_values(each, key)] for key in sorted(each.take_all())]
         for each in (sweep, levers)
     )
+    _refuse_swept_levers(sweep, levers)
     recipes = []
     problems = Problems()
     for values, lever in product(product(*axes), [(), *((one,) for one in chain(*pulled))]):
@@ -70,6 +72,16 @@ def read_recipes(table: TomlTable, sweep: TomlTable, levers: TomlTable) -> tuple
             recipes.append(_read_recipe(table.with_values(overlaid)))
     problems.raise_all()
     return tuple(recipes)
+
+
+def _refuse_swept_levers(sweep: TomlTable, levers: TomlTable) -> None:
+    """A lever would take the place of each value that is swept: the same runs again."""
+    for lever in sorted(levers.take_all()):
+        swept = next((key for key in sorted(sweep.take_all()) if f"{key}.".startswith(f"{lever}.")), None)
+        if swept:
+            raise ConfigError(
+                f"{swept} is swept too", where=levers.where(lever), fix="keep it in sweep or in levers"
+            )
 
 
 def _swept_values(sweep: TomlTable, key: str) -> list[Any]:
@@ -151,10 +163,11 @@ def _read_row(row: Row, table: TomlTable) -> Any:
         value = _read_value(row, inner, nested)
         nested.finish()
         return value
-    value = _read_value(row, row.name, table)
-    if row.key.holds and not row.key.holds(value):
-        raise table.error(row.name, row.key.expected)
-    return value
+    with suppress(ConfigError) if row.kind is float and row.key.expected else nullcontext():
+        value = _read_value(row, row.name, table)
+        if not row.key.holds or row.key.holds(table.take(row.name, value)):
+            return value
+    raise table.error(row.name, row.key.expected)
 
 
 def _read_value(row: Row, name: str, table: TomlTable) -> Any:
@@ -279,8 +292,10 @@ def _weights(confusion: TomlTable, label: str) -> list[tuple[str, float]]:
 def _read_tests(table: TomlTable, key: str) -> TestSets:
     tests = table.table(key)
     for name in tests.take_all():
-        if not NAME_PATTERN.fullmatch(name) or name in get_args(Split):
+        is_taken = name in get_args(Split)
+        if is_taken or not NAME_PATTERN.fullmatch(name):
             fix = "use letters, digits, dots and dashes, beginning with a letter or digit"
+            fix = f"each run has a {name} split; choose another name" if is_taken else fix
             raise ConfigError(f"{name!r} cannot name a test set", where=tests.where(), fix=fix)
     return tuple((name, tests.text(name)) for name in sorted(tests.take_all()))
 

@@ -293,7 +293,8 @@ class RunSpec:
         "counts all images with labels",
         at_most=10**9,
         expected="a share below 1, or a whole number of images",
-        holds=lambda held_out: held_out < 1 or float(held_out).is_integer(),
+        # 1.0 is all of them, and 1 is one.
+        holds=lambda held_out: held_out < 1 or isinstance(held_out, int),
     )
     stop: Stopping = key(
         Stopping(), "end early, by the images held out", short="patience", none="none", column="stop"

@@ -8,7 +8,8 @@ from __future__ import annotations
 import itertools
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +19,7 @@ from tui_datasize.errors import ConfigError, DataError, DatasizeError
 from tui_datasize.experiments.architectures import model_info
 from tui_datasize.experiments.budget import check_lengths
 from tui_datasize.experiments.catalogue import IMAGE_FOLDER, DatasetInfo, dataset_info, refuse_tests
+from tui_datasize.experiments.groups import wrong_groups
 from tui_datasize.experiments.load import Experiment, Order, Project, read_project
 from tui_datasize.experiments.recipe import Recipe
 from tui_datasize.experiments.sources import Sources
@@ -121,13 +123,14 @@ def check_file(file: Path) -> FileCheck:
     skipped = {name for name in project.names if name not in project.experiments}
     for experiment in project.experiments.values():
         try:
-            _info(experiment, project)
+            _own_images(experiment, project)
         except DataError as error:
             skipped.add(experiment.name)
             if experiment.dataset.startswith(IMAGE_FOLDER):
                 missing.setdefault(experiment.dataset, []).append(experiment.name)
             else:
                 wrong.append(error)
+    wrong += filter(None, (wrong_groups(one, file) for one in project.experiments.values()))
     for experiment in project.experiments.values():
         # What takes weights of an experiment that is wrong itself has no other mistake.
         if not _all_origins(experiment, project) & skipped:
@@ -181,16 +184,24 @@ def _plan(experiment: Experiment, project: Project, above: tuple[str, ...]) -> t
 
 
 def _info(experiment: Experiment, project: Project) -> DatasetInfo:
-    where = f"{experiment.where}.dataset"
-    try:
-        info = dataset_info(experiment.dataset, project.data_dir)
-        for name, tests in {test for recipe in experiment.recipes for test in recipe.spec.tests}:
-            where = f"{experiment.where}.tests.{name}"
+    info = _own_images(experiment, project)
+    for name, tests in sorted({test for recipe in experiment.recipes for test in recipe.spec.tests}):
+        with _named_in(f"{experiment.where}.tests.{name}"):
             refuse_tests(tests, experiment.dataset, project.data_dir)
-        return info
+    return info
+
+
+def _own_images(experiment: Experiment, project: Project) -> DatasetInfo:
+    with _named_in(f"{experiment.where}.dataset"):
+        return dataset_info(experiment.dataset, project.data_dir)
+
+
+@contextmanager
+def _named_in(where: str) -> Iterator[None]:
+    try:
+        yield
     except DataError as error:
-        if error.where:
-            where = f"{where}: {error.where}"
+        where = f"{where}: {error.where}" if error.where else where
         raise DataError(error.what, where=where, fix=error.fix) from None
 
 
@@ -376,8 +387,8 @@ def _check_distinct(experiment: Experiment, cells: Sequence[RunSpec]) -> None:
     if len({spec.run_id for spec in cells}) < len(cells):
         raise ConfigError(
             "two combinations of swept values are the same run",
-            where=f"{experiment.where}.sweep",
-            fix="list each value once",
+            where=experiment.where,
+            fix="list each value of sweep once, and in levers none that is run without them",
         )
 
 

@@ -95,6 +95,8 @@ def _complete(spec: RunSpec) -> dict[str, Any]:
     return spec.to_dict() | {
         "model": {"name": spec.model.name, **defaults, **spec.model.options},
         "transfer": spec.condition,
+        # One word, as every part of a label.
+        "tests": ",".join(f"{name}:{tests}" for name, tests in spec.tests) or "none",
     }
 
 

@@ -84,6 +84,7 @@ def _audit_experiment(runs: pl.DataFrame, record: AuditRecord) -> Iterator[Findi
     yield from sweep.check_duplicates(counted)
     yield from sweep.check_one_draw(counted)
     yield from sweep.check_choosing(counted)
+    yield from sweep.check_best(counted)
     yield from sweep.check_one_recipe(counted)
     for _, curve in runs.group_by("variant", maintain_order=True):
         yield from measured.check_incomplete(curve)

@@ -180,6 +180,22 @@ def check_choosing(runs: pl.DataFrame) -> Iterator[Finding]:
         )
 
 
+def check_best(runs: pl.DataFrame) -> Iterator[Finding]:
+    """Weights kept as the best, though not the last, that the test set alone could choose."""
+    by_test = runs.filter(
+        pl.col("validation").fill_null(0) == 0, pl.col("best_test_accuracy") > pl.col("test_accuracy")
+    )
+    if by_test.height and not were_imported(by_test):
+        yield finding(
+            Severity.NOTE,
+            "best-by-test",
+            by_test,
+            f"The best weights (best.pt) and best values of {plural(by_test.height, 'run')} are not those of "
+            "the last evaluation, and no images are held out: the test set chose them.",
+            "Report the last evaluation, or hold images out with validation = 0.2.",
+        )
+
+
 def check_one_recipe(runs: pl.DataFrame) -> Iterator[Finding]:
     """Variants that are compared by one recipe, tuned for none of them at any size."""
     if runs["variant"].n_unique() < 2 or tuned_options(runs) or were_imported(runs):
