@@ -72,6 +72,7 @@ OF_THE_HOST = {
     *("imported", "protocol.f1=micro", "transfer.source", "transfer.layers", "model.name", "model.options"),
     *("budget.unit=updates", "schedule.unit=updates", "schedule.step", "schedule.milestones"),
     *("schedule.gamma", "schedule.warmup_start", "schedule.floor"),
+    *("validation", "stop.patience", "refit", "tests"),
 }
 """What decides which images there are, how many updates, what the rate is, or what is written."""
 

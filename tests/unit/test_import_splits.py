@@ -154,7 +154,7 @@ def test_a_bare_tag_in_a_folder_that_tells_nothing_is_asked_for(desk, capsys):
 @pytest.mark.parametrize(
     "name",
     [
-        "balanced_accuracy",
+        "weighted_accuracy",
         "best_val_acc",
         "val_test_acc",
         "accuracy_std",

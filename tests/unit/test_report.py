@@ -75,7 +75,8 @@ def test_a_whole_sweep_on_a_page(page):
         "Metrics over size and training", "Training against test", "Best evaluation against the last",
         "Learning curve of each class", "Confusion matrix", "Calibration",
         "Margins of right and wrong answers", "Overlap of subset draws", "Agreement of runs",
-        "Metric against training time", "Ensembles of runs", "Laws", "Runs", "Provenance",
+        "Levers beside more images", "Metric against training time", "Ensembles of runs", "Laws", "Runs",
+        "Provenance",
     ]  # fmt: skip
     assert len(page) < 2 * 2**20
     assert ">target<" in page

@@ -87,7 +87,7 @@ def meaning_of(name: str, test_word: str = "") -> Meaning | None:
     True
     >>> meaning_of("Test error (%)") == Meaning("accuracy", TEST, is_error=True, is_percent=True)
     True
-    >>> meaning_of("balanced_accuracy"), meaning_of("best_val_acc"), meaning_of("val_test_acc")
+    >>> meaning_of("weighted_accuracy"), meaning_of("best_val_acc"), meaning_of("val_test_acc")
     (None, None, None)
     """
     if not _USUAL.fullmatch(name):
