@@ -203,6 +203,22 @@ def test_models_of_timm_follow_the_runs_streams_and_take_weights_of_a_file(name,
         build("timm:resnet10t", (3, 64, 64), weights=str(file))
 
 
+class _Acts:
+    def __init__(self, file):
+        self.file = file
+
+    def __reduce__(self):
+        return open, (str(self.file), "w")
+
+
+def test_a_file_of_weights_runs_no_code(tmp_path):
+    pytest.importorskip("timm")
+    torch.save({"act": _Acts(tmp_path / "made")}, tmp_path / "w.pth")
+    with pytest.raises(DataError, match=r"w.pth: weights of timm:resnet18 cannot be read"):
+        build("timm:resnet18", (3, 64, 64), weights=str(tmp_path / "w.pth"))
+    assert not (tmp_path / "made").exists()
+
+
 def test_what_timm_does_not_have_is_told_in_one_line(tmp_path):
     pytest.importorskip("timm")
     with pytest.raises(DataError, match=r"timm:nonet cannot be built \(Unknown model"):

@@ -91,7 +91,8 @@ def test_prices_count_labels_and_hours() -> None:
 
 
 def test_ensembles_of_the_baseline_are_a_lever_and_share_no_run() -> None:
-    runs = sweep({"": 1.0}).with_columns(subset_seed=pl.lit(0)).filter(pl.col("train_size") <= 200)
+    runs = sweep({"": 1.0}).filter(pl.col("train_size") <= 200)
+    runs = runs.with_columns(subset_seed=pl.lit(0), updates=100 + 30 * pl.col("seed"))
 
     def read(run_ids: list[str]) -> pl.DataFrame:
         # Each run is right of images of its own: three together of all that two of them agree on.
@@ -114,10 +115,8 @@ def test_ensembles_of_the_baseline_are_a_lever_and_share_no_run() -> None:
     together = found.filter(variant="ensemble of 3")
     assert set(found["variant"]) == {"baseline", "ensemble of 3"}
     assert base == ""
-    assert together.select("train_size", "seed", "test_accuracy", "wall_s").rows() == [
-        (100, 0, 1.0, 30.0),
-        (200, 0, 1.0, 30.0),
-    ]
+    told = ("train_size", "seed", "test_accuracy", "wall_s", "updates")
+    assert together.select(told).rows() == [(100, 0, 1.0, 30.0, 130), (200, 0, 1.0, 30.0, 130)]
 
 
 def _nothing(_run_ids: list[str]) -> pl.DataFrame:

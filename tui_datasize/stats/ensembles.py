@@ -190,7 +190,7 @@ def disjoint_ensembles(runs: pl.DataFrame, read: ReadPredictions, members: int) 
     """Ensembles of so many runs of one size and draw each, which share no run, as rows of the frame `runs`.
 
     Their `test_accuracy` is that of the ensemble, their `seed` counts them, `wall_s` is that of their members
-    together, all else that of a run.
+    together, `updates` their mean, all else that of a run.
     """
     kept = [runs.clear()]
     succeeded = runs.filter(pl.col("state") == "succeeded").sort("run_id")
@@ -202,11 +202,17 @@ def disjoint_ensembles(runs: pl.DataFrame, read: ReadPredictions, members: int) 
         if isinstance(found, EnsembleFailure):
             continue
         sets = [tuple(range(first, first + members)) for first in firsts]
-        walls = [group["wall_s"].slice(first, members).sum() for first in firsts]
+        of_members = [group.slice(first, members) for first in firsts]
         together = pl.DataFrame(
-            {"test_accuracy": _accuracies(found, sets), "wall_s": walls, "seed": range(len(sets))},
-            schema_overrides={"wall_s": pl.Float64},
-        )
+            {
+                "test_accuracy": _accuracies(found, sets),
+                "wall_s": [one["wall_s"].sum() for one in of_members],
+                # Runs that stop early make unequally many.
+                "updates": [one["updates"].mean() for one in of_members],
+                "seed": range(len(sets)),
+            },
+            schema_overrides={"wall_s": pl.Float64, "updates": pl.Float64},
+        ).cast({"updates": pl.Int64})
         kept.append(group[firsts].drop(together.columns).hstack(together).select(runs.columns))
     return pl.concat(kept)
 

@@ -84,7 +84,7 @@ def _from_timm(plan: Blueprint) -> nn.Module:
     if not (file := str(plan.options["weights"])):
         return model
     try:
-        found = load_state_dict(str(Path(file).expanduser()), device="cpu")
+        found = load_state_dict(str(Path(file).expanduser()), device="cpu", weights_only=True)
     # Whatever the readers of two formats raise.
     except Exception as error:
         raise DataError(f"weights of {plan.name} cannot be read ({error})", where=file) from error
