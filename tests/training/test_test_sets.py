@@ -12,7 +12,8 @@ from PIL import Image
 
 from tests.training.conftest import QueueRun
 from tests.training.helpers import evaluations, small_spec, train, train_until, weights
-from tui_datasize.errors import DatasizeError
+from tui_datasize.errors import DataError, DatasizeError
+from tui_datasize.experiments.catalogue import refuse_tests
 from tui_datasize.experiments.load import load_project
 from tui_datasize.experiments.spec import ClassSplit
 from tui_datasize.experiments.sweep import check_file, plan_runs
@@ -102,6 +103,18 @@ def test_what_cannot_be_measured_is_told_before_it_is_queued(tmp_path: Path, tes
     found = check_file(file)
     assert [told in one.line for one in found.errors] == [True]
     assert not found.unchecked
+
+
+def test_classes_of_digits_are_known_before_a_run(tmp_path: Path) -> None:
+    for name in ("7", "zebra"):
+        (tmp_path / "far" / name).mkdir(parents=True)
+        (tmp_path / "far" / name / "1.png").write_bytes(b"")
+    for trained_on in ("digits", "mnist"):
+        refuse_tests("digits", trained_on, tmp_path)
+        with pytest.raises(DataError, match="classes that the data set has not: zebra"):
+            refuse_tests("imagefolder:far", trained_on, tmp_path)
+    # Only its files would tell.
+    refuse_tests("imagefolder:far", "cifar10", tmp_path)
 
 
 def test_the_sets_are_part_of_what_a_run_is() -> None:

@@ -28,6 +28,7 @@ _OF_THE_PLACE = (
     *(errno.ENAMETOOLONG, errno.EIO, errno.ESTALE),
 )
 """Errors of a folder itself; what the machine lacks, such as memory, is another matter."""
+_DIGITS = tuple("0123456789")
 _TORCHVISION = "the first run downloads it through torchvision"
 
 
@@ -50,6 +51,8 @@ class DatasetInfo:
     """Whether it lies as image files, which `image_px` resizes when they are decoded."""
     is_installed: bool = False
     """Whether it comes with a package, so that nothing is downloaded."""
+    class_names: tuple[str, ...] = ()
+    """By label; empty where only its files would tell."""
 
     @property
     def classes(self) -> int:
@@ -81,6 +84,7 @@ DATASETS: Mapping[str, DatasetInfo] = MappingProxyType(
                 size_px=8,
                 how_to_get="it comes with scikit-learn",
                 is_installed=True,
+                class_names=_DIGITS,
             ),
             DatasetInfo(
                 "mnist",
@@ -89,6 +93,7 @@ DATASETS: Mapping[str, DatasetInfo] = MappingProxyType(
                 test_per_class=(980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009),
                 channels=1,
                 size_px=28,
+                class_names=_DIGITS,
             ),
             DatasetInfo("fashion-mnist", "Fashion-MNIST", (6000,) * 10, (1000,) * 10, 1, 28),
             DatasetInfo("kmnist", "Kuzushiji-MNIST, cursive hiragana", (6000,) * 10, (1000,) * 10, 1, 28),
@@ -221,7 +226,7 @@ def tested_classes(folder: Path) -> tuple[Path, ...]:
 
 
 def refuse_tests(tests: str, name: str, data_dir: Path) -> None:
-    """Refuse a further test set without images, or with other classes than the image folder `name`.
+    """Refuse a further test set without images, or with classes that the data set `name` has not.
 
     Raises DataError: it is one of these.
     """
@@ -230,9 +235,14 @@ def refuse_tests(tests: str, name: str, data_dir: Path) -> None:
         classes = tested_classes(image_folder(tests, data_dir))
         refuse_empty((), (), classes, (any(map(image_files, classes)),))
         found = {path.name for path in classes}
-        if name.startswith(IMAGE_FOLDER):
-            known = {path.name for path in class_folders(split_folders(image_folder(name, data_dir))[0])}
-            refuse_classes(found - known, tests)
+    else:
+        found = set(DATASETS[tests].class_names)
+    if name.startswith(IMAGE_FOLDER):
+        known = {path.name for path in class_folders(split_folders(image_folder(name, data_dir))[0])}
+    else:
+        known = set(DATASETS[name].class_names)
+    if known:
+        refuse_classes(found - known, tests)
 
 
 def refuse_classes(unknown: Collection[str], tests: str) -> None:

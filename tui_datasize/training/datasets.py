@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, DataError, DatasizeError
-from tui_datasize.experiments.catalogue import ARRAYS, IMAGE_FOLDER, image_files, refuse_classes
+from tui_datasize.experiments.catalogue import ARRAYS, DATASETS, IMAGE_FOLDER, image_files, refuse_classes
 from tui_datasize.experiments.load import data_directory
 from tui_datasize.experiments.spec import SubsetSpec
 from tui_datasize.experiments.subsets import draw
@@ -105,7 +105,7 @@ def _digits(_data_dir: Path) -> DatasetSource:
     return DatasetSource(
         train=SplitSource.of_array(images[~is_test], labels[~is_test]),
         test=SplitSource.of_array(images[is_test], labels[is_test]),
-        class_names=tuple(map(str, range(10))),
+        class_names=DATASETS["digits"].class_names,
     )
 
 
@@ -160,7 +160,7 @@ def _tiny_imagenet(data_dir: Path, image_px: int = 0) -> DatasetSource:
 SOURCES: Mapping[str, Callable[[Path], DatasetSource]] = MappingProxyType(
     {
         "digits": _digits,
-        "mnist": partial(_mnist_like, "mnist", "MNIST", "0123456789"),
+        "mnist": partial(_mnist_like, "mnist", "MNIST", DATASETS["mnist"].class_names),
         "fashion-mnist": partial(_mnist_like, "fashion-mnist", "FashionMNIST", ""),
         "kmnist": partial(_mnist_like, "kmnist", "KMNIST", ""),
         "emnist-letters": _emnist_letters,
