@@ -72,6 +72,13 @@ def test_of_half_the_classes_its_own_are_measured(digits: LoadedDataset, some: s
     )
 
 
+def test_of_the_other_half_alone_nothing_can_be_measured(
+    digits: LoadedDataset, some: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match="has no image of the classes that are trained on: 0, 1"):
+        load_tests(some, tmp_path / "data", digits, ("0", "1"))
+
+
 @pytest.mark.parametrize(
     ("tests", "told"),
     [

@@ -74,7 +74,7 @@ def load_tests(name: str, data_dir: Path, whole: LoadedDataset, class_names: Seq
 
     Labels are places in `class_names`.
 
-    Raises DataError: it cannot be had, or has other classes, or images of another shape.
+    Raises DataError: it cannot be had, or has other classes, none of these, or images of another shape.
     Raises OSError: `data_dir` cannot be written.
     """
     if name.startswith(IMAGE_FOLDER):
@@ -90,6 +90,11 @@ def load_tests(name: str, data_dir: Path, whole: LoadedDataset, class_names: Seq
     place = {class_name: label for label, class_name in enumerate(class_names)}
     labels = np.asarray([place.get(class_name, -1) for class_name in found.class_names])[found.test.labels]
     rows = np.flatnonzero(labels >= 0)
+    if not len(rows):
+        raise DataError(
+            f"{name} has no image of the classes that are trained on: {', '.join(class_names[:5])}",
+            fix="put some there, or leave it out of tests",
+        )
     return ImageSplit(ChosenRows(found.test.images, rows), labels[rows], found.test.hashes[rows])
 
 
