@@ -9,6 +9,7 @@ import pytest
 
 from tests.fakes import fake_spec, fake_sweep, write_lines, write_run
 from tests.unit.asking import ask
+from tests.unit.record_desk import said
 from tui_datasize.answers.answer import Asked
 from tui_datasize.answers.catalogue import QUESTIONS
 from tui_datasize.answers.record import ONE_EVALUATION, ONE_VALUE, Reading, Record
@@ -55,6 +56,16 @@ def test_training_curves_say_where_they_end_and_where_they_were_best(overfitted)
     (chart,) = answer.figures
     assert [line.name for line in chart.lines] == ["40", "80"]
     assert chart.lines[0].y == pytest.approx([50, 85, 60, 30])
+
+
+def test_who_chose_the_best_is_told_as_the_images_held_out_or_their_lack_have_it(overfitted, project):
+    assert "or choose on validation images" in said(ask(overfitted, "best"))
+    metrics = next(iter(project.runs.glob("*/*s0*/metrics.jsonl")))
+    tested = [json.loads(line) for line in metrics.read_text().splitlines()]
+    write_lines(
+        metrics, [*tested, *(row | {"split": "validation"} for row in tested if row["split"] == "test")]
+    )
+    assert "The images held out chose that of best_test_accuracy" in said(ask(RunLog(project), "best"))
 
 
 def test_the_range_over_runs_is_that_of_the_size_that_is_asked_for(overfitted):
