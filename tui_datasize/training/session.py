@@ -198,13 +198,13 @@ class Session:
     def _evaluate(self, stop: StopRequest) -> None:
         """Measure all splits, write their rows and keep the best; at the end write the tables and save."""
         self._take_readings()
+        keep_all = len(self.dataset.class_names) <= ALL_CLASSES_UP_TO
         train, train_rate = self._measure_train(stop)
-        validation = self._measure_validation(stop)
+        validation = self._measure_validation(stop, keep_all=keep_all)
         tested = self._tested()
         measured = (
             self._test if tested is None else place_images(self.dataset.test, tested, self.device, self._room)
         )
-        keep_all = len(self.dataset.class_names) <= ALL_CLASSES_UP_TO
         test, test_rate = self._pass(measured, stop, keep_all=keep_all)
         further = {
             name: self._pass(split, stop, keep_all=keep_all)[0] for name, split in self._further.items()
@@ -287,10 +287,10 @@ class Session:
         tally.add(seen.logits, seen.labels)
         return self._checked(tally.outputs()), None
 
-    def _measure_validation(self, stop: StopRequest) -> Evaluation | None:
+    def _measure_validation(self, stop: StopRequest, *, keep_all: bool) -> Evaluation | None:
         if self._validation is None or self._first:
             return None
-        outputs, _ = self._pass(self._validation, stop, keep_all=False)
+        outputs, _ = self._pass(self._validation, stop, keep_all=keep_all)
         return score(outputs, self.spec.protocol.f1)
 
     def _tested(self) -> Integers | None:
