@@ -248,10 +248,16 @@ class SparingDriver(LinuxDriver):
         keys, decode = _Keys(self._debug), getincrementaldecoder("utf-8")().decode
         typed = select.poll()
         typed.register(self.fileno, select.POLLIN)
+        looks_soon = 0
         while not self.exit_event.is_set():
-            ready = typed.poll(1e3 * min(_ESCAPE_S, _ENDED_WITHIN_S))
-            messages = [*keys.feed(text)] if ready and (text := decode(os.read(self.fileno, 4096))) else []
-            for message in (*messages, *keys.tick()):
+            ready = typed.poll(1e3 * (_ESCAPE_S if looks_soon else _ENDED_WITHIN_S))
+            data = os.read(self.fileno, 4096) if ready else b""
+            if ready and not data:
+                return
+            text = decode(data)
+            # Twice: the first may come just before the time is over.
+            looks_soon = 2 if "\x1b" in text else max(0, looks_soon - 1)
+            for message in (*(keys.feed(text) if text else ()), *keys.tick()):
                 self.process_message(message)
 
     def write(self, data: str) -> None:
