@@ -169,6 +169,23 @@ def test_what_a_process_takes_beyond_its_tensors_is_measured_on_each_card(
     assert store.known_gpus.contexts("another driver") == {}
 
 
+def test_an_end_is_durable_before_the_queue_relies_on_it(
+    store: Store, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, synced = Worker(ME), []
+    start(store, supervisor, "one", "GPU-a", train_bytes=2 * GIB, worker=worker)
+    paths = ProjectPaths(store.path.parents[1]).run("letters", "one")
+    write_json(paths.exit, asdict(ExitRecord(1, RunOutcome.SUCCEEDED, "", utc_now())))
+    worker.is_gone = True
+    monkeypatch.setattr(
+        "tui_datasize.jobs.scheduler.supervisor.sync_directory",
+        lambda directory: synced.append((directory, store.state("one"))),
+    )
+    assert supervisor.look()
+    assert synced == [(paths.directory, JobState.RUNNING)]
+    assert store.state("one") is JobState.SUCCEEDED
+
+
 @pytest.mark.parametrize(
     "noted",
     [{}, {"peak_device_memory_bytes": 5 * GIB}, {"peak_device_memory_bytes": GIB, "pack_widths": [2]}],
