@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+
 from tui_datasize.text import visible
 
 EXIT_OK = 0
 EXIT_RUN_FAILED = 1
 EXIT_BAD_INPUT = 2
+
+SHORT_OF_HOST = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
+"""Numbers of an `OSError` for the want of memory, processes or open files, of the machine or by a limit."""
+SHORT_OF_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
+"""Those for the want of room to write: a disk, a quota, `ulimit -f`, a file system mounted for reading."""
 
 
 class DatasizeError(Exception):

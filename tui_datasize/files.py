@@ -75,7 +75,7 @@ def read_bounded(file: Path, most_bytes: int = MOST_SMALL_BYTES) -> bytes:
             pieces.append(piece)
             length += len(piece)
     if max(length, size) > most_bytes:
-        raise too_large(file, most_bytes)
+        raise TooLarge(file, most_bytes)
     return b"".join(pieces)
 
 
@@ -151,9 +151,11 @@ def has_more_levels(value: Any, most: int) -> bool:
     return True
 
 
-def too_large(file: Path, most_bytes: int) -> OSError:
-    """What is raised for a file that has more bytes than any of its kind."""
-    return OSError(errno.EFBIG, f"larger than {most_bytes / 10**6:,.0f} MB", str(file))
+class TooLarge(OSError):  # noqa: N818 - a property of the file
+    """A file has more bytes than any of its kind; not EFBIG, by which a limit of the process is told."""
+
+    def __init__(self, file: Path, most_bytes: int) -> None:
+        super().__init__(errno.EINVAL, f"larger than {most_bytes / 10**6:,.0f} MB", str(file))
 
 
 def is_utf8(name: str) -> bool:

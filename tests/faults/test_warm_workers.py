@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from tests.faults.lab import Lab, is_alive
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.jobs.scheduler.slots import slot_directory, take_slots
+from tui_datasize.jobs.workers import preloader
 from tui_datasize.runlog.claim import TAG_VARIABLE, read_claim
 
 pytestmark = pytest.mark.faults
@@ -250,3 +252,17 @@ def test_workers_start_cold_where_no_preloader_can_be_had(warm_lab: Lab, preload
     assert warm_lab.wait_for(run, JobState.SUCCEEDED).attempts == 1
     assert why in warm_lab.log()
     assert warm_lab.log().count("workers start cold from now on") == 1
+
+
+@pytest.mark.parametrize("missing", ["stdout", "stderr", "directory"])
+def test_a_worker_whose_place_is_gone_says_so_in_a_line(missing: str, tmp_path: Path) -> None:
+    request = {"stdout": str(tmp_path / "out"), "stderr": str(tmp_path / "err"), "directory": str(tmp_path)}
+    request[missing] = str(tmp_path / "gone" / "place")
+    pid = os.fork()
+    if pid == 0:
+        sys.stderr = (tmp_path / "told").open("w", buffering=1)
+        os._exit(preloader._is_in_place(request))
+    assert os.waitpid(pid, 0)[1] == 0
+    told = (tmp_path / "told").read_text().splitlines()
+    assert len(told) == 1
+    assert "gone/place" in told[0]

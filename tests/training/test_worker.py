@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -16,11 +17,15 @@ import torch
 from PIL import Image
 
 from tests.training.helpers import evaluations, read_rows, small_spec, train, train_until
-from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, EXIT_RUN_FAILED
+from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, EXIT_RUN_FAILED, SHORT_OF_DISK, SHORT_OF_HOST
 from tui_datasize.experiments.spec import Budget, ModelSpec, OptimizerSpec
+from tui_datasize.files import TooLarge
+from tui_datasize.jobs.queue.database import PASSING_ERRNOS
+from tui_datasize.jobs.workers.spawn import SCARCITIES
 from tui_datasize.runlog import writer
 from tui_datasize.runlog.claim import Lack, RunOutcome, read_exit
 from tui_datasize.training import failures
+from tui_datasize.training.lane import tell_log
 from tui_datasize.training.stop import StopRequest, StopRequested
 from tui_datasize.training.worker import main
 
@@ -197,6 +202,38 @@ def test_a_full_disk_is_told(queue_run, capfd, monkeypatch):
     assert (end.outcome, end.lack) == (RunOutcome.INTERRUPTED, Lack.DISK)
     assert end.reason.startswith("disk full: ")
     assert end.reason in capfd.readouterr().err
+
+
+def test_a_limit_of_file_sizes_is_the_machines_fault_and_no_traceback(queue_run, capfd):
+    paths = queue_run(small_spec())
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # Enough for an end, and for no checkpoint.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        assert main([str(paths.directory)]) != EXIT_OK
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    end = read_exit(paths)
+    assert (end.outcome, end.lack) == (RunOutcome.INTERRUPTED, Lack.DISK)
+    assert "raise `ulimit -f`" in end.reason
+    told = capfd.readouterr().err
+    assert end.reason in told
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize("number", sorted(SHORT_OF_HOST | SHORT_OF_DISK))
+def test_what_the_machine_lacks_is_told_with_what_helps_and_held_against_no_run(number, capsys):
+    error = OSError(number, os.strerror(number))
+    assert failures.lack(error) is (Lack.DISK if number in SHORT_OF_DISK else Lack.HOST)
+    assert number in PASSING_ERRNOS & SCARCITIES
+    tell_log(error)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert os.strerror(number) in line
+    assert line.endswith("and retry")
+
+
+def test_a_file_of_more_bytes_than_its_kind_has_is_no_lack_of_the_machine(tmp_path):
+    assert failures.lack(TooLarge(tmp_path, 10)) is Lack.NOTHING
 
 
 def test_a_file_that_cannot_be_written_is_named(queue_run, capfd):

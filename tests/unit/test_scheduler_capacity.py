@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import errno
 import json
 import selectors
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -178,12 +180,25 @@ def test_an_end_is_durable_before_the_queue_relies_on_it(
     write_json(paths.exit, asdict(ExitRecord(1, RunOutcome.SUCCEEDED, "", utc_now())))
     worker.is_gone = True
     monkeypatch.setattr(
-        "tui_datasize.jobs.scheduler.supervisor.sync_directory",
+        "tui_datasize.runlog.claim.sync_directory",
         lambda directory: synced.append((directory, store.state("one"))),
     )
     assert supervisor.look()
     assert synced == [(paths.directory, JobState.RUNNING)]
     assert store.state("one") is JobState.SUCCEEDED
+
+
+def test_no_end_is_believed_that_the_disk_does_not_take(
+    store: Store, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start(store, supervisor, "one", "GPU-a", train_bytes=2 * GIB, worker=(worker := Worker(ME)))
+    paths = ProjectPaths(store.path.parents[1]).run("letters", "one")
+    write_json(paths.exit, asdict(ExitRecord(1, RunOutcome.SUCCEEDED, "", utc_now())))
+    worker.is_gone = True
+    refused = OSError(errno.EIO, "Input/output error", str(paths.directory))
+    monkeypatch.setattr("tui_datasize.runlog.claim.sync_directory", Mock(side_effect=refused))
+    assert supervisor.look()
+    assert store.state("one") is JobState.FAILED
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import errno
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tui_datasize.errors import ConfigError
-from tui_datasize.files import has_more_levels, read_bounded
+from tui_datasize.files import TooLarge, has_more_levels, read_bounded
 
 Choice = TypeVar("Choice", bound=str)
 Read = TypeVar("Read")
@@ -74,7 +73,7 @@ def read_toml(file: Path, *, fix: str = "") -> dict[str, Any]:
     except ValueError:
         raise ConfigError("a number or date in it is out of range", where=str(file)) from None
     except OSError as error:
-        fix = "spread it over several projects" if error.errno == errno.EFBIG else ""
+        fix = "spread it over several projects" if isinstance(error, TooLarge) else ""
         raise ConfigError(f"cannot be read: {error.strerror}", where=str(file), fix=fix) from None
     if has_more_levels(document, MOST_LEVELS):
         raise _too_deep(file)

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 from tui_datasize.experiments.load import Keep, Project, load_project
 from tui_datasize.experiments.sweep import plan_runs
 from tui_datasize.jobs.queue.state import Job, JobState
-from tui_datasize.runlog.claim import RunOutcome, observe, take_lock
+from tui_datasize.runlog.claim import RunOutcome, make_end_durable, observe, take_lock
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 
 Holding: TypeAlias = Literal["last", "best", "leftover"]
@@ -153,9 +153,11 @@ def _unlink(file: Prunable) -> bool:
 
 def _has_ended_well(run: RunPaths) -> bool:
     try:
-        end = observe(run).final_exit
+        seen = observe(run)
+        make_end_durable(run, seen)
     except OSError:
         return False
+    end = seen.final_exit
     return end is not None and end.outcome is RunOutcome.SUCCEEDED
 
 

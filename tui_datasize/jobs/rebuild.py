@@ -23,7 +23,7 @@ from tui_datasize.jobs.queue.store import Store
 from tui_datasize.jobs.scheduler.attempt_end import starts_again
 from tui_datasize.jobs.scheduler.lock import SchedulerLock
 from tui_datasize.runlog.atomic import rename
-from tui_datasize.runlog.claim import Observation, observe, utc_now
+from tui_datasize.runlog.claim import Observation, make_end_durable, observe, utc_now
 from tui_datasize.runlog.locks import make_runs
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 
@@ -148,6 +148,7 @@ def _find(project: ProjectPaths) -> tuple[list[_Found], tuple[Path, ...]]:
             if (document.spec.experiment, document.spec.run_id) != (paths.experiment, paths.run_id):
                 raise ValueError("is of another run")
             seen = observe(paths)
+            make_end_durable(paths, seen)
         except (KeyError, TypeError, ValueError):
             unreadable.append(paths.spec)
         except OSError as error:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tui_datasize.files import read_object
-from tui_datasize.runlog.atomic import write_json
+from tui_datasize.runlog.atomic import sync_directory, write_json
 from tui_datasize.runlog.identity import ProcessIdentity
 from tui_datasize.runlog.locks import is_locked, is_named, lock_file, open_lock
 from tui_datasize.runlog.paths import RunPaths
@@ -217,6 +217,18 @@ def observe(paths: RunPaths) -> Observation:
         lock_held=held or (ended is not None and is_locked(paths.lock)),
         claimant_alive=claim is not None and claim.is_of(paths.lock) and claim.process.is_alive(),
     )
+
+
+def make_end_durable(paths: RunPaths, seen: Observation) -> None:
+    """Have an end that was seen survive a power cut: to be called before anything durable relies on it.
+
+    A worker that is killed between the renaming of its end and the syncing of the name leaves one that is
+    there for everybody, and gone after a power cut.
+
+    Raises OSError: the disk does not take it; the end must not be relied on.
+    """
+    if seen.exit:
+        sync_directory(paths.directory)
 
 
 def conclude(paths: RunPaths, attempt: int, outcome: RunOutcome, reason: str) -> bool:

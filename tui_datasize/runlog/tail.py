@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from tui_datasize.files import open_regular, too_large
+from tui_datasize.files import TooLarge, open_regular
 from tui_datasize.runlog.collect import RUN_METRICS, with_owners
 from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.runlog.rows import MOST_METRICS_BYTES, complete_lines, drop_voided, parse_rows
@@ -102,7 +102,7 @@ def _read_on(file: Path, before: _Position) -> tuple[int, _Position, bytes]:
         is_same = (before.device, before.inode) == (status.st_dev, status.st_ino)
         start = before.offset if is_same and before.offset <= status.st_size else 0
         if status.st_size > MOST_METRICS_BYTES:
-            raise too_large(file, MOST_METRICS_BYTES)
+            raise TooLarge(file, MOST_METRICS_BYTES)
         stream.seek(start)
         piece = complete_lines(stream.read(MOST_METRICS_BYTES))
     return start, _Position(status.st_dev, status.st_ino, start + len(piece)), piece

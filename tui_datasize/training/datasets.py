@@ -200,7 +200,7 @@ def _fetching(name: str, folder: Path, url: str) -> Iterator[None]:
         yield
     # What torchvision raises for a missing network, a bad checksum and a torn file.
     except (OSError, RuntimeError, ValueError, EOFError, AssertionError, HTTPException) as error:
-        if failures.is_disk_full(error):
+        if failures.is_short_of_disk(error):
             raise
         why = " ".join(str(error).split()) or type(error).__name__
         raise DataError(

@@ -5,12 +5,28 @@ from __future__ import annotations
 import errno
 import os
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 
-from tui_datasize.errors import DatasizeError, DeviceUnavailable
+from tui_datasize.errors import SHORT_OF_DISK, SHORT_OF_HOST, DatasizeError, DeviceUnavailable
 from tui_datasize.runlog.claim import Lack
 
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "ALLOC_FAILED")
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FREE_SPACE = ("disk full", "free some space")
+_MORE_MEMORY = ("out of memory", "end other programs")
+_SHORTAGES: Mapping[int, tuple[str, str]] = MappingProxyType(
+    {
+        errno.ENOSPC: _FREE_SPACE,
+        errno.EDQUOT: _FREE_SPACE,
+        errno.EFBIG: ("a limit of file sizes is reached", "raise `ulimit -f`"),
+        errno.EROFS: ("the disk is read-only", "mount it for writing"),
+        errno.ENOMEM: _MORE_MEMORY,
+        errno.EAGAIN: ("too few processes", "end other programs or raise `ulimit -u`"),
+        errno.EMFILE: ("too many open files", "raise `ulimit -n`"),
+        errno.ENFILE: ("too many open files on this machine", "end other programs"),
+    }
+)
+"""What is said of an `OSError` by its number, and what helps."""
 _REFUSED_CALL = re.compile(
     r"CUDNN_STATUS_(NOT_SUPPORTED|BAD_PARAM|VERSION_MISMATCH|LICENSE_ERROR)"
     r"|CUBLAS_STATUS_(NOT_SUPPORTED|INVALID_VALUE)"
@@ -20,8 +36,9 @@ _REFUSED_CALL = re.compile(
 """Errors of CUDA that concern one call alone; after any other the context is gone."""
 _DEVICE_ERROR = re.compile("CUDA error|CUDNN_STATUS|CUBLAS_STATUS")
 _HOST_MEMORY = re.compile(r"DefaultCPUAllocator|can(no|')t allocate memory", re.IGNORECASE)
-_HOST_SCARCITIES = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 _LONGEST = 300
+SEE_LOG = "see stderr.log"
+"""What the reason ends with where it explains nothing."""
 
 
 def reason(error: Exception) -> str:
@@ -30,11 +47,12 @@ def reason(error: Exception) -> str:
         return error.line
     if is_out_of_memory(error):
         return f"out of memory: {_first_line(error)}; use a smaller batch_size or a device with more memory"
-    if is_disk_full(error):
-        return f"disk full: {_first_line(error)}; free some space and retry"
+    if isinstance(error, OSError) and (shortage := _SHORTAGES.get(error.errno or 0)):
+        what, fix = shortage
+        return f"{what}: {_first_line(error)}; {fix} and retry"
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{os.fsdecode(error.filename)}: {error.strerror}"
-    return f"unexpected error: {type(error).__name__}: {_first_line(error)}; see stderr.log"
+    return f"unexpected error: {type(error).__name__}: {_first_line(error)}; {SEE_LOG}"
 
 
 def is_out_of_memory(error: Exception) -> bool:
@@ -46,9 +64,9 @@ def is_out_of_memory(error: Exception) -> bool:
     )
 
 
-def is_disk_full(error: Exception) -> bool:
-    """Whether a file system had no space left, or the user's quota was used up."""
-    return isinstance(error, OSError) and error.errno in _DISK_FULL
+def is_short_of_disk(error: Exception) -> bool:
+    """Whether there was no room to write: a full disk, a used-up quota, a limit of file sizes."""
+    return isinstance(error, OSError) and error.errno in SHORT_OF_DISK
 
 
 def lack(error: Exception) -> Lack:
@@ -56,9 +74,9 @@ def lack(error: Exception) -> Lack:
     if is_out_of_memory(error):
         is_device = not isinstance(error, MemoryError) and not _HOST_MEMORY.search(str(error))
         return Lack.DEVICE_MEMORY if is_device else Lack.HOST
-    if is_disk_full(error):
+    if is_short_of_disk(error):
         return Lack.DISK
-    if isinstance(error, OSError) and error.errno in _HOST_SCARCITIES:
+    if isinstance(error, OSError) and error.errno in SHORT_OF_HOST:
         return Lack.HOST
     if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
         return Lack.HOST

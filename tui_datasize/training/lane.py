@@ -21,7 +21,7 @@ from math import inf
 from pathlib import Path
 from typing import TextIO
 
-from tui_datasize.errors import DatasizeError, DeviceUnavailable
+from tui_datasize.errors import DeviceUnavailable
 from tui_datasize.runlog.claim import LEFT_WITH_PACK, Claim, Lack, RunOutcome
 from tui_datasize.training import failures
 
@@ -183,6 +183,7 @@ class Lane:
 
 def tell_log(error: Exception) -> None:
     """Tell the log; a traceback only where the reason leaves questions open."""
-    if not isinstance(error, DatasizeError):
+    reason = failures.reason(error)
+    if reason.endswith(failures.SEE_LOG):
         traceback.print_exception(error)
-    print(failures.reason(error), file=sys.stderr, flush=True)
+    print(reason, file=sys.stderr, flush=True)

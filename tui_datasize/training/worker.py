@@ -75,8 +75,15 @@ def _usage_problem(runs: Sequence[RunPaths], attempts: Sequence[str]) -> str:
         return f"{ATTEMPT_VARIABLE}: expected a whole number of at least 1, got {wrong!r}"
     if len(attempts) != len(runs):
         return f"{ATTEMPT_VARIABLE}: expected {len(runs)} numbers with commas between, got {len(attempts)}"
-    missing = next((paths.spec for paths in runs if not paths.spec.is_file()), None)
+    missing = next((paths.spec for paths in runs if not _is_file(paths.spec)), None)
     return f"{missing}: no such file; expected the directory of a queued run" if missing else ""
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _work_through(packs: Sequence[Sequence[Assignment]], stop: StopRequest) -> int:

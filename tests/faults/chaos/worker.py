@@ -231,7 +231,9 @@ def main(argv: Sequence[str]) -> int:
     try:
         _execute(runs)
     except OSError as error:
-        print(f"cannot go on: {error}", file=sys.stderr)
+        # The limit may be on the log, too.
+        with suppress(OSError):
+            print(f"cannot go on: {error}", file=sys.stderr, flush=True)
         return 1
     return 0
 

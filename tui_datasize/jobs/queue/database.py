@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from tui_datasize.errors import StorageError
+from tui_datasize.errors import SHORT_OF_DISK, SHORT_OF_HOST, StorageError
 from tui_datasize.jobs.queue.file_systems import KEEP_LOCAL, check_file_system
 from tui_datasize.jobs.queue.schema import SCHEMA_VERSION, statements
 from tui_datasize.runlog.atomic import rename
@@ -47,11 +47,8 @@ _PASSING_FAULTS: Mapping[int, tuple[str, str]] = MappingProxyType(
 )
 _FOR_WRITING = "mount it for writing; nothing acknowledged is lost"
 _READ_ONLY = ("is on a read-only file system", _FOR_WRITING)
-PASSING_ERRNOS = frozenset(
-    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC}
-    | {errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE}
-)
-"""Faults of the file system that concern the whole runs directory and may pass."""
+PASSING_ERRNOS = frozenset(SHORT_OF_DISK | SHORT_OF_HOST | {errno.EACCES, errno.EPERM, errno.EIO})
+"""Faults that concern the whole runs directory, or this process, and may pass."""
 _OFTEN_OF_ONE = frozenset({errno.EACCES, errno.EPERM, errno.EIO})
 """Those of them that may as well concern one file or directory alone."""
 _LASTING_FAULTS: Mapping[int, str] = MappingProxyType(

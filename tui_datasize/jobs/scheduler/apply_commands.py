@@ -22,7 +22,7 @@ from tui_datasize.jobs.queue.spec_file import QueuedSpec
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.jobs.queue.store import Store
 from tui_datasize.runlog.atomic import make_directory, rename
-from tui_datasize.runlog.claim import RunOutcome, conclude, observe, take_lock, utc_now
+from tui_datasize.runlog.claim import RunOutcome, conclude, make_end_durable, observe, take_lock, utc_now
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 from tui_datasize.text import plural
 
@@ -152,7 +152,9 @@ class CommandApplier:
 
     def _add(self, command: PendingCommand, document: QueuedSpec) -> _Answer:
         """Add a job that the queue does not know, in the state that its directory tells."""
-        seen = observe(self._project.run(document.spec.experiment, command.run_id))
+        paths = self._project.run(document.spec.experiment, command.run_id)
+        seen = observe(paths)
+        make_end_durable(paths, seen)
         state, reason = JobState.QUEUED, ""
         if seen.final_exit and seen.final_exit.outcome in (RunOutcome.SUCCEEDED, RunOutcome.FAILED):
             state, reason = JobState(seen.final_exit.outcome), seen.final_exit.reason

@@ -41,8 +41,14 @@ from tui_datasize.jobs.scheduler.attempt_end import (
 from tui_datasize.jobs.scheduler.pause import StartPause
 from tui_datasize.jobs.workers.process import ProjectProcesses
 from tui_datasize.jobs.workers.spawn import Worker, cannot_start
-from tui_datasize.runlog.atomic import sync_directory
-from tui_datasize.runlog.claim import ClaimRecord, Observation, RunOutcome, conclude, observe
+from tui_datasize.runlog.claim import (
+    ClaimRecord,
+    Observation,
+    RunOutcome,
+    conclude,
+    make_end_durable,
+    observe,
+)
 from tui_datasize.runlog.identity import ProcessIdentity
 from tui_datasize.runlog.paths import ProjectPaths
 
@@ -212,9 +218,7 @@ class Supervisor:
             elif finding is AttemptState.STARTING:
                 self._end_if_left_out(run)
         elif self._clear(run, seen, finding):
-            # Before the queue relies on it: a worker killed just then has renamed its end and synced nothing.
-            with suppress(OSError):
-                sync_directory(run.paths.directory)
+            make_end_durable(run.paths, seen)
             self._end(run, seen, finding)
 
     def _clear(self, run: ActiveRun, seen: Observation, finding: AttemptState) -> bool:

@@ -145,14 +145,13 @@ class Preloader:
                     os.close(key.fd)
             self._selector.close()
             self._control.close()
-            _redirect(request)
-            os.chdir(request["directory"])
-            os.environ.update(request["environment"])
-            if "call" not in request:
-                ctypes.memmove(self._tag_address, request["tag"].encode(), TAG_LENGTH)
-            sys.argv = [sys.argv[0], *request["argv"]]
-            main = function_named(request["call"]) if "call" in request else self._main
-            status = _run(main, request["argv"])
+            if _is_in_place(request):
+                os.environ.update(request["environment"])
+                if "call" not in request:
+                    ctypes.memmove(self._tag_address, request["tag"].encode(), TAG_LENGTH)
+                sys.argv = [sys.argv[0], *request["argv"]]
+                main = function_named(request["call"]) if "call" in request else self._main
+                status = _run(main, request["argv"])
         except BaseException:
             traceback.print_exc()
         finally:
@@ -292,7 +291,18 @@ def _tag_address(libc: ctypes.CDLL) -> int:
     return int(address)
 
 
-def _redirect(request: dict[str, Any]) -> None:
+def _is_in_place(request: Mapping[str, Any]) -> bool:
+    """Go to the worker's directory and write to its logs; where the disk does not let it, say so."""
+    try:
+        _redirect(request)
+        os.chdir(request["directory"])
+    except OSError as error:
+        print(f"preloader: no worker begun: {error}", file=sys.stderr)
+        return False
+    return True
+
+
+def _redirect(request: Mapping[str, Any]) -> None:
     """Read from nothing and write to the log files of the run."""
     append = os.O_WRONLY | os.O_APPEND | os.O_CREAT
     output = ((1, request["stdout"], append), (2, request["stderr"], append))

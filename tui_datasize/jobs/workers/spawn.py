@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
+from tui_datasize.errors import SHORT_OF_DISK, SHORT_OF_HOST
 from tui_datasize.files import open_regular
 from tui_datasize.programs import python_module
 from tui_datasize.runlog.identity import ProcessIdentity
@@ -26,10 +27,7 @@ ONE_THREAD: Mapping[str, str] = MappingProxyType(
 """What keeps numerical libraries to one thread; they read it when they are imported."""
 
 
-SCARCITIES = frozenset(
-    {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
-    | {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
-)
+SCARCITIES = SHORT_OF_HOST | SHORT_OF_DISK | {errno.EIO}
 """What may keep a worker from being started that has nothing to do with its runs, and passes."""
 
 

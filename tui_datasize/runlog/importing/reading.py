@@ -5,7 +5,6 @@ A file that is not understood is a `ConfigError` that names it, and the line whe
 
 from __future__ import annotations
 
-import errno
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -62,8 +61,6 @@ def read_file(file: Path, run: str, layout: Layout, into: Staged) -> None:
     try:
         data = read_bounded(file, MOST_BYTES)
     except OSError as error:
-        if error.errno == errno.EFBIG:
-            raise ConfigError(f"larger than {MOST_BYTES // 2**20} MiB", where=str(file)) from None
         raise ConfigError(f"cannot be read: {error.strerror}", where=str(file)) from None
     reader = next((reader for reader in READERS if reader.knows(file.name, data[: 2**20])), None)
     if reader is None:
