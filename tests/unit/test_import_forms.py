@@ -59,8 +59,6 @@ def test_the_same_table_in_another_form_is_the_same_runs(desk, capsys, text, say
         ("n;seed;test_acc\n500;1;1,000\n", "'1,000', not a number; decimals are written with a point"),
         ("n;seed;test_acc;loss\n500;1;0,8;0.5\n", "'0,8', not a number"),
         ("n;seed;test_acc\n10.000;1;0.8\n", "10.000"),
-        ("n,test_acc\n500,0.71 ± 0.02\n", "a mean and its spread, not a run's value"),
-        ("n,test_acc\n500,71.2 (0.4)\n", "a mean and its spread"),
         ("n seed test_acc\n500 0.8\n", "2 cells, expected 3"),
         (b"n,seed,test_acc,note\n500,1,0.8,\x81\n", "not UTF-8 text"),
     ],

@@ -129,7 +129,7 @@ def test_a_row_behind_the_epochs_that_says_something_else_is_asked_about(desk, c
 
 
 def test_lines_are_skipped_of_the_file_that_is_named(desk, capsys):
-    a, b = (desk.file(f"{name}.csv", "My, table\n" + TABLE.replace("0.8", "x")) for name in "ab")
+    a, b = (desk.file(f"{name}.csv", "My; 7\n" + TABLE.replace("0.8", "x")) for name in "ab")
     assert desk.bring(a) == 2
     assert "if the column names are below, --skip-line 1" in capsys.readouterr().err
     assert desk.bring(a, "--skip-line", "1", "--skip-line", "4") == 0

@@ -214,7 +214,7 @@ def test_the_name_of_a_file_tells_the_split_where_nothing_in_it_does(desk, capsy
 def test_a_table_with_a_row_for_each_metric_is_asked_about(desk, capsys):
     file = desk.file("a.csv", "n,metric,value\n500,test_acc,0.7\n500,test_loss,0.9\n")
     assert desk.bring(file, "--column", "test_accuracy=value") == 2
-    assert "'metric' names metrics (test_acc and test_loss), a row for each; give each a column" in (
+    assert "'metric' names metrics (test_acc, test_loss), a row for each; give each a column" in (
         capsys.readouterr().err
     )
 

@@ -63,7 +63,7 @@ def test_rows_that_differ_in_a_column_of_curves_are_no_repeats(desk, capsys):
     file = desk.file("a.csv", "model,n,acc\ncnn,500,0.7\nmlp,500,0.6\ncnn,2000,0.8\nmlp,2000,0.65\n")
     assert desk.bring(file) == 2
     assert (
-        "give --variant model; if it numbers repeats, --column seed=model; else --ignore model"
+        "'model' has several values (cnn, mlp); give --variant model if it tells curves apart"
         in capsys.readouterr().err
     )
     assert desk.bring(file, "--variant", "model") == 0
@@ -74,7 +74,8 @@ def test_rows_that_differ_in_a_column_of_curves_are_no_repeats(desk, capsys):
     )
     assert desk.bring(seeded, experiment="seeded") == 2
     assert (
-        "a second test_accuracy of size 500, seed 0; if 'model' tells curves apart" in capsys.readouterr().err
+        "'model' has several values (cnn, mlp); give --variant model if it tells curves apart"
+        in capsys.readouterr().err
     )
 
 

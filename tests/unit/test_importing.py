@@ -18,7 +18,7 @@ from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.rebuild import repair
-from tui_datasize.runlog.importing import delimited, events, into_project, reading, staged
+from tui_datasize.runlog.importing import delimited, events, into_project, staged
 from tui_datasize.runlog.importing.events import masked_crc
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.stats.summary import analyse_curves
@@ -174,7 +174,6 @@ def test_a_broken_file_is_told_in_one_line_and_leaves_nothing(desk, capsys, cont
 @pytest.mark.parametrize(
     ("module", "limit", "most", "says"),
     [
-        (reading, "MOST_BYTES", len(GOOD) - 1, ": cannot be read: larger than 0 MB"),
         (delimited, "MOST_ROWS", 1, ", line 3: more than 1 rows"),
         (delimited, "MOST_COLUMNS", 2, ", line 1: more than 2 columns"),
         (staged, "MOST_RUNS", 1, ", line 3: more than 1 runs"),
@@ -194,7 +193,7 @@ def test_a_file_beyond_the_limits_is_told_in_one_line(desk, capsys, monkeypatch,
 @pytest.mark.parametrize(
     ("module", "limit", "most", "says"),
     [
-        (reading, "MOST_BYTES", len(EVENTS) - 1, "larger than 0 MB"),
+        (staged, "MOST_BYTES", len(EVENTS) - 1, "larger than 0 MB"),
         (events, "MOST_RECORD_BYTES", 10, "the record at byte 0 is larger than 0 MiB"),
         (staged, "MOST_VALUES", 1, "more than 1 values"),
     ],

@@ -30,7 +30,7 @@ def to_dict(record: Record, answers: Mapping[str, Answer]) -> dict[str, Any]:
         "metric": record.metric.name,
         **curves_dict(record.all_curves),
         "n_runs": n_runs,
-        "n_left_out": record.all_runs.height - n_runs,
+        "n_left_out": record.all_runs.height - sum(c.points["run_id"].n_unique() for c in record.all_curves),
         "overlap": {key: _overlap_dict(overlap) for key, overlap in _keyed(record.reading.overlaps).items()},
         "audit": [{**asdict(finding), "words": finding.words} for finding in record.reading.findings],
         "groups": record.comparisons.table.to_dicts(),

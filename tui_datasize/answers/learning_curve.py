@@ -9,6 +9,7 @@ import polars as pl
 
 from tui_datasize.answers import ahead
 from tui_datasize.answers.answer import Answer, Band, Chart, Column, Line, Sentence, Table, does_not_apply
+from tui_datasize.answers.checks.sweep import means_told
 from tui_datasize.answers.columns import INTERVAL, SIZE_AND_RUNS, SIZE_AXIS, metric_axis, of_kind
 from tui_datasize.answers.record import NO_RUN, Record, named, numbers, said_once
 from tui_datasize.stats.averaging import FittedLaws
@@ -33,7 +34,7 @@ def ask(record: Record) -> Answer:
     shapes = said_once((curve.variant, text) for curve in curves for text in ahead.shape_told(curve))
     return Answer.of_each(
         (named(curve.variant, _told(curve)) for curve in curves),
-        [Sentence(text, "note") for text in shapes],
+        [Sentence(text, "note") for text in [*means_told(record.runs), *shapes]],
         # Of several variants a detail: what comes first has their means side by side.
         tables=[Table(means, _COLUMNS, record.metric, is_detail=len(curves) > 1)],
         figures=[chart(curve) for curve in curves],
@@ -85,7 +86,8 @@ def extrapolations(curve: CurveAnalysis) -> Sequence[Extrapolation]:
 
 def _measured(curve: CurveAnalysis) -> Iterator[Line]:
     scale = curve.metric.scale
-    yield Line.of(curve.points, "train_size", "value", scale, "run", "run", "small", is_joined=False)
+    runs = curve.points.filter(~pl.col("of_mean"))
+    yield Line.of(runs, "train_size", "value", scale, "run", "run", "small", is_joined=False)
     yield Line.of(curve.curve, "train_size", "mean", scale, "mean", "mean", "dot")
 
 

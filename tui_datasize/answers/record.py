@@ -219,9 +219,16 @@ class Record:
 
     @property
     def counted(self) -> str:
-        used = sum(curve.points.height for curve in self.curves)
+        rows = [curve.points for curve in self.curves]
+        used = sum(found["run_id"].n_unique() for found in rows)
         left = self.runs.height - used
         others = f", {left:,} unfinished or without this metric" if left else ""
+        means = [found.filter("of_mean") for found in rows]
+        if n_means := sum(found["run_id"].n_unique() for found in means):
+            behind = sum(found.height for found in means)
+            both = f"{plural(n_means, 'mean')} of {plural(behind, 'run')}"
+            alone = used - n_means
+            return f"{' and '.join([both, *([plural(alone, 'run')] if alone else [])])} used{others}"
         return f"{plural(used, 'run')} used{others}"
 
     def of_variant(self, variant: str) -> Record:

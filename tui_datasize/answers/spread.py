@@ -37,6 +37,7 @@ LEAST_SHARE = 0.01
 WORTH_TELLING = 0.95
 """Runs that are worth this part of their number, or more, are as good as independent."""
 _MOST_NAMED = 3
+_MEANS_ALONE = "These are means over runs, imported with their SD; this takes single runs."
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,8 @@ def ask(record: Record) -> Answer:
     boxes = box_table(runs, name)
     if boxes.filter(pl.col("n_runs") > 1).is_empty():
         why = "No train size has two runs with this metric. Add seeds, or draws, to see their spread."
+        if points(runs, name)["of_mean"].any():
+            why = _MEANS_ALONE
         return does_not_apply(why, views=len(views))
     wanted = record.asked.variant
     found = [one for one in _comparisons(record, runs, view).sizes if wanted in (None, one.variant)]

@@ -352,11 +352,19 @@ IMPORT = (
         valued(
             "--column",
             "NAME=COLUMN",
-            "NAME is size, seed, draw, epoch, update, split, run or a metric such as test_accuracy, "
-            "accuracy (of the row's split) or wall_s; columns of these names are found by themselves",
+            "NAME is size, seed, draw, epoch, update, split, run, n_runs or a metric such as test_accuracy, "
+            "accuracy (of the row's split) or wall_s, or test_accuracy_sd, the spread beside its means; "
+            "columns of these names are found by themselves",
             **_REPEATED,
         ),
         valued("--variant", "COLUMN", "tells curves apart; may be repeated", **_REPEATED),
+        valued("--experiment-column", "COLUMN", "tells experiments apart: EXPERIMENT-VALUE for each value"),
+        valued(
+            "--spread",
+            "KIND",
+            "the number beside a mean is its standard deviation (sd, the default) or standard error (se)",
+            choices=("sd", "se"),
+        ),
         valued("--map", "FILE", "TOML with all this; options go before it", type=Path),
         valued(
             "--run-pattern",
@@ -399,6 +407,7 @@ IMPORT = (
             "subset draw of rows that have none: 0 where all runs of a size share their images",
             type=_SEED,
         ),
+        valued("--n-runs", "N", "runs behind each mean, where no column tells them", type=count),
         valued("--dataset", "TEXT", "name of the data set, in free words"),
         valued("--model", "TEXT", "name of the model, in free words"),
     ),

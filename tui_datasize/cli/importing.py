@@ -11,6 +11,7 @@ from typing import Any
 from tui_datasize.cli.basics import print_json, project_paths, talk
 from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, ConfigError
 from tui_datasize.render.console import data_console, plain_table
+from tui_datasize.runlog.importing.collected import ForeignRun
 from tui_datasize.runlog.importing.into_project import SourceFile, bring_in
 from tui_datasize.runlog.importing.layout import Layout, read_layout
 from tui_datasize.runlog.importing.reading import ReadFiles, read_all, refusals, without_runs
@@ -27,14 +28,14 @@ def import_runs(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         _show(reading, as_json=arguments.json)
         return EXIT_BAD_INPUT if reading.refused else EXIT_OK
-    if not any(run.rows for run in reading.runs):
+    if not any(run.evaluations for run in reading.runs):
         for line in (*refusals(reading), *reading.notes):
             talk(line)
         raise without_runs(reading)
     sources = [SourceFile.of(one.file) for one in reading.files]
-    done = bring_in(paths, arguments.experiment, reading.runs, layout, sources)
-    there = f"{done.present} {'was' if done.present == 1 else 'were'} there with the same values"
-    talk(f"{arguments.experiment}: {plural(done.new, 'run')} imported, {there}")
+    for experiment, done in bring_in(paths, arguments.experiment, reading.runs, layout, sources).items():
+        there = f"{done.present} {'was' if done.present == 1 else 'were'} there with the same values"
+        talk(f"{experiment}: {plural(done.new, 'run')} imported, {there}")
     for line in (*refusals(reading), *reading.notes):
         talk(line)
     if not paths.experiments.exists():
@@ -55,7 +56,8 @@ def _show(reading: ReadFiles, *, as_json: bool) -> None:
                 "columns": [asdict(column) for column in reading.columns],
                 "runs": [
                     {**asdict(run.cell), "variant": dict(run.cell.variant), "name": run.name}
-                    | {"told": list(run.tells), "rows": len(run.rows)}
+                    | {"told": list(run.tells), "rows": len(run.evaluations)}
+                    | ({} if run.n_runs is None else {"means_of": run.n_runs, "spreads": dict(run.spreads)})
                     | ({} if run.repeat is None else {"seed": None, "repeat": run.repeat})
                     | {metric: value for metric, value in run.end.items() if value is not None}
                     for run in reading.runs
@@ -72,16 +74,23 @@ def _show(reading: ReadFiles, *, as_json: bool) -> None:
     numbers = ("size", "seed", "draw")
     runs = plain_table(*numbers, "variant", "run", *metrics, right=(*numbers, *metrics))
     for run in reading.runs:
-        end, cell = run.end, run.cell
+        cell = run.cell
         seed = str(cell.seed) if run.repeat is None else f"repeat {run.repeat}"
-        values = ("" if (value := end.get(m)) is None else f"{value:.6g}" for m in metrics)
-        variant = " ".join(f"{name}={value}" for name, value in cell.variant)
+        seed = seed if run.n_runs is None else f"mean of {run.n_runs}"
+        values = (_shown(run, m) for m in metrics)
+        group = [cell.group] if cell.group else []
+        variant = " ".join([*group, *(f"{name}={value}" for name, value in cell.variant)])
         draw = str(cell.draw) if "draw" in run.tells else "not told"
         runs.add_row(f"{cell.train_size:,}", seed, draw, variant, run.name, *values)
     console.print(columns, "", runs)
     for line in (*refusals(reading), *reading.notes):
         talk(line)
     talk(f"{plural(len(reading.runs), 'run')} would be imported; nothing was written")
+
+
+def _shown(run: ForeignRun, metric: str) -> str:
+    value, spread = run.end.get(metric), run.spreads.get(metric)
+    return "" if value is None else f"{value:.6g}{'' if spread is None else f' ± {spread:.3g}'}"
 
 
 def _layout(arguments: argparse.Namespace) -> Layout:
@@ -97,6 +106,9 @@ def _layout(arguments: argparse.Namespace) -> Layout:
         "test_split": arguments.test_split,
         "train_size": arguments.size,
         "seed": arguments.seed,
+        "n_runs": arguments.n_runs,
+        "spread": arguments.spread,
+        "experiment_column": arguments.experiment_column,
         "dataset": arguments.dataset,
         "model": arguments.model,
         "skip_lines": tuple(arguments.skip_line),

@@ -29,6 +29,11 @@ EVALUATED = "evaluated"
 
 TELLS = "tells"
 """Key in the provenance of an imported run: which of seed and draw its files tell."""
+MEANS_OF = "means_of"
+"""Key and column: over how many runs an imported row is a mean; none for a single run."""
+MOST_BEHIND_A_MEAN = 10_000
+SPREADS = "spreads"
+"""Key and column: of such a mean, by metric the standard deviation over those runs."""
 
 _MEASURED = frozenset(
     {f"{split}_{score}" for split in SPLITS for score in SCORES}
@@ -169,6 +174,8 @@ def _specified(spec: RunSpec) -> dict[str, Any]:
         "subset_seed": spec.subset.seed,
         "seed": spec.seed,
         "repeat": None,
+        MEANS_OF: None,
+        SPREADS: None,
         "total_updates": total_updates(spec),
         PLANNED_EVALUATIONS: spec.evaluations,
         **recipe_values(spec),
@@ -193,7 +200,17 @@ def _untold(spec: RunSpec, facts: Any) -> dict[str, Any]:
         # Imported before it was kept: draw 0 was also that of runs which told none.
         tells = ["seed", "draw"] if spec.subset.seed else ["seed"]
     seed = {} if "seed" in tells else {"seed": None, "repeat": spec.seed + 1}
-    return seed | ({} if "draw" in tells else {"subset_seed": None})
+    draw = {} if "draw" in tells else {"subset_seed": None}
+    return seed | draw | _of_means(facts)
+
+
+def _of_means(facts: Any) -> dict[str, Any]:
+    """What a mean over runs tells of them, schema `RUNS`."""
+    n_runs, spreads = (facts.get(key) if isinstance(facts, dict) else None for key in (MEANS_OF, SPREADS))
+    if not isinstance(n_runs, int) or not 0 < n_runs <= MOST_BEHIND_A_MEAN:
+        return {}
+    known = spreads if isinstance(spreads, dict) else {}
+    return {MEANS_OF: n_runs, SPREADS: json.dumps(known, sort_keys=True)}
 
 
 def _execution(paths: RunPaths) -> dict[str, Any]:

@@ -105,7 +105,8 @@ RUNS: Schema = MappingProxyType(
             (pl.Int64, "train_size"),
             (pl.String, "subset_strategy"),
             (pl.Boolean, "subset_nested"),
-            (pl.Int64, "subset_seed", "seed", "repeat"),
+            (pl.Int64, "subset_seed", "seed", "repeat", "means_of"),
+            (pl.String, "spreads"),
             (pl.String, "state", "reason"),
             (pl.Int64, "attempt", "updates", "total_updates", "missing_evaluations", "samples_seen"),
             (pl.Float64, *(f"{split}_{score}" for split in SPLITS for score in SCORES)),
@@ -137,6 +138,8 @@ RUNS: Schema = MappingProxyType(
 `missing_evaluations` counts those that the specification asks for and whose rows of both splits are not
 there (yet); null for imported runs. Of imported runs whose seed nobody knows `seed` is null and `repeat`
 counts those of a size from 1, null for all others; `subset_seed` is null where nobody knows the draw.
+`means_of` is over how many runs an imported row is a mean, null for the row of a single run, and `spreads`
+a JSON object of the standard deviations over these runs, by metric.
 `state` is told from the directory alone: queued, running, succeeded, incomplete (it says that it succeeded,
 and evaluations are missing), failed, cancelled or interrupted. `flops_per_image` are those of one forward
 pass, a multiplication and an addition counted as two; `label_noise` is the share asked for; `pack_width` is

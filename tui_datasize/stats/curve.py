@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.special import stdtrit
+from scipy.special import ndtri, stdtrit
 
 from tui_datasize.metric import metric_named
 from tui_datasize.runlog.schema import SHARE_ROUNDING, SHARES, Schema, schema
@@ -31,7 +31,8 @@ CURVE: Schema = schema(
 would tell the mean as well: fewer than `n_runs` where runs share subset draws that matter, see
 `clusters.find_clusters`. `low` to `high` is the mean's 95 % Student interval, cut off where no value of the
 metric lies (below 0, for a share above 1), which costs it no coverage; null where there is one run, or where
-all runs are equal and so tell nothing of their scatter."""
+all runs are equal and so tell nothing of their scatter. `min` and `max` are null where a mean over runs was
+imported, whose single runs nobody knows."""
 
 
 def points(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
@@ -40,12 +41,38 @@ def points(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
     Returns:
         One row per run: `run_id`, `experiment`, `variant`, `train_size`, `subset_seed`, `seed`, `value`,
         in order of experiment, variant and size. Draw and seed are null where nobody knows them. A share
-        that rounding has put beyond 0 or 1 lies there.
+        that rounding has put beyond 0 or 1 lies there. `of_mean` is true where `value` is none that a run
+        had: for an imported mean over runs there are as many rows as runs, of its mean and standard
+        deviation, so that whatever follows from these alone is as if the runs were there; a mean without a
+        standard deviation is one row.
     """
     counted = runs.filter(pl.col("state").is_in(COUNTED_STATES) & pl.col(metric).is_finite())
-    return counted.select(
-        "run_id", "experiment", "variant", "train_size", "subset_seed", "seed", _unrounded(metric)
-    ).sort("experiment", "variant", "train_size", maintain_order=True)
+    found = counted.select(
+        *("run_id", "experiment", "variant", "train_size", "subset_seed", "seed"), _unrounded(metric)
+    )
+    return _behind_means(counted, found, metric).sort(
+        "experiment", "variant", "train_size", maintain_order=True
+    )
+
+
+def _behind_means(runs: pl.DataFrame, values: pl.DataFrame, metric: str) -> pl.DataFrame:
+    """`values`, a row per run, with as many rows for a mean over runs, and `of_mean`."""
+    if "means_of" not in runs.columns or runs["means_of"].null_count() == runs.height:
+        return values.with_columns(of_mean=pl.lit(value=False))
+    spreads = runs["spreads"].str.json_path_match(f"$.{metric}").cast(pl.Float64, strict=False)
+    behind = [
+        [mean] if n is None or sd is None or n < 2 else (mean + sd * _scores(n)).tolist()
+        for mean, n, sd in zip(values["value"], runs["means_of"], spreads, strict=True)
+    ]
+    of_mean = runs["means_of"].is_not_null().alias("of_mean")
+    return values.with_columns(pl.Series("value", behind), of_mean).explode("value")
+
+
+def _scores(n: int) -> NDArray[np.float64]:
+    """As many numbers, at least two, of mean 0 and sample standard deviation 1: normal scores."""
+    scores: NDArray[np.float64] = ndtri((np.arange(n) + 0.5) / n)
+    scores /= scores.std(ddof=1)
+    return scores
 
 
 OVER_RUNS = (
@@ -79,7 +106,8 @@ def learning_curve(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
         return pl.DataFrame(schema=dict(CURVE))
     frame = with_interval(pl.concat(found), metric)
     ends = pl.when(pl.col("min") != pl.col("max")).then(pl.col("low", "high"))
-    return frame.with_columns(ends, metric=pl.lit(metric)).select(*CURVE)
+    measured = pl.when(~pl.col("of_mean")).then(pl.col("min", "max"))
+    return frame.with_columns(ends, measured, metric=pl.lit(metric)).select(*CURVE)
 
 
 def with_interval(means: pl.DataFrame, metric: str) -> pl.DataFrame:
@@ -152,6 +180,7 @@ def _curve_of(values: pl.DataFrame) -> pl.DataFrame:
         value.std().alias("sd"),
         value.min().alias("min"),
         value.max().alias("max"),
+        pl.col("of_mean").any(),
     )
     sizes = size_runs(values)
     clusters = find_clusters(sizes)

@@ -125,13 +125,14 @@ def box_table(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
     """Box-plot numbers of a metric, schema `BOXES`, in order of curve and size.
 
     `best_test_accuracy` gives boxes of the best value, `test_accuracy` of the last; `metric` may be a column
-    added to `runs` such as those of `best_values`.
+    added to `runs` such as those of `best_values`. Means over runs have no box.
     """
     value = pl.col("value")
     low, high = (value.quantile(q, "linear") for q in (0.25, 0.75))
     fences = (low - WHISKER * (high - low), high + WHISKER * (high - low))
     is_inside = value.is_between(*fences)
-    frame = points(runs, metric).group_by("experiment", "variant", "train_size", maintain_order=True).agg(
+    measured = points(runs, metric).filter(~pl.col("of_mean"))
+    frame = measured.group_by("experiment", "variant", "train_size", maintain_order=True).agg(
         pl.len().cast(pl.Int64).alias("n_runs"),
         value.filter(is_inside).min().alias("whisker_low"),
         low.alias("q1"),

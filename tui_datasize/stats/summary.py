@@ -48,7 +48,7 @@ class CurveAnalysis:
     variant: str
     metric: Metric
     points: pl.DataFrame
-    """One row per run, see `curve.points`."""
+    """One row per run, or several for a mean over runs, see `curve.points`."""
     curve: pl.DataFrame
     """One row per train size, schema `CURVE`."""
     fit: LogLinearFit | FitFailure
@@ -129,7 +129,7 @@ def _analyse_curve(
         lack_of_fit=lack_of_fit(values["train_size"], values["value"], clusters.means if clusters else None),
         fit_weighted=fit_log_linear(sizes, mean, weights),
         diagnostics=diagnose(sizes, mean),
-        diagnostics_on_runs=diagnose(values["train_size"], values["value"]),
+        diagnostics_on_runs=_diagnose_runs(values),
         diagnostics_weighted=diagnose(sizes, mean, weights),
         laws=laws,
         outlook=outlook,
@@ -137,6 +137,12 @@ def _analyse_curve(
         needed=_needed(means, metric, outlook, question.target),
         question=question,
     )
+
+
+def _diagnose_runs(values: pl.DataFrame) -> Diagnostics | FitFailure:
+    if values["of_mean"].any():
+        return FitFailure("needs single runs, and some are means over runs")
+    return diagnose(values["train_size"], values["value"])
 
 
 def _needed(

@@ -83,6 +83,7 @@ def _audit_experiment(runs: pl.DataFrame, record: AuditRecord) -> Iterator[Findi
     yield from images.check_changed_data(runs, record.datasets)
     yield from sweep.check_duplicates(counted)
     yield from sweep.check_one_draw(counted)
+    yield from sweep.check_means(counted)
     yield from sweep.check_choosing(counted)
     yield from sweep.check_best(counted)
     yield from sweep.check_one_recipe(counted)

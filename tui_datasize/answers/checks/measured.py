@@ -96,7 +96,7 @@ def _as_published(marked: pl.DataFrame) -> Iterator[Finding]:
 
 def check_odd_sizes(runs: pl.DataFrame) -> Iterator[Finding]:
     """Sizes whose runs scatter unlike their neighbours', or whose scores are coarser than those of others."""
-    sizes = size_runs(points(runs, "test_accuracy"))
+    sizes = size_runs(points(runs, "test_accuracy").filter(~pl.col("of_mean")))
     for place, (size, factor) in enumerate(zip(sizes, odd_scatter(sizes), strict=True)):
         grid = _own_grid(sizes, place)
         if factor == 1 and grid is None:
@@ -284,7 +284,8 @@ def _grid(runs: pl.DataFrame, test_images: int | None) -> int | None:
 
     A whole test set would put values on a coarser grid too, but hardly many of them.
     """
-    values = runs.filter(pl.col("test_accuracy").is_finite())["test_accuracy"].to_numpy()
+    single = runs.filter(pl.col("test_accuracy").is_finite(), pl.col("means_of").is_null())
+    values = single["test_accuracy"].to_numpy()
     grid = smallest_grid(values, min(LARGEST_GRID, test_images or LARGEST_GRID))
     if grid is None or grid == test_images:
         return grid

@@ -148,6 +148,31 @@ def check_one_draw(runs: pl.DataFrame) -> Iterator[Finding]:
     yield finding(Severity.NOTE, "one-draw", runs, what, "Add draws with subset.seeds.")
 
 
+def means_told(runs: pl.DataFrame) -> Iterator[str]:
+    """What rows are that were imported as means over runs; nothing where there are none."""
+    means = runs.filter(pl.col("means_of").is_not_null())
+    if means.is_empty():
+        return
+    least, most = means.select(least=pl.col("means_of").min(), most=pl.col("means_of").max()).row(0)
+    behind = plural(most, "run") if least == most else f"{least:,} to {most:,} runs"
+    untold = means.filter(pl.col("spreads") == "{}").height
+    spread = "SD given" if not untold else f"SD given of {means.height - untold} of them"
+    yield f"{plural(means.height, 'row')} are means of {behind}, {spread}; no single runs."
+
+
+def check_means(runs: pl.DataFrame) -> Iterator[Finding]:
+    """Rows that are means over runs which nobody has here."""
+    for told in means_told(runs):
+        yield finding(
+            Severity.NOTE,
+            "means-of-runs",
+            runs.filter(pl.col("means_of").is_not_null()),
+            f"{told} The scatter between runs is what the SD says; extremes, quartiles and outliers are "
+            "unknown.",
+            "Import the single runs to see them.",
+        )
+
+
 def check_choosing(runs: pl.DataFrame) -> Iterator[Finding]:
     """Options of the training that the test set alone could choose, or that were tried unequally often."""
     options = tuned_options(runs)

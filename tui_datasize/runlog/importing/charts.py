@@ -26,7 +26,7 @@ def is_chart(head: str) -> bool:
     return len(columns) > 1 and all(_BETWEEN in column for column in columns[1:])
 
 
-def read_chart(data: bytes, _run: str, layout: Layout, into: Staged) -> None:
+def read_chart(_run: str, layout: Layout, into: Staged) -> None:
     """Read a chart export, whose columns name their runs."""
 
     def begin(header: list[str]) -> TakeRow:
@@ -46,7 +46,7 @@ def read_chart(data: bytes, _run: str, layout: Layout, into: Staged) -> None:
 
         return take
 
-    read_delimited(data, into, begin, layout.skipped(into.file))
+    read_delimited(into, begin, layout.skipped(into.file))
 
 
 def _columns(header: Sequence[str], layout: Layout, into: Staged) -> list[tuple[int, str, StagedKey]]:

@@ -6,10 +6,12 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache, cached_property
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from tui_datasize.experiments.spec import Budget, ModelSpec, RunSpec, SubsetSpec
+from tui_datasize.runlog.describe import MEANS_OF, SPREADS, TELLS
 from tui_datasize.runlog.importing.layout import Layout
 from tui_datasize.runlog.importing.staged import Moment, Origin, StagedRow
 from tui_datasize.runlog.schema import METRICS, SCORES
@@ -27,42 +29,85 @@ class ForeignCell:
     seed: int
     draw: int = 0
     variant: tuple[tuple[str, str], ...] = ()
+    group: str = ""
+    """Of several experiments, its name in the file."""
 
     def __str__(self) -> str:
-        return _words(Origin(self.train_size, self.seed, self.draw, self.variant))
+        return _words(Origin(self.train_size, self.seed, self.draw, self.variant, group=self.group))
+
+
+class ForeignRow(NamedTuple):
+    """A row of `metrics.jsonl`, of which other columns are null."""
+
+    split: str
+    update: int
+    epoch: float | None
+    scores: tuple[tuple[str, float | None], ...]
+    wall_s: float | None
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """All columns of `METRICS`."""
+        known = {"event": "evaluation", "update": self.update, "epoch": self.epoch, "split": self.split}
+        return {**_BLANK, **known, **dict(self.scores), "wall_s": self.wall_s}
+
+    @property
+    def line(self) -> str:
+        """The row as JSON, as `json.dumps` writes it, only faster: an import has hundred thousands."""
+        names = tuple(name for name, _ in self.scores)
+        told = (self.update, self.epoch, self.split, *(value for _, value in self.scores), self.wall_s)
+        return _template(names) % tuple("null" if value is None else value for value in told)
+
+
+_BLANK: Mapping[str, Any] = MappingProxyType(dict.fromkeys(METRICS))
+
+
+@cache
+def _template(names: tuple[str, ...]) -> str:
+    own = {"event": '"evaluation"', "update": "%s", "epoch": "%s", "split": '"%s"', "wall_s": "%s"}
+    own |= dict.fromkeys(names, "%s")
+    return "{" + ", ".join(f'"{column}": {own.get(column, "null")}' for column in METRICS) + "}\n"
 
 
 @dataclass(frozen=True)
 class ForeignRun:
-    """One run that was trained elsewhere."""
+    """One run that was trained elsewhere, or the mean over several."""
 
     cell: ForeignCell
-    rows: tuple[Mapping[str, Any], ...]
-    """Rows of `metrics.jsonl`, all columns of `METRICS`, in order of updates."""
+    evaluations: tuple[ForeignRow, ...]
+    """In order of updates."""
     tells: tuple[str, ...] = ("seed", "draw")
     """Which of the two the files tell; another is only a number."""
     name: str = ""
     carried: Mapping[str, str] = field(default_factory=dict)
     """By metric the moment of its last value, where the run goes on without one."""
+    n_runs: int | None = None
+    """Runs behind the mean; None of a single run."""
+    spreads: Mapping[str, float] = field(default_factory=dict)
+    """Of a mean, by metric the standard deviation over the runs behind it."""
 
     def __str__(self) -> str:
         cell = self.cell
         seed = cell.seed if self.repeat is None else None
-        told = Origin(cell.train_size, seed, cell.draw if "draw" in self.tells else None, cell.variant)
+        draw = cell.draw if "draw" in self.tells else None
+        told = Origin(cell.train_size, seed, draw, cell.variant, group=cell.group)
         return _words(told) if seed is not None else f"{_words(told)}, repeat {self.repeat}"
+
+    @property
+    def rows(self) -> tuple[Mapping[str, Any], ...]:
+        """Rows of `metrics.jsonl`, all columns of `METRICS`."""
+        return tuple(evaluation.row for evaluation in self.evaluations)
 
     @property
     def repeat(self) -> int | None:
         """Which of the runs of its size it is, from 1, where nothing tells its seed."""
         return None if "seed" in self.tells else self.cell.seed + 1
 
-    @property
+    @cached_property
     def end(self) -> Mapping[str, float | None]:
         """The scores of the last evaluation on each split, by their full names; None where there is none."""
-        found: dict[str, float | None] = {}
-        for row in self.rows:
-            found |= {f"{row['split']}_{score}": row[score] for score in SCORES}
-        return found
+        last = {evaluation.split: dict(evaluation.scores) for evaluation in self.evaluations}
+        return {f"{split}_{s}": scores.get(s) for split, scores in last.items() for s in SCORES}
 
     def spec(self, experiment: str, layout: Layout) -> RunSpec:
         """The specification under which the run enters a project; its id follows from its values."""
@@ -73,13 +118,22 @@ class ForeignRun:
             model=ModelSpec(layout.model, MappingProxyType(dict(cell.variant))),
             train_size=cell.train_size,
             seed=cell.seed,
-            budget=Budget("updates", max([1, *(row["update"] for row in self.rows)])),
+            budget=Budget("updates", max([1, *(one.update for one in self.evaluations)])),
             subset=SubsetSpec(seed=cell.draw),
-            imported=hashlib.sha256(self.text()).hexdigest()[:16],
+            imported=hashlib.sha256(self.text() + self._told_of_means()).hexdigest()[:16],
         )
 
     def text(self) -> bytes:
-        return b"".join(json.dumps(row, allow_nan=False).encode() + b"\n" for row in self.rows)
+        return "".join(evaluation.line for evaluation in self.evaluations).encode()
+
+    def _told_of_means(self) -> bytes:
+        return b"" if self.n_runs is None else json.dumps(self.facts, sort_keys=True).encode()
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What the provenance says of it beside its files."""
+        of_means = {} if self.n_runs is None else {MEANS_OF: self.n_runs, SPREADS: dict(self.spreads)}
+        return {TELLS: list(self.tells), **of_means}
 
 
 class RepeatedError(ValueError):
@@ -106,10 +160,20 @@ class ForeignCurve:
     """The last moment of which a table has a row, with values or without."""
     at_end: list[int] = field(default_factory=list)
     """Lines that tell no moment behind others that do."""
+    n_runs: int | None = None
+    """Runs behind each value; None of a single run."""
+    spreads: dict[str, dict[Moment, float]] = field(default_factory=dict)
+    """Of means, by metric and moment."""
+
+    def take_spreads(self, row: StagedRow, spreads: Mapping[str, float]) -> None:
+        """Note how far the runs behind a row of means scatter."""
+        self.n_runs = row.n_runs
+        for metric, spread in spreads.items():
+            self.spreads.setdefault(metric, {})[row.moment] = spread
 
 
-ReadRow: TypeAlias = tuple[StagedRow, Sequence[tuple[str, float | None]]]
-"""A row, and its values by metric."""
+ReadRow: TypeAlias = tuple[StagedRow, Sequence[tuple[str, float | None]], Mapping[str, float]]
+"""A row, its values by metric, and of means their spreads."""
 
 
 def foreign_curves(rows: Iterable[ReadRow], source: str, *, in_order: bool) -> list[ForeignCurve]:
@@ -122,28 +186,42 @@ def foreign_curves(rows: Iterable[ReadRow], source: str, *, in_order: bool) -> l
     Raises RepeatedError: two runs that are told to be one have values of one metric at one moment.
     """
     found: dict[Origin, list[ForeignCurve]] = {}
-    for row, values in rows:
-        of_origin = found.setdefault(row.origin, [ForeignCurve(row.origin, source)])
+    for row, values, spreads in rows:
+        of_origin = found.get(row.origin)
+        if of_origin is None:
+            of_origin = found[row.origin] = [ForeignCurve(row.origin, source)]
         curve = of_origin[-1]
-        if not row.moment.is_told:
-            if curve.goes_to.is_told:
-                _add_at_end(curve, row, values)
-            else:
-                _add_whole(of_origin, row, values, source)
-            continue
-        for metric, value in values:
-            there = curve.values.get(metric, {})
-            if not in_order and there and row.moment == next(iter(there)):
-                curve = ForeignCurve(row.origin, source)
-                _begin_another(of_origin, curve, metric, row)
-            elif row.moment in there or (
-                in_order and there and row.moment.order < next(reversed(there)).order
-            ):
-                _resume(of_origin, curve, metric, row)
-            curve.values.setdefault(metric, {})[row.moment] = value
-        if not in_order:
-            curve.goes_to = max(curve.goes_to, row.moment, key=lambda moment: moment.order)
+        if row.moment.is_told:
+            curve = _add_moment(of_origin, row, values, in_order=in_order)
+        elif curve.goes_to.is_told:
+            _add_at_end(curve, row, values)
+        else:
+            curve = _add_whole(of_origin, row, values, source)
+        if row.n_runs is not None:
+            curve.take_spreads(row, spreads)
     return [curve for of_origin in found.values() for curve in of_origin]
+
+
+def _add_moment(
+    of_origin: list[ForeignCurve],
+    row: StagedRow,
+    values: Sequence[tuple[str, float | None]],
+    *,
+    in_order: bool,
+) -> ForeignCurve:
+    curve, moment = of_origin[-1], row.moment
+    for metric, value in values:
+        there = curve.values.get(metric)
+        if there:
+            if not in_order and moment == next(iter(there)):
+                curve = ForeignCurve(row.origin, curve.source)
+                _begin_another(of_origin, curve, metric, row)
+            elif moment in there or (in_order and moment.order < next(reversed(there)).order):
+                _resume(of_origin, curve, metric, row)
+        curve.values.setdefault(metric, {})[moment] = value
+    if not in_order and moment.order > curve.goes_to.order:
+        curve.goes_to = moment
+    return curve
 
 
 def _add_at_end(curve: ForeignCurve, row: StagedRow, values: Sequence[tuple[str, float | None]]) -> None:
@@ -163,7 +241,7 @@ def _add_at_end(curve: ForeignCurve, row: StagedRow, values: Sequence[tuple[str,
 
 def _add_whole(
     of_origin: list[ForeignCurve], row: StagedRow, values: Sequence[tuple[str, float | None]], source: str
-) -> None:
+) -> ForeignCurve:
     metrics = {metric for metric, _ in values}
     curve = next((one for one in of_origin if metrics.isdisjoint(one.values)), None)
     if curve is None:
@@ -171,6 +249,7 @@ def _add_whole(
         _begin_another(of_origin, curve, next(iter(metrics)), row)
     for metric, value in values:
         curve.values.setdefault(metric, {})[row.moment] = value
+    return curve
 
 
 def _begin_another(of_origin: list[ForeignCurve], curve: ForeignCurve, metric: str, row: StagedRow) -> None:
@@ -195,7 +274,8 @@ def _resume(of_origin: list[ForeignCurve], curve: ForeignCurve, metric: str, row
 def _words(origin: Origin) -> str:
     words = [f"size {origin.train_size}"]
     words += [f"{n} {v}" for n, v in (("seed", origin.seed), ("draw", origin.draw)) if v is not None]
-    return ", ".join([*words, *(f"{name} {value}" for name, value in origin.variant)])
+    named = (f"{name} {value}" for name, value in origin.variant)
+    return ", ".join([*([origin.group] if origin.group else []), *words, *named])
 
 
 def put_together(parts: Sequence[ForeignCurve]) -> tuple[list[ForeignRun], list[str]]:
@@ -206,28 +286,37 @@ def put_together(parts: Sequence[ForeignCurve]) -> tuple[list[ForeignRun], list[
     told: dict[tuple[Any, ...], list[ForeignCurve]] = {}
     for part in parts:
         one = part.origin
-        key = (one.variant, one.train_size, one.draw or 0, one.draw is None, one.seed)
+        key = (one.group, one.variant, one.train_size, one.draw or 0, one.draw is None, one.seed)
         told.setdefault(key, []).append(part)
     cells: dict[ForeignCell, ForeignCurve] = {}
     numbered: dict[ForeignCell, ForeignCurve] = {}
     repeats, among_told = 0, 0
-    for (variant, size, draw, _, seed), found in told.items():
+    seeds: dict[tuple[Any, ...], set[int]] = {}
+    for group, variant, size, draw, _, seed in told:
+        if seed is not None:
+            seeds.setdefault((group, variant, size, draw), set()).add(seed)
+    for (group, variant, size, draw, _, seed), found in told.items():
         if seed is not None:
             curve = ForeignCurve(found[0].origin, found[0].source)
             for part in found:
                 _join(curve, part)
-            cells[_free(ForeignCell(size, seed, draw, variant), cells)] = curve
+            cells[_free(ForeignCell(size, seed, draw, variant, group), cells)] = curve
             continue
         slots = _numbered(found)
         repeats = max(repeats, len(slots))
-        taken = {s for (v, n, d, _, s) in told if (v, n, d) == (variant, size, draw)} - {None}
+        taken = seeds.get((group, variant, size, draw), set())
         among_told += len(slots) if taken else 0
         free = (number for number in range(len(slots) + len(taken)) if number not in taken)
-        numbered |= {ForeignCell(size, s, draw, variant): c for s, c in zip(free, slots, strict=False)}
+        own = zip(free, slots, strict=False)
+        numbered |= {ForeignCell(size, s, draw, variant, group): curve for s, curve in own}
     for cell, curve in numbered.items():
         cells[_free(cell, cells)] = curve
     runs = [_run(cell, curve, cell not in numbered) for cell, curve in cells.items()]
-    runs.sort(key=lambda run: (run.cell.variant, run.cell.train_size, run.cell.draw, run.cell.seed))
+    runs.sort(
+        key=lambda run: (
+            *(run.cell.group, run.cell.variant, run.cell.train_size, run.cell.draw, run.cell.seed),
+        )
+    )
     return runs, list(_notes(parts, repeats, among_told))
 
 
@@ -258,6 +347,8 @@ def _join(curve: ForeignCurve, part: ForeignCurve) -> None:
             raise ValueError(f"{listed(names)} have other values of {metric} for {_words(part.origin)}")
         curve.values[metric] = values
     curve.goes_to = max(curve.goes_to, part.goes_to, key=lambda moment: moment.order)
+    curve.n_runs = part.n_runs if curve.n_runs is None else curve.n_runs
+    curve.spreads |= part.spreads
 
 
 def _notes(parts: Sequence[ForeignCurve], repeats: int, among_told: int) -> Iterator[str]:
@@ -288,51 +379,58 @@ def _notes(parts: Sequence[ForeignCurve], repeats: int, among_told: int) -> Iter
 
 def _run(cell: ForeignCell, curve: ForeignCurve, is_seed_told: bool) -> ForeignRun:
     tells = [*(["seed"] if is_seed_told else []), *([] if curve.origin.draw is None else ["draw"])]
-    rows, carried = _rows(cell, curve.values, curve.goes_to)
-    return ForeignRun(cell, rows, tuple(tells), curve.origin.run, carried)
+    evaluations, carried = _evaluations(cell, curve.values, curve.goes_to)
+    last = {metric: _last(values) for metric, values in curve.values.items()}
+    spreads = {m: own[end] for m, own in curve.spreads.items() if (end := last.get(m)) and end in own}
+    return ForeignRun(
+        cell,
+        evaluations,
+        tuple(tells),
+        curve.origin.run,
+        carried,
+        curve.n_runs,
+        dict(sorted(spreads.items())),
+    )
 
 
-def _rows(
+def _evaluations(
     cell: ForeignCell, values: Values, goes_to: Moment
-) -> tuple[tuple[dict[str, Any], ...], dict[str, str]]:
-    moments = sorted({moment for found in values.values() for moment in found}, key=lambda m: m.order)
+) -> tuple[tuple[ForeignRow, ...], dict[str, str]]:
+    moments = sorted({moment for found in values.values() for moment in found}, key=_order)
     if len({moment.update is not None for moment in moments}) > 1:
         raise ValueError(f"some rows of {cell} have an update and others do not")
     # Without updates the evaluations are counted; a single value at step 0 is that of a whole run.
     is_counted = not moments or moments[-1].update in (None, 0)
-    updates = {m: number if is_counted else m.update for number, m in enumerate(moments, start=1)}
-    rows: list[dict[str, Any]] = []
+    updates = {m: number if is_counted else m.update or 0 for number, m in enumerate(moments, start=1)}
+    seconds = values.get("wall_s", {})
+    evaluations: list[ForeignRow] = []
     carried: dict[str, str] = {}
     for split in ("train", "test"):
         of_split = {s: values[f"{split}_{s}"] for s in SCORES if f"{split}_{s}" in values}
         last = {s: _last(found) for s, found in of_split.items()}
-        end = max((m for m in last.values() if m is not None), key=lambda m: m.order, default=None)
-        measured = [m for m in moments if any(m in found for found in of_split.values())]
-        for moment in measured:
+        end = max((m for m in last.values() if m is not None), key=_order, default=None)
+        for moment in moments:
             if end is None or moment.order > end.order:
                 break
+            if not any(moment in found for found in of_split.values()):
+                continue
             scores = {s: found.get(moment) for s, found in of_split.items()}
             if moment == end:
-                for score, m in last.items():
-                    if m is not None and m != end:
-                        scores[score] = of_split[score][m]
-            rows.append(_row(split, updates[moment], moment, scores, values))
-        seen = max([goes_to, *(m for found in of_split.values() for m in found)], key=lambda m: m.order)
+                scores |= {s: of_split[s][m] for s, m in last.items() if m is not None}
+            told = split, updates[moment], moment.epoch, tuple(scores.items()), seconds.get(moment)
+            evaluations.append(ForeignRow(*told))
+        seen = max([goes_to, *(m for found in of_split.values() for m in found)], key=_order)
         carried |= {f"{split}_{s}": str(m) for s, m in last.items() if m is not None and m.order < seen.order}
-    if not rows and (seconds := values.get("wall_s")):
-        moment = max(seconds, key=lambda m: m.order)
-        rows = [_row("test", updates[moment], moment, {}, values)]
-    rows.sort(key=lambda row: row["update"])
-    return tuple(rows), carried
+    if not evaluations and seconds:
+        moment = max(seconds, key=_order)
+        evaluations = [ForeignRow("test", updates[moment], moment.epoch, (), seconds[moment])]
+    evaluations.sort(key=lambda evaluation: evaluation.update)
+    return tuple(evaluations), carried
+
+
+def _order(moment: Moment) -> tuple[int, float]:
+    return moment.order
 
 
 def _last(values: Mapping[Moment, float | None]) -> Moment | None:
-    return max((m for m, value in values.items() if value is not None), key=lambda m: m.order, default=None)
-
-
-def _row(
-    split: str, update: int | None, moment: Moment, scores: Mapping[str, float | None], values: Values
-) -> dict[str, Any]:
-    known = {"event": "evaluation", "update": update, "epoch": moment.epoch, "split": split}
-    row = {**known, **scores, "wall_s": values.get("wall_s", {}).get(moment)}
-    return {column: row.get(column) for column in METRICS}
+    return max((m for m, value in values.items() if value is not None), key=_order, default=None)

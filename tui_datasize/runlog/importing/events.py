@@ -36,7 +36,7 @@ def is_events(name: str, head: bytes) -> bool:
     return "tfevents" in name or (len(head) >= 12 and _has_length(head, 0))
 
 
-def read_events(data: bytes, run: str, layout: Layout, into: Staged) -> None:
+def read_events(run: str, layout: Layout, into: Staged) -> None:
     """Read the scalars of one run.
 
     Its folders tell size and seed, and the split where the last is named like one. A record that is damaged
@@ -45,6 +45,7 @@ def read_events(data: bytes, run: str, layout: Layout, into: Staged) -> None:
     Raises ConfigError: the file holds no record, or a value is none that its metric can have.
     """
     into.is_in_order, into.place = True, "record"
+    data = into.read()
     number = 0
     try:
         name, split = folder_split(run, layout.test_split)

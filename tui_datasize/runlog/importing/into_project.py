@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,13 +17,12 @@ import tui_datasize
 from tui_datasize.errors import ConfigError, StorageError
 from tui_datasize.experiments.load import LONGEST_NAME, is_shared
 from tui_datasize.experiments.spec import NAME_PATTERN, SCHEMA_VERSION, Budget, RunSpec
-from tui_datasize.files import read_bounded
+from tui_datasize.files import open_regular
 from tui_datasize.runlog.atomic import sync_directory
 from tui_datasize.runlog.claim import ExitRecord, RunOutcome, utc_now
 from tui_datasize.runlog.describe import TELLS
 from tui_datasize.runlog.importing.collected import ForeignRun
 from tui_datasize.runlog.importing.layout import Layout
-from tui_datasize.runlog.importing.staged import MOST_BYTES
 from tui_datasize.runlog.locks import make_runs
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 from tui_datasize.runlog.scan import Problem, object_or_problem
@@ -43,8 +43,12 @@ class SourceFile:
     @classmethod
     def of(cls, file: Path) -> SourceFile:
         """Describe a file by its content."""
-        data = read_bounded(file, MOST_BYTES)
-        return cls(str(file.absolute()), hashlib.sha256(data).hexdigest(), len(data))
+        with open_regular(file) as stream:
+            digest, size = hashlib.sha256(), 0
+            while piece := stream.read(2**20):
+                digest.update(piece)
+                size += len(piece)
+        return cls(str(file.absolute()), digest.hexdigest(), size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,23 +66,43 @@ def bring_in(
     runs: Sequence[ForeignRun],
     layout: Layout,
     sources: Sequence[SourceFile],
-) -> Imported:
+) -> dict[str, Imported]:
     """Write the runs that are not there yet; each directory appears whole, or not at all.
+
+    By experiment what was done: of several in the files, each has their name behind that of the import.
 
     Raises ConfigError: the experiment is no name or holds runs that were trained here, or a run of the same
         cell is there with other values.
     Raises StorageError: the runs directory cannot be written.
     """
-    if not NAME_PATTERN.fullmatch(experiment) or len(experiment) > LONGEST_NAME:
-        what = f"{experiment!r} is not a name of an experiment"
-        raise ConfigError(what, fix="use letters, digits and . _ -")
-    there = _specs_there(project, experiment)
-    _refuse_told_later(project, experiment, runs, there)
-    missing = _not_there(project, experiment, [(run, run.spec(experiment, layout)) for run in runs], there)
-    if missing:
-        facts = {"files": [asdict(source) for source in sources], "imported_at": utc_now()}
-        _write(project, experiment, missing, facts)
-    return Imported(len(missing), len(runs) - len(missing))
+    done: dict[str, Imported] = {}
+    missing: dict[str, list[_Specified]] = {}
+    for name, own in _by_experiment(experiment, runs).items():
+        if not NAME_PATTERN.fullmatch(name) or len(name) > LONGEST_NAME:
+            what = f"{name!r} is not a name of an experiment"
+            raise ConfigError(what, fix="use letters, digits and . _ -")
+        there = _specs_there(project, name)
+        _refuse_told_later(project, name, own, there)
+        missing[name] = _not_there(project, name, [(run, run.spec(name, layout)) for run in own], there)
+        done[name] = Imported(len(missing[name]), len(own) - len(missing[name]))
+    facts = {"files": [asdict(source) for source in sources], "imported_at": utc_now()}
+    for name, new in missing.items():
+        if new:
+            _write(project, name, new, facts)
+    return done
+
+
+def _by_experiment(experiment: str, runs: Sequence[ForeignRun]) -> dict[str, list[ForeignRun]]:
+    found: dict[str, list[ForeignRun]] = {}
+    whose: dict[str, str] = {}
+    for run in runs:
+        group = run.cell.group
+        words = re.sub(r"[^A-Za-z0-9._]+", "-", group).strip("-.")
+        name = f"{experiment}-{words}" if words else experiment
+        if whose.setdefault(name, group) != group:
+            raise ConfigError(f"{whose[name]!r} and {group!r} would both be experiment {name}")
+        found.setdefault(name, []).append(run)
+    return found
 
 
 def _not_there(
@@ -184,7 +208,7 @@ def _write_run(paths: RunPaths, run: ForeignRun, spec: RunSpec, facts: Mapping[s
         "spec": spec.to_dict(),
     }
     _write_json(paths.spec, queued)
-    imported = {**facts, TELLS: list(run.tells), "package_version": tui_datasize.__version__}
+    imported = {**facts, **run.facts, "package_version": tui_datasize.__version__}
     _write_json(paths.provenance, {"imported": imported})
     paths.metrics.write_bytes(run.text())
     _write_json(paths.exit, asdict(ExitRecord(1, RunOutcome.SUCCEEDED, "", now)))

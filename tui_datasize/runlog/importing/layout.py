@@ -15,6 +15,7 @@ from typing import Any
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.toml import TomlTable, nearest, read_toml
 from tui_datasize.runlog.importing.meanings import Meaning, counts_something_else, meaning_of, plain
+from tui_datasize.runlog.importing.means import SpreadKind
 from tui_datasize.runlog.importing.names import TOLD_BY_NAMES, UnclearNameError, count_of, told_by_name, whole
 from tui_datasize.runlog.importing.staged import Moment, Origin
 from tui_datasize.runlog.schema import SCORES
@@ -29,12 +30,18 @@ FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "update": ("update", "step", "global_step", "training_iteration"),
         "split": ("split",),
         "run": ("run", "name", "run_name", "tags_mlflow_runname"),
+        "n_runs": (
+            *("n_runs", "num_runs", "n_seeds", "num_seeds", "n_repeats", "num_repeats", "n_reps", "n_trials"),
+            *("n_folds", "runs", "seeds", "count"),
+        ),
     }
 )
 """What a column may tell beside metrics, and the names by which it is known without being told."""
 
 METRIC_NAMES = (*(f"{split}_{score}" for split in ("test", "train") for score in SCORES), *SCORES, "wall_s")
 """Metrics that can be imported; one without a split is of the split that its row or file names."""
+SPREAD_ENDING = "_sd"
+"""Behind the name of a metric: how far the runs behind its means scatter."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,8 @@ class Layout:
     """
     variant: tuple[str, ...] = ()
     """Columns whose values tell curves of one experiment apart."""
+    experiment_column: str = ""
+    """The column whose values tell experiments apart."""
     ignore: tuple[str, ...] = ()
     run_pattern: str = ""
     """Regular expression with groups `size`, `seed`, `draw`, searched in the names of runs."""
@@ -60,6 +69,10 @@ class Layout:
     """Of rows that tell none; so with seed and draw."""
     seed: int | None = None
     draw: int | None = None
+    n_runs: int | None = None
+    """Runs behind each mean, where no column tells them."""
+    spread: SpreadKind | None = None
+    """What the number beside a mean is; None where the column's name says it, else the standard deviation."""
     dataset: str = "unknown"
     model: str = "unknown"
     skip_lines: tuple[str, ...] = ()
@@ -70,10 +83,12 @@ class Layout:
             if not re.fullmatch(r"(.+:)?\d{1,9}", text, re.ASCII):
                 raise ConfigError(f"--skip-line {text!r}", fix="write it like 12, or runs.csv:12")
         for name in self.columns:
-            known = {*FIELDS, *METRIC_NAMES}
+            known = {*FIELDS, *METRIC_NAMES, *(f"{metric}{SPREAD_ENDING}" for metric in METRIC_NAMES)}
             if name not in known:
                 what = f"no field or metric {name!r} to read a column as"
                 raise ConfigError(what, fix=nearest(name, known))
+        if self.spread not in (None, "sd", "se"):
+            raise ConfigError(f"spread is {self.spread!r}", fix="expected sd or se")
         try:
             groups = set(re.compile(self.run_pattern).groupindex)
         except re.error as error:
@@ -81,6 +96,12 @@ class Layout:
         if self.run_pattern and not groups & set(TOLD_BY_NAMES):
             what = "the run pattern names neither size, seed nor draw"
             raise ConfigError(what, fix=r"write it like n(?P<size>\d+)")
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """Columns that are named for something else than a field or metric."""
+        experiment = (self.experiment_column,) if self.experiment_column else ()
+        return (*self.variant, *self.ignore, *experiment)
 
     def skipped(self, file: Path) -> frozenset[int]:
         found = (text.rpartition(":") for text in self.skip_lines)
@@ -104,7 +125,7 @@ class Layout:
             if name in self.columns:
                 found[name] = self.columns[name]
                 continue
-            free = [c for c in header if c not in {*self.columns.values(), *self.variant, *self.ignore}]
+            free = [c for c in header if c not in {*self.columns.values(), *self.named}]
             columns = [column for word in known for column in free if plain(column) == word]
             if len(columns) > 1 and name in ("size", "seed", "draw"):
                 raise ValueError(
@@ -142,7 +163,8 @@ def read_layout(file: Path) -> dict[str, Any]:
     table = TomlTable(read_toml(file), str(file))
     columns = table.table("columns")
     found: dict[str, Any] = {"columns": {key: columns.text(key) for key in columns.take_all()}}
-    texts, numbers = ("run_pattern", "test_split", "dataset", "model"), ("size", "seed", "draw")
+    texts = ("run_pattern", "test_split", "dataset", "model", "experiment_column", "spread")
+    numbers = ("size", "seed", "draw", "n_runs")
     found |= {key: table.text(key) for key in texts if table.has(key)}
     found |= {"train_size" if key == "size" else key: table.integer(key) for key in numbers if table.has(key)}
     found |= {key: table.boolean(key, False) for key in ("percent", "any_state") if table.has(key)}

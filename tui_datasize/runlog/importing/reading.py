@@ -12,13 +12,13 @@ from pathlib import Path
 
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.toml import text_of
-from tui_datasize.files import read_bounded
+from tui_datasize.files import open_regular
 from tui_datasize.runlog.importing import charts, collected, events, records, splits_and_units, tables
 from tui_datasize.runlog.importing import staged as limits
 from tui_datasize.runlog.importing.collected import ForeignCurve, ForeignRun, ReadRow
 from tui_datasize.runlog.importing.layout import Layout
-from tui_datasize.runlog.importing.splits_and_units import Settled, Unit
-from tui_datasize.runlog.importing.staged import MOST_BYTES, Staged, StagedKey, option, variant_hint
+from tui_datasize.runlog.importing.splits_and_units import Settled, Unit, may_scatter
+from tui_datasize.runlog.importing.staged import Staged, StagedKey, option, unreadable, variant_hint
 from tui_datasize.text import listed, plural
 
 
@@ -29,8 +29,8 @@ class FileForm:
     form: str
     knows: Callable[[str, bytes], bool]
     """Whether a file of this name and this beginning has the form."""
-    read: Callable[[bytes, str, Layout, Staged], None]
-    """Reads content and name of the run into what is staged."""
+    read: Callable[[str, Layout, Staged], None]
+    """Reads the file that is staged, by the name of its run."""
     in_folders: tuple[str, ...]
     """Names of files that are looked for in a folder."""
 
@@ -59,15 +59,19 @@ READERS: Sequence[FileForm] = (
 def read_file(file: Path, run: str, layout: Layout, into: Staged) -> None:
     """Read a file by the first reader that knows its form; `run` is its folders, and its name beside them."""
     try:
-        data = read_bounded(file, MOST_BYTES)
+        with open_regular(file) as stream:
+            head = stream.read(2**20)
     except OSError as error:
-        raise ConfigError(f"cannot be read: {error.strerror}", where=str(file)) from None
-    reader = next((reader for reader in READERS if reader.knows(file.name, data[: 2**20])), None)
+        raise unreadable(file, error) from None
+    reader = next((reader for reader in READERS if reader.knows(file.name, head)), None)
     if reader is None:
         known = ", ".join(dict.fromkeys(reader.form for reader in READERS))
         raise ConfigError(f"unknown format; expected {known}", where=str(file), fix="save its table as CSV")
     into.form = reader.form
-    reader.read(data, run, layout, into)
+    try:
+        reader.read(run, layout, into)
+    except OSError as error:
+        raise unreadable(file, error) from None
 
 
 def files_of(given: Sequence[Path]) -> list[tuple[Path, str]]:
@@ -219,6 +223,8 @@ def _curves(
         first = staged[numbers[0]]
         try:
             parts += collected.foreign_curves(rows, source, in_order=first.is_in_order)
+        except ConfigError as error:
+            faults |= dict.fromkeys(numbers, error)
         except collected.RepeatedError as error:
             fix = "" if error.is_of_end else _repeat_fix([first])
             if not first.is_in_order:
@@ -259,9 +265,20 @@ def _repeat_fix(staged: Sequence[Staged]) -> str:
 
 
 def _read_rows(staged: Staged, settled: Settled, by_column: Mapping[str, Unit]) -> Iterator[ReadRow]:
+    read = {key: (metric, by_column[key.column]) for key, metric in settled.metrics.items()}
     for row in staged.rows:
-        known = [(key, number) for key, number in row.values if key in settled.metrics]
-        yield row, [(settled.metrics[key], by_column[key.column].value(number)) for key, number in known]
+        values = []
+        for key, number in row.values:
+            if known := read.get(key):
+                values.append((known[0], known[1].value(number)))
+        spreads = {read[key][0]: read[key][1].spread(sd) for key, sd in row.spreads if key in read}
+        if row.n_runs is not None:
+            ends = dict(values)
+            for metric, sd in spreads.items():
+                if not may_scatter(metric, ends.get(metric), sd, row.n_runs):
+                    what = f"runs with a mean {metric} of {ends[metric]:g} cannot scatter by {sd:g} (SD)"
+                    raise staged.error(what, row.place, "give the spread in units of the mean")
+        yield row, values, spreads
 
 
 def _columns(
@@ -310,6 +327,9 @@ def _file_notes(
 
 def _run_notes(runs: Sequence[ForeignRun], decided: Sequence[Settled]) -> Iterator[str]:
     """For each metric, how many runs have no value of it, and of how many it is an earlier one."""
+    if means := [run.n_runs for run in runs if run.n_runs is not None]:
+        behind = f"{min(means):,}" if min(means) == max(means) else f"{min(means):,} to {max(means):,}"
+        yield f"{plural(len(means), 'row')} of means over {behind} runs: no single runs are known"
     ends = [run.end for run in runs]
     metrics = {metric for settled in decided for metric in settled.metrics.values()} - {"wall_s"}
     for metric in sorted(metrics):

@@ -61,12 +61,12 @@ def is_json(_name: str, head: bytes) -> bool:
     return head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith((b"{", b"["))
 
 
-def read_records(data: bytes, run: str, layout: Layout, into: Staged) -> None:
+def read_records(run: str, layout: Layout, into: Staged) -> None:
     """Read a log by the first form that it fits; a last line that was cut off is left out and told.
 
     Raises ConfigError: it is no JSON, was cut off as a whole, or a record is not understood.
     """
-    records = _records(data, layout.skipped(into.file), into)
+    records = _records(into.read(), layout.skipped(into.file), into)
     form = next(form for form in FORMS if form.fits(records))
     flat = [(place, _flat(record, into)) for place, record in form.rows(records)]
     header = list(dict.fromkeys(key for _, row in flat for key in row))
@@ -78,7 +78,7 @@ def read_records(data: bytes, run: str, layout: Layout, into: Staged) -> None:
         reader = TableReader(header, run, layout, into)
         for place, row in flat:
             # What tells of the run or the machine alone is no evaluation.
-            if not any(key in reader.metrics for key in row):
+            if not any(key in reader.columns.metrics for key in row):
                 continue
             try:
                 reader.take([row.get(key, "") for key in header], place)
@@ -155,7 +155,7 @@ def _flat(record: Record, into: Staged, before: str = "", deep: int = 0) -> dict
         elif isinstance(value, bool):
             found[name] = str(value).lower()
         else:
-            found[name] = "" if value is None else str(value)
+            found[name] = "" if value is None else str(value).strip()
     return found
 
 

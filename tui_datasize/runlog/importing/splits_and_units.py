@@ -179,6 +179,21 @@ class Unit:
         # 1 - 0.1 is 0.9 as it would have been written.
         return round(1 - share, 12) if self.is_error else share
 
+    def spread(self, number: float) -> float:
+        """A standard deviation in the record's units."""
+        return number / 100 if self.is_share and self.is_percent else number
+
+
+def may_scatter(metric: str, mean: float | None, sd: float, n_runs: int) -> bool:
+    """Whether values of a metric with this mean can have this standard deviation: shares only up to some.
+
+    >>> may_scatter("test_accuracy", 0.7, 0.02, 5), may_scatter("test_accuracy", 0.7, 2.0, 5)
+    (True, False)
+    """
+    if mean is None or n_runs < 2 or not metric.endswith(SHARES):
+        return True
+    return sd**2 <= mean * (1 - mean) * n_runs / (n_runs - 1) + SHARE_ROUNDING
+
 
 def check_range(staged: Staged, settled: Settled, layout: Layout) -> None:
     """Refuse values that no metric has.

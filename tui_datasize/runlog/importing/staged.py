@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tui_datasize.errors import ConfigError
+from tui_datasize.files import read_bounded
 from tui_datasize.runlog.importing.meanings import Meaning, plain
 
 MOST_RUNS = 20_000
 MOST_VALUES = 4_000_000
 MOST_BYTES = 256 * 2**20
+"""Of a file that is read as a whole: a table is not."""
 
 _KINDS_KEPT = 20
 """Different texts of a column that are kept; a column with more tells no curves apart."""
@@ -26,6 +28,7 @@ _BLANK = frozenset(
     )
 )
 """What pandas, R, Stata, spreadsheets and C write where there is no value."""
+_PLAIN = re.compile(r"-?\d+(\.\d*)?", re.ASCII)
 _SPREAD = re.compile(r"\d\s*(±|\+/?-|\()\s*\d")
 _COUNTS_REPEATS = frozenset(
     (
@@ -37,8 +40,7 @@ _COUNTS_REPEATS = frozenset(
 """Names of columns that number the runs of a size, and are not read: the runs are numbered as they come."""
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(NamedTuple):
     """When in a run something was measured, as far as the file tells."""
 
     update: int | None = None
@@ -59,8 +61,7 @@ class Moment:
         return f"epoch {self.epoch:g}" if self.epoch is not None else "its only row"
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """Whose a row is."""
 
     train_size: int
@@ -70,6 +71,8 @@ class Origin:
     variant: tuple[tuple[str, str], ...] = ()
     run: str = ""
     """Name of the run, or of the file: of runs without a seed nothing else tells them apart."""
+    group: str = ""
+    """Of several experiments in one file, its name there."""
 
 
 class StagedKey(NamedTuple):
@@ -90,6 +93,10 @@ class StagedRow(NamedTuple):
     """As they stand in the file; None where they are not finite."""
     state: str = ""
     """How its run ended, in the file's word."""
+    spreads: tuple[tuple[StagedKey, float], ...] = ()
+    """Of means the standard deviations over the runs behind them, in units of the column."""
+    n_runs: int | None = None
+    """Runs behind each value; None for a row of one run."""
 
 
 @dataclass(slots=True)
@@ -141,6 +148,13 @@ class Staged:
     notes: list[str] = field(default_factory=list)
     _origins: set[Origin] = field(default_factory=set)
 
+    def read(self) -> bytes:
+        """The whole file; raises ConfigError: it cannot be read, or is too large for its form."""
+        try:
+            return read_bounded(self.file, MOST_BYTES)
+        except OSError as error:
+            raise unreadable(self.file, error) from None
+
     def add(self, row: StagedRow) -> None:
         """Note a row; raises ValueError: its size is 0, or it is one of too many."""
         if row.origin.train_size < 1:
@@ -157,8 +171,24 @@ class Staged:
         """A value of a column as it stands there; None where it is blank or not finite."""
         found, has_sign = _number(text, column)
         if found is not None:
-            self.extents.setdefault(column, ValueRange()).take(found, place, has_sign)
+            extent = self.extents.get(column)
+            if extent is None:
+                extent = self.extents[column] = ValueRange()
+            extent.take(found, place, has_sign)
         return found
+
+    def spread(self, column: str, text: str) -> float | None:
+        """How far the runs behind a mean scatter, as it stands there; None where it is blank."""
+        found, has_sign = _number(text, f"the spread of {column}")
+        extent = self.extents.get(column)
+        if found is not None and has_sign and extent is not None and not extent.n_percent:
+            raise ValueError(f"the spread of {column} has a percent sign and its mean has none")
+        return found
+
+    def note(self, text: str) -> None:
+        """Note something once, however many rows it is true of."""
+        if text not in self.notes:
+            self.notes.append(text)
 
     def pass_over(self, column: str, size: int, text: str) -> None:
         of_size = self.kinds.setdefault(column, {}).setdefault(size, set())
@@ -179,9 +209,15 @@ class Staged:
         return ConfigError(what, where=where, fix=fix)
 
 
+def unreadable(file: Path, error: OSError) -> ConfigError:
+    """What is raised for a file that the system does not give."""
+    return ConfigError(f"cannot be read: {error.strerror}", where=str(file))
+
+
 def _number(text: str | float, column: str) -> tuple[float | None, bool]:
-    if isinstance(text, float):
-        return (text if math.isfinite(text) else None), False
+    if isinstance(text, float) or _PLAIN.fullmatch(text):
+        number = float(text)
+        return (number if math.isfinite(number) else None), False
     words = text.strip()
     if is_blank(words):
         return None, False

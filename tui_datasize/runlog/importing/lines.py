@@ -1,0 +1,110 @@
+"""Lines of a text with their numbers: those that count, and what is passed over between them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from typing import TextIO
+
+from tui_datasize.runlog.importing.text_file import MOST_LINE
+
+_COMMENT = "#"
+_LOOKED_AT = 50
+"""Lines in which one with something between its cells is looked for."""
+_RULE = re.compile(r"\s*\|?(\s*:?-+:?\s*\|)*\s*:?-+:?\s*\|?\s*")
+"""Below the names of a table in Markdown."""
+
+
+class Lines:
+    """The lines of a text, with their numbers in the file.
+
+    Lines that a person tells to skip, and such with zeros in them, are passed over and kept in mind.
+
+    Raises ValueError: a line is too long.
+    """
+
+    def __init__(self, text: TextIO, skipped: Collection[int] = ()) -> None:
+        self._text = text
+        self._waiting: list[str] = []
+        self._skipped = skipped
+        self.is_framed = False
+        """Whether each line has pipes around it, as in Markdown; they, and rules, are passed over."""
+        self.number = 0
+        """Of the line that was given last."""
+        self.without_end = 0
+        """Number of a last line that has no line end; 0 before it is read."""
+        self.with_zeros: list[int] = []
+        self.zeros_at_end = 0
+        """Zeros behind the last line end, as a machine leaves them that went down."""
+        self.is_cut_by_zeros = False
+        """Whether something stands before these zeros, which is left out too."""
+
+    def __iter__(self) -> Lines:
+        return self
+
+    def __next__(self) -> str:
+        while line := self._next():
+            if not self.is_framed:
+                return line
+            if not _RULE.fullmatch(line):
+                return unframed(line)
+        raise StopIteration
+
+    def _next(self) -> str:
+        """The next line as it stands there; empty behind the last."""
+        if self._waiting:
+            self.number += 1
+            return self._waiting.pop()
+        while line := self._text.readline(MOST_LINE):
+            is_ended = line.endswith(("\n", "\r"))
+            if line.endswith("\0"):
+                self._take_zeros(line)
+                break
+            self.number += 1
+            if len(line) == MOST_LINE and not is_ended:
+                raise ValueError(f"a line of more than {MOST_LINE:,} characters")
+            if not is_ended:
+                self.without_end = self.number
+            if self.number in self._skipped:
+                continue
+            if "\0" not in line:
+                return line
+            self.with_zeros.append(self.number)
+        return ""
+
+    def _take_zeros(self, line: str) -> None:
+        """Count the zeros that the text ends with; this line has the first of them."""
+        n_zeros = len(line) - len(line.rstrip("\0"))
+        while piece := self._text.readline(MOST_LINE):
+            if piece.strip("\0"):
+                raise ValueError(f"a line of more than {MOST_LINE:,} characters")
+            n_zeros += len(piece)
+        # Where the disk has the length of a row and not its end, its last number may have lost digits.
+        self.is_cut_by_zeros = bool(line.strip("\0"))
+        self.zeros_at_end = n_zeros
+
+    def give_back(self, line: str) -> None:
+        """Let a line be the next one once more, as it stands there."""
+        self._waiting.append(line)
+        self.number -= 1
+
+    def ahead(self) -> list[str]:
+        """The next lines, which are given again."""
+        found = [line for line, _ in zip(self, range(_LOOKED_AT), strict=False)]
+        for line in reversed(found):
+            self.give_back(line)
+        return found
+
+    def comment(self) -> int:
+        """Take the next line if it is a comment; its number, or 0."""
+        line = next(self, None)
+        if line is None or not line.lstrip().startswith(_COMMENT):
+            if line is not None:
+                self.give_back(line)
+            return 0
+        return self.number
+
+
+def unframed(line: str) -> str:
+    """A line without the pipes around it."""
+    return line.strip().removeprefix("|").removesuffix("|") + "\n"
