@@ -3,10 +3,11 @@
 `python -m benchmarks.nulls [--rounds 20000] [--only variants|sizes|scatter|levers]`; a row per design: draws
 and seeds, and what moves the runs besides the noise of each. All rounds of a design are computed at once, of
 which the first `CHECKED` are compared with what the package says of the same runs; the intervals of scatter
-are the package's own, and take `ROUNDS_OF_SCATTER` at most. Variants: draws and seeds that suit one variant
-better than the other. Sizes: what a draw does may be the same at every size, nested (correlated by the root
-of the ratio of sizes) or of draws that each size has of its own; what a seed does likewise. One draw is
-given: there the comparison is for this draw. Levers: the ratio that one is worth is known.
+and of levers are the package's own, and take `ROUNDS_OF_SCATTER` and `ROUNDS_OF_LEVERS` at most. Variants:
+draws and seeds that suit one variant better than the other. Sizes: what a draw does may be the same at every
+size, nested (correlated by the root of the ratio of sizes) or of draws that each size has of its own; what a
+seed does likewise. One draw is given: there the comparison is for this draw. Levers: the ratio that one is
+worth is known.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ SIZES = (500, 1000, 2000, 4000, 8000)
 NOISE = 0.01
 CHECKED = 3
 ROUNDS_OF_SCATTER = 1000
+ROUNDS_OF_LEVERS = 4000
 Floats = np.ndarray
 
 
@@ -286,7 +288,8 @@ def ratios_held(
     """Share of rounds in which the 95 % interval of what a lever is worth holds its true ratio.
 
     The baseline errs by 3 / sqrt(n), the lever as the baseline does with `ratio` times its images. Also the
-    share in which there is no interval, as the lever is beyond the baseline's curve there.
+    share in which there is no interval, as the lever is beyond the baseline's curve there, and the standard
+    error of the first.
     """
     generator = np.random.default_rng(n_draws * 100 + n_seeds)
     curves = 1 - 3 / np.sqrt(np.outer((1, ratio), SIZES))
@@ -296,7 +299,9 @@ def ratios_held(
         found = worth(images_saved(base, lever, higher_is_better=True), SIZES)
         low, high = sorted((1 / found.ratio / found.spread, found.spread / found.ratio))
         held.append(math.nan if math.isnan(low) else float(low <= ratio <= high))
-    return {"held": float(np.nanmean(held)), "a bound": float(np.isnan(held).mean())}
+    share, bounds = float(np.nanmean(held)), float(np.isnan(held).mean())
+    error = math.sqrt(share * (1 - share) / np.isfinite(held).sum())
+    return {"held": share, "standard error": error, "a bound": bounds}
 
 
 def _print_levers(rounds: int) -> None:
@@ -305,7 +310,7 @@ def _print_levers(rounds: int) -> None:
         for draw, seed in ((0, 0), (1, 0)) if n_draws > 1 else ((0, 0),):
             for ratio in (1.0, 1.5, 3.0):
                 how = {"draw_sd": draw * NOISE, "seed_sd": seed * NOISE}
-                found = ratios_held(min(rounds, ROUNDS_OF_SCATTER), n_draws, n_seeds, ratio, **how)
+                found = ratios_held(min(rounds, ROUNDS_OF_LEVERS), n_draws, n_seeds, ratio, **how)
                 _print_row(n_draws, n_seeds, f"{draw} {seed}", f"ratio {ratio}", found)
 
 

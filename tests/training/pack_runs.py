@@ -7,12 +7,15 @@ import signal
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import pytest
+
 from tests.training.helpers import small_spec
 from tui_datasize.experiments.spec import Budget, ModelSpec, OptimizerSpec, RunSpec
-from tui_datasize.runlog.claim import RunOutcome, read_exit
+from tui_datasize.runlog.claim import Claim, RunOutcome, acquire, read_exit
 from tui_datasize.runlog.paths import RunPaths
+from tui_datasize.training import session, worker
 from tui_datasize.training.packs.fused import Fused
-from tui_datasize.training.packs.implementations import PutTogether
+from tui_datasize.training.packs.implementations import PutTogether, SideBySide
 from tui_datasize.training.worker import main
 
 SPEC = small_spec(budget=Budget("updates", 12), evaluations=2)
@@ -37,10 +40,12 @@ def ends(runs: Sequence[RunPaths]) -> list[tuple[RunOutcome, str] | None]:
     return [(end.outcome, end.reason) if (end := read_exit(paths)) else None for paths in runs]
 
 
-def after(updates: int, happen: Callable[[], object]) -> PutTogether:
+def after(
+    updates: int, happen: Callable[[], object], together: type[Fused | SideBySide] = Fused
+) -> PutTogether:
     """An implementation in which something happens in the middle of an update."""
 
-    class Disturbed(Fused):
+    class Disturbed(together):  # type: ignore[misc, valid-type]
         steps = 0
 
         def step(self, lanes: Sequence[int]) -> None:
@@ -54,3 +59,30 @@ def after(updates: int, happen: Callable[[], object]) -> PutTogether:
 
 def ask_to_leave() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+class Died(BaseException):
+    """Nothing of the process runs any more."""
+
+
+def die() -> None:
+    raise Died
+
+
+def work_until_death(runs: Sequence[RunPaths], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Execute runs as one pack until it dies, with a checkpoint after each update."""
+    claims: list[Claim] = []
+
+    def take(paths: RunPaths, attempt: int) -> Claim:
+        claims.append(acquire(paths, attempt))
+        return claims[-1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(worker, "acquire", take)
+        patch.setattr(session, "_READING_INTERVAL_S", 0.0)
+        patch.setattr(session, "_CHECKPOINT_INTERVAL_S", 0.0)
+        with pytest.raises(Died):
+            work(runs)
+    for claim in claims:
+        if claim._lock is not None:
+            os.close(claim._lock)

@@ -10,7 +10,18 @@ import pytest
 import torch
 
 from tests.training.helpers import evaluations
-from tests.training.pack_runs import CNN, SPEC, after, ask_to_leave, diverging, ends, specs_of, work
+from tests.training.pack_runs import (
+    CNN,
+    SPEC,
+    after,
+    ask_to_leave,
+    die,
+    diverging,
+    ends,
+    specs_of,
+    work,
+    work_until_death,
+)
 from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, EXIT_RUN_FAILED
 from tui_datasize.experiments.spec import Budget, ModelSpec
 from tui_datasize.runlog import schema
@@ -126,11 +137,11 @@ def test_a_pack_asked_to_leave_resumes_bit_for_bit(queue_run, compute, monkeypat
         assert "resuming at update 8 of 12" in resumed.stdout.read_text()
 
 
-def test_a_lane_resumes_alone_and_the_record_tells(queue_run, compute):
+def test_a_lane_of_a_pack_that_died_resumes_alone_and_the_record_tells(queue_run, compute, monkeypatch):
     specs = specs_of(CNN, 2)
     whole, broken = queue_run(specs[1]), [queue_run(spec) for spec in specs]
-    compute(after(8, ask_to_leave))
-    assert work(broken) == EXIT_OK
+    compute(after(8, die))
+    work_until_death(broken, monkeypatch)
     assert main([str(broken[1].directory)]) == EXIT_OK
     assert main([str(whole.directory)]) == EXIT_OK
     told = facts(broken[1])

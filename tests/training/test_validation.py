@@ -12,15 +12,16 @@ import torch
 
 from tests.training.conftest import Compute, QueueRun
 from tests.training.helpers import Rows, evaluations, small_spec, train, weights
-from tests.training.pack_runs import SPEC, work
+from tests.training.pack_runs import CNN, SPEC, after, ask_to_leave, die, work, work_until_death
 from tui_datasize.experiments.packing import pack_key
-from tui_datasize.experiments.spec import Budget, LabelNoise, ModelSpec, RunSpec, Stopping
+from tui_datasize.experiments.spec import Budget, LabelNoise, ModelSpec, OptimizerSpec, RunSpec, Stopping
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.training import prepare as prepare_module
 from tui_datasize.training.arrays import ImageSplit, LoadedDataset
 from tui_datasize.training.engine import Trainer
 from tui_datasize.training.packs.fused import Fused
+from tui_datasize.training.packs.implementations import SideBySide
 from tui_datasize.training.prepare import Shared, prepare
 from tui_datasize.training.stop import StopRequest, StopRequested
 from tui_datasize.training.task import make_task
@@ -30,6 +31,14 @@ EARLY = small_spec(
 )
 """Ends long before its budget."""
 REFIT = replace(EARLY, refit=True)
+
+
+EARLY_CNN = replace(
+    replace(CNN, train_size=60, validation=0.2, stop=Stopping(2), optimizer=OptimizerSpec(lr=5e-2)),
+    budget=Budget("updates", 24),
+    evaluations=12,
+)
+"""Evaluated after every second update."""
 
 
 def expected_end(rows: Rows, patience: int) -> tuple[int, int]:
@@ -45,6 +54,13 @@ def expected_end(rows: Rows, patience: int) -> tuple[int, int]:
 
 def of_split(paths: RunPaths, split: str) -> Rows:
     return [row for row in evaluations(paths) if row["split"] == split]
+
+
+def assert_equal_weights(*runs: RunPaths) -> None:
+    """Of what is kept of both."""
+    kept, other = (torch.load(paths.best, weights_only=True)["state"]["model"] for paths in runs)
+    assert kept.keys() == other.keys()
+    assert all(torch.equal(some, other[name]) for name, some in kept.items())
 
 
 def recorded(paths: RunPaths) -> dict[str, object]:
@@ -156,8 +172,7 @@ def test_it_resumes_bit_for_bit_in_either_training(
         assert evaluations(broken) == evaluations(whole), steps
         assert torch.equal(weights(resumed), weights(undisturbed)), steps
         assert recorded(broken)["ended_update"] == ended
-        kept = [torch.load(paths.best, weights_only=True)["state"]["model"] for paths in (broken, whole)]
-        assert all(torch.equal(some, kept[1][name]) for name, some in kept[0].items())
+        assert_equal_weights(broken, whole)
         train(broken)
         assert recorded(broken)["ended_update"] == ended
 
@@ -218,3 +233,40 @@ def test_lanes_of_a_pack_end_each_at_a_time_of_its_own(queue_run: QueueRun, comp
     ends = [expected_end(of_split(paths, "validation"), 1)[1] for paths in runs]
     assert [evaluations(paths)[-1]["update"] for paths in runs] == ends
     assert len(set(ends)) > 1
+
+
+# Of a fused pack that died nobody knows who killed it: what is left of it goes on alone, as rounding has it.
+@pytest.mark.parametrize(
+    ("together", "happens", "ended"), [(Fused, ask_to_leave, 3), (Fused, die, 1), (SideBySide, die, 3)]
+)
+def test_what_is_left_of_a_pack_goes_on_bit_for_bit(
+    together: type[Fused | SideBySide],
+    happens: Callable[[], None],
+    ended: int,
+    queue_run: QueueRun,
+    compute: Compute,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    specs = [replace(EARLY_CNN, seed=seed) for seed in (7, 8, 9)]
+    whole = [queue_run(spec) for spec in specs]
+    compute(together)
+    assert work(whole) == 0
+    ends = [evaluations(paths)[-1]["update"] for paths in whole]
+    first, second, third = sorted(ends)
+    assert first < second < third
+    # None of them has ended then, one, or two.
+    for steps in (first - 1, first + 1, second + 1)[:ended]:
+        broken = [queue_run(spec) for spec in specs]
+        compute(after(steps, happens, together))
+        if happens is die:
+            work_until_death(broken, monkeypatch)
+        else:
+            assert work(broken) == 0
+        left = [paths for paths, end in zip(broken, ends, strict=True) if end > steps]
+        compute(together)
+        monkeypatch.setenv("DATASIZE_ATTEMPT", ",".join("2" * len(left)))
+        assert work(left) == 0
+        monkeypatch.delenv("DATASIZE_ATTEMPT")
+        for undisturbed, resumed in zip(whole, broken, strict=True):
+            assert evaluations(resumed) == evaluations(undisturbed), steps
+            assert_equal_weights(resumed, undisturbed)

@@ -29,6 +29,9 @@ TAG_VARIABLE = "DATASIZE_TAG"
 ATTEMPT_VARIABLE = "DATASIZE_ATTEMPT"
 """Environment variable that tells a worker which attempt it is."""
 
+LEFT = "asked to leave"
+"""The reason of a run alone in its worker that left in order."""
+
 LEFT_WITH_PACK = "the worker that it shared with other runs was asked to leave"
 """The reason of a run that was interrupted in a pack of two or more: another run of it may have been the
 cause. The queue knows whether it was, and counts no attempt then."""

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TextIO
 
 from tui_datasize.errors import DeviceUnavailable
-from tui_datasize.runlog.claim import LEFT_WITH_PACK, Claim, Lack, RunOutcome
+from tui_datasize.runlog.claim import LEFT, LEFT_WITH_PACK, Claim, Lack, RunOutcome
 from tui_datasize.training import failures
 
 _STDOUT, _STDERR = 1, 2
@@ -130,7 +130,7 @@ class Lane:
 
     def leave(self) -> None:
         """The worker was asked to leave; a later attempt goes on."""
-        reason = LEFT_WITH_PACK if self._is_one_of_several else "asked to leave"
+        reason = LEFT_WITH_PACK if self._is_one_of_several else LEFT
         self._decide(_End(RunOutcome.INTERRUPTED, reason, "left when asked to"))
 
     def fail(self, error: Exception, lack: Lack = Lack.NOTHING) -> None:

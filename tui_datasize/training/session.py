@@ -235,7 +235,8 @@ class Session:
         patience = self.spec.stop.patience
         if patience and not self._first and self._best.since >= patience and self._update < self._updates:
             self._updates = self._update
-            self._tell(f"{patience} evaluations without a better one on the validation images: ends here")
+            waited = plural(patience, "evaluation")
+            self._tell(f"{waited} without a better one on the validation images: ends here")
         if self._update < self._updates:
             self._save_if_due()
         elif self.spec.refit and not self._first:
