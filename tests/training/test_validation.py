@@ -14,7 +14,16 @@ from tests.training.conftest import Compute, QueueRun
 from tests.training.helpers import Rows, evaluations, small_spec, train, weights
 from tests.training.pack_runs import CNN, SPEC, after, ask_to_leave, die, work, work_until_death
 from tui_datasize.experiments.packing import pack_key
-from tui_datasize.experiments.spec import Budget, LabelNoise, ModelSpec, OptimizerSpec, RunSpec, Stopping
+from tui_datasize.experiments.spec import (
+    Budget,
+    LabelNoise,
+    ModelSpec,
+    OptimizerSpec,
+    RunSpec,
+    Stopping,
+    Transfer,
+)
+from tui_datasize.metric import METRICS_OFFERED
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.training import prepare as prepare_module
@@ -25,6 +34,7 @@ from tui_datasize.training.packs.implementations import SideBySide
 from tui_datasize.training.prepare import Shared, prepare
 from tui_datasize.training.stop import StopRequest, StopRequested
 from tui_datasize.training.task import make_task
+from tui_datasize.training.transfer import read_source
 
 EARLY = small_spec(
     train_size=60, validation=0.2, stop=Stopping(2), budget=Budget("updates", 200), evaluations=25
@@ -100,9 +110,10 @@ def test_an_epoch_is_a_pass_over_the_images_trained_on(queue_run: QueueRun) -> N
 
 def test_it_ends_when_so_many_evaluations_were_no_better_and_keeps_the_best(queue_run: QueueRun) -> None:
     paths = queue_run(EARLY)
-    train(paths)
+    session = train(paths)
     best, ended = expected_end(of_split(paths, "validation"), 2)
     assert best < ended < 200
+    assert torch.equal(taken_from(paths), weights(session))
     kept = torch.load(paths.best, weights_only=True)["state"]
     tested = {row["update"]: row["accuracy"] for row in of_split(paths, "test")}
     assert (kept["update"], kept["test_accuracy"]) == (best, tested[best])
@@ -131,8 +142,25 @@ def test_it_trains_anew_on_all_images_for_as_long_as_was_best(
     of_plain = torch.cat([parameter.detach().flatten() for parameter in plain.model.parameters()])
     assert torch.equal(weights(session), of_plain)
     row = recorded(paths)
-    assert (row["ended_update"], row["refit_update"], row["best_update"]) == (ended, ended + best, best)
+    assert [name for name in METRICS_OFFERED if row[name] is None] == []
+    assert (row["ended_update"], row["refit_update"]) == (ended, ended + best)
     assert row["test_accuracy"] == last[1]["accuracy"]
+    # These are the best: what is kept, and what is told of them.
+    assert (row["best_update"], row["best_test_accuracy"]) == (ended + best, last[1]["accuracy"])
+    kept = torch.load(paths.best, weights_only=True)["state"]
+    assert (kept["update"], kept["test_accuracy"]) == (ended + best, last[1]["accuracy"])
+    assert all(torch.equal(kept["model"][name], value) for name, value in plain.model.state_dict().items())
+    tables = pl.read_parquet(paths.predictions).partition_by("evaluation", include_key=False)
+    assert len(tables) == 2
+    assert tables[0].equals(tables[1])
+    assert torch.equal(taken_from(paths), of_plain)
+
+
+def taken_from(paths: RunPaths) -> torch.Tensor:
+    """What another run takes over from one that did not end by its budget."""
+    source = read_source(paths, replace(EARLY, transfer=Transfer(paths.run_id, None, freeze=False)))
+    assert source is not None
+    return torch.cat([value.flatten() for value in source.values.values()])
 
 
 def leave_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> Callable[[RunPaths], None]:

@@ -146,6 +146,15 @@ def test_best_weights_that_the_test_set_chose_are_a_note(validation, best_by, ba
         assert f"of {runs.height} runs" in found["best-by-test"].what
 
 
+def test_of_weights_trained_anew_it_is_said_that_nothing_validates_them():
+    assert "trained-anew" not in found_in(sound_runs())
+    anew = pl.when(pl.col("seed") == pl.col("seed").min()).then(300)
+    runs = sound_runs().with_columns(validation=0.2, refit_update=anew)
+    found = found_in(runs)["trained-anew"]
+    assert found.severity is Severity.NOTE
+    assert set(found.run_ids) == set(runs.drop_nulls("refit_update")["run_id"])
+
+
 def test_runs_that_scatter_no_more_than_the_test_set_are_a_note():
     note = found_in(sound_runs(spread=0.002))["sampling-noise"]
     assert note.severity is Severity.NOTE

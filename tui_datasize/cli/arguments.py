@@ -226,9 +226,9 @@ def _keep(command: argparse._ActionsContainer) -> None:
         "--keep",
         choices=KEEPS,
         help="what each run that succeeded keeps: last (checkpoint.pt), best (best.pt, the weights with the "
-        "highest accuracy on the images held out, without any on the test set; where a run has none, its "
-        "checkpoint.pt), both or none; what superseded runs and broken writes have left goes in "
-        "any case (default: [checkpoints] keep in experiments.toml, else none)",
+        "highest accuracy on the images held out, without any on the test set, after refit those trained "
+        "anew; where a run has none, its checkpoint.pt), both or none; what superseded runs and broken "
+        "writes have left goes in any case (default: [checkpoints] keep in experiments.toml, else none)",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
@@ -117,16 +118,19 @@ def summarise(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _best(evaluations: pl.DataFrame) -> pl.DataFrame:
-    """The test scores of each source's best evaluation, by the images held out where there are any."""
+    """The test scores of each source's best evaluation, by the images held out where there are any.
+
+    What was trained anew on all images, none held out, is the best, whatever was before it.
+    """
     scored = evaluations.filter(pl.col("accuracy").is_not_null())
     chosen_by = scored.filter(pl.col("split") == "validation").select(
         SOURCE, "update", rank="accuracy", less_loss="loss"
     )
     tested = scored.filter(pl.col("split") == "test").join(chosen_by, on=[SOURCE, "update"], how="left")
+    is_anew = pl.col("update") > pl.col("update").filter(pl.col("rank").is_not_null()).max().over(SOURCE)
     is_chosen_by = pl.col("rank").is_not_null().any().over(SOURCE)
-    # A last training on all images has nothing to be chosen by.
-    ranked = tested.filter(pl.col("rank").is_not_null() | ~is_chosen_by).with_columns(
-        pl.coalesce("rank", "accuracy")
+    ranked = tested.filter(pl.col("rank").is_not_null() | is_anew | ~is_chosen_by).with_columns(
+        rank=pl.when(is_anew).then(math.inf).otherwise(pl.coalesce("rank", "accuracy"))
     )
     order = ranked.sort("rank", "less_loss", "update", descending=[True, False, False], nulls_last=True)
     return order.group_by(SOURCE).agg(

@@ -44,7 +44,8 @@ class RunPaths:
     checkpoint = _File("checkpoint.pt")
     """Everything a resuming worker needs."""
     best = _File("best.pt")
-    """The weights of the best evaluation, by images held out where there are any, at the end."""
+    """The weights of the best evaluation, by images held out where there are any, or those trained anew on
+    all images; written at the end."""
     stdout = _File("stdout.log")
     stderr = _File("stderr.log")
     lock = _File("lock")

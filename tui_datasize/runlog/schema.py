@@ -78,7 +78,8 @@ PER_CLASS: Schema = schema(
     (pl.Float64, "accuracy"),
 )
 """`per_class.parquet`: `evaluation` is "last" or "best": of highest accuracy on the images held out, of equal
-ones of least loss on them; where none are, of highest test accuracy; the earliest of equals."""
+ones of least loss on them; where none are, of highest test accuracy; the earliest of equals. What was trained
+anew on all images is both the last and the best."""
 
 CONFUSION: Schema = schema((pl.String, "evaluation"), (pl.Int64, "update", "label", "predicted", "images"))
 """`confusion.parquet`: test images per (label, predicted), zero cells left out."""

@@ -198,17 +198,14 @@ class Session:
     def _evaluate(self, stop: StopRequest) -> None:
         """Measure all splits, write their rows and keep the best; at the end write the tables and save."""
         self._take_readings()
-        keep_all = len(self.dataset.class_names) <= ALL_CLASSES_UP_TO
         train, train_rate = self._measure_train(stop)
-        validation = self._measure_validation(stop, keep_all=keep_all)
+        validation = self._measure_validation(stop)
         tested = self._tested()
         measured = (
             self._test if tested is None else place_images(self.dataset.test, tested, self.device, self._room)
         )
-        test, test_rate = self._pass(measured, stop, keep_all=keep_all)
-        further = {
-            name: self._pass(split, stop, keep_all=keep_all)[0] for name, split in self._further.items()
-        }
+        test, test_rate = self._pass(measured, stop)
+        further = {name: self._pass(split, stop)[0] for name, split in self._further.items()}
         # All rows only now: a pass may be left half-way, and is then made again.
         on_train, on_test = (score(outputs, self.spec.protocol.f1) for outputs in (train, test))
         self._write("evaluation", "train", images_per_s=train_rate, **on_train.scores)
@@ -218,9 +215,9 @@ class Session:
         for name, outputs in further.items():
             self._write("evaluation", name, **score(outputs, self.spec.protocol.f1).scores)
         last = Result(self._update, on_train.confusion, on_test.confusion, tested, predictions(test))
-        if not self._first:
-            rank = validation.rank if validation else (last.test_accuracy,)
-            self._best = Best.of(last, rank, self.trainer.evaluated_model, self._best)
+        # What was trained anew on all images is what the best was chosen for.
+        rank = () if self._first else validation.rank if validation else (last.test_accuracy,)
+        self._best = Best.of(last, rank, self.trainer.evaluated_model, None if self._first else self._best)
         self._evaluated = self._update
         told = f"test loss {on_test.scores['loss']:.4f}, test accuracy {on_test.scores['accuracy']:.2%}"
         if validation:
@@ -241,9 +238,10 @@ class Session:
             self._save_if_due()
         elif self.spec.refit and not self._first:
             self._earlier_replays += self.trainer.replayed
-            self._begin_again(self._done(), self._best.result.update)
-            images, updates = plural(len(self._subset), "image"), plural(self._best.result.update, "update")
-            self._tell(f"trains anew on all {images} for {updates}")
+            updates = self._best.result.update
+            self._begin_again(self._done(), self._update + updates)
+            images = plural(len(self._subset), "image")
+            self._tell(f"trains anew on all {images} for {plural(updates, 'update')}")
             self._save()
         else:
             # Before the last checkpoint, so that a run resumed from it has nothing left to do.
@@ -258,8 +256,8 @@ class Session:
             self._save()
 
     def _begin_again(self, first: _Done, updates: int) -> None:
-        """Train anew on all images with labels, for so many updates, by the first training's schedule."""
-        self._first, self._updates = first, first.updates + updates
+        """Train anew on all images with labels, up to so many updates in all, by the first's schedule."""
+        self._first, self._updates = first, updates
         self._due = frozenset({self._updates})
         length = Budget("updates", total_updates(self.spec))
         self._trained_spec = replace(self.spec, validation=0.0, budget=length)
@@ -283,15 +281,15 @@ class Session:
         """Outputs for the subset, or as published what the last update itself saw; images per second."""
         seen = self.trainer.last_batch
         if seen is None:
-            return self._pass(self.trainer.subset, stop, keep_all=False)
-        tally = Tally(len(self.dataset.class_names), keep_all=False)
+            return self._pass(self.trainer.subset, stop)
+        tally = self._tally()
         tally.add(seen.logits, seen.labels)
         return self._checked(tally.outputs()), None
 
-    def _measure_validation(self, stop: StopRequest, *, keep_all: bool) -> Evaluation | None:
+    def _measure_validation(self, stop: StopRequest) -> Evaluation | None:
         if self._validation is None or self._first:
             return None
-        outputs, _ = self._pass(self._validation, stop, keep_all=keep_all)
+        outputs, _ = self._pass(self._validation, stop)
         return score(outputs, self.spec.protocol.f1)
 
     def _tested(self) -> Integers | None:
@@ -300,15 +298,17 @@ class Session:
             return None
         return last_batch(len(self.dataset.test.labels), self.spec.batch_size, self.spec.seed, self._update)
 
-    def _pass(
-        self, split: ImageBatches, stop: StopRequest, *, keep_all: bool
-    ) -> tuple[Outputs, float | None]:
+    def _tally(self) -> Tally:
+        classes = len(self.dataset.class_names)
+        return Tally(classes, keep_all=classes <= ALL_CLASSES_UP_TO)
+
+    def _pass(self, split: ImageBatches, stop: StopRequest) -> tuple[Outputs, float | None]:
         started_s = self._clock()
         outputs = predict(
             self.trainer.evaluated_model,
             split,
             self.trainer.view,
-            Tally(len(self.dataset.class_names), keep_all=keep_all),
+            self._tally(),
             batch_size=self._evaluation_batch,
             autocast=self.trainer.autocast,
             check=stop.check,
@@ -372,9 +372,9 @@ class Session:
             return False
         self._best = Best.from_state(state["best"]) if state["best"] else None
         # Both are missing in checkpoints made before runs could end otherwise than by their budget.
-        if (first := state.get("first")) and self._best:
-            self._begin_again(_Done(*first), self._best.result.update)
         self._updates = state.get("updates", self._updates)
+        if first := state.get("first"):
+            self._begin_again(_Done(*first), self._updates)
         self.trainer.load_state_dict(state["trainer"])
         self._evaluated = state["evaluated"]
         self._earlier_wall_s = state["wall_s"]

@@ -53,11 +53,13 @@ def read_source(paths: RunPaths, spec: RunSpec) -> SourceWeights | None:
             where=str(source.spec),
             fix="take them from a run of the same model",
         )
-    trainer = _load(source)["trainer"]
-    updates = total_updates(source_spec)
-    if trainer["update"] != updates:
+    state = _load(source)
+    trainer, first = state["trainer"], (state.get("first") or [0])[0]
+    # Missing in checkpoints made before runs could end otherwise than by their budget.
+    made, updates = first + trainer["update"], state.get("updates", total_updates(source_spec))
+    if made != updates:
         raise DataError(
-            f"the source is at update {trainer['update']} of {updates}",
+            f"the source is at update {made} of {updates}",
             where=str(source.checkpoint),
             fix=f"let {source.run_id} finish first",
         )

@@ -206,7 +206,7 @@ def check_choosing(runs: pl.DataFrame) -> Iterator[Finding]:
 
 
 def check_best(runs: pl.DataFrame) -> Iterator[Finding]:
-    """Weights kept as the best, though not the last, that the test set alone could choose."""
+    """What the weights kept as the best are, where they are not what the last evaluation has measured."""
     by_test = runs.filter(
         pl.col("validation").fill_null(0) == 0, pl.col("best_test_accuracy") > pl.col("test_accuracy")
     )
@@ -218,6 +218,16 @@ def check_best(runs: pl.DataFrame) -> Iterator[Finding]:
             f"The best weights (best.pt) and best values of {plural(by_test.height, 'run')} are not those of "
             "the last evaluation, and no images are held out: the test set chose them.",
             "Report the last evaluation, or hold images out with validation = 0.2.",
+        )
+    anew = runs.filter(pl.col("refit_update").is_not_null())
+    if anew.height:
+        yield finding(
+            Severity.NOTE,
+            "trained-anew",
+            anew,
+            f"{plural(anew.height, 'run')} trained anew on all images (refit): best.pt, best and test values "
+            "are of these weights, validation values of those before.",
+            "No image is left to validate these weights with.",
         )
 
 
