@@ -17,10 +17,11 @@ from tests.unit.record_desk import said
 from tui_datasize.answers import groups
 from tui_datasize.answers.catalogue import QUESTIONS
 from tui_datasize.answers.record import Reading, Record
-from tui_datasize.errors import ConfigError
+from tui_datasize.errors import ConfigError, DatasizeError
 from tui_datasize.experiments.groups import groups_of
+from tui_datasize.experiments.load import load_project
 from tui_datasize.experiments.spec import ClassSplit
-from tui_datasize.experiments.sweep import check_file
+from tui_datasize.experiments.sweep import check_file, plan_runs
 from tui_datasize.metric import metric_named
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog
@@ -207,6 +208,38 @@ def test_a_check_of_the_file_looks_at_the_groups(
         (tmp_path / "g.csv").write_text(table, encoding="utf-8")
     found = [error.line for error in check_file(tmp_path / "experiments.toml").errors]
     assert [told in line for line in found if "groups" in line or "g.csv" in line] == [True] * bool(told)
+
+
+NAMED = {
+    "groups": ('groups = "g.csv"', "experiments.e.groups: 'g.csv' cannot be read: No such file"),
+    "tests": ('tests = { far = "imagefolder:far" }', "tests.far: DIR/far: cannot be read: No such file"),
+    "weights": (
+        'model = { name = "timm:resnet10t", weights = "DIR/w.pth" }',
+        "experiments.e.model.weights: 'DIR/w.pth' cannot be read: No such file or directory; correct",
+    ),
+    "swept weights": (
+        'sweep.model = [{ name = "timm:resnet10t", weights = "DIR" }, "mlp"]',
+        "experiments.e.model.weights: 'DIR' cannot be read: is a directory",
+    ),
+}
+
+
+@pytest.mark.parametrize("dataset", ["digits", "imagefolder:gone"])
+@pytest.mark.parametrize("named", NAMED)
+def test_each_file_that_an_experiment_names_is_looked_at(tmp_path: Path, named: str, dataset: str) -> None:
+    """By a check of the file, wherever its own images are, and before anything is queued."""
+    key, told = (words.replace("DIR", str(tmp_path)) for words in NAMED[named])
+    model = "" if "model" in key else 'model = "mlp"'
+    file = tmp_path / "experiments.toml"
+    rest = f'dataset = "{dataset}"\n{model}\nsizes = [40]\nbudget = {{ updates = 1 }}\n'
+    file.write_text(f'paths.data = "{tmp_path}"\n[experiments.e]\n{rest}{key}\n', encoding="utf-8")
+    found = check_file(file)
+    assert [told in one.line for one in found.errors] == [True], found.errors
+    assert [*found.unchecked] == [dataset] * (dataset != "digits")
+    project = load_project(file)
+    with pytest.raises(DatasizeError) as error:
+        plan_runs(project.experiment("e"), project)
+    assert (told if dataset == "digits" else "no such image folder") in error.value.line
 
 
 def test_each_half_of_the_classes_has_the_groups_of_its_own_images(project: ProjectPaths) -> None:

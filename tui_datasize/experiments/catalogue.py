@@ -225,8 +225,8 @@ def tested_classes(folder: Path) -> tuple[Path, ...]:
     return found
 
 
-def refuse_tests(tests: str, name: str, data_dir: Path) -> None:
-    """Refuse a further test set without images, or with classes that the data set `name` has not.
+def refuse_tests(tests: str, name: str | None, data_dir: Path) -> None:
+    """Refuse a further test set without images, or with classes that the data set `name` has not, if any.
 
     Raises DataError: it is one of these.
     """
@@ -237,6 +237,8 @@ def refuse_tests(tests: str, name: str, data_dir: Path) -> None:
         found = {path.name for path in classes}
     else:
         found = set(DATASETS[tests].class_names)
+    if name is None:
+        return
     if name.startswith(IMAGE_FOLDER):
         known = {path.name for path in class_folders(split_folders(image_folder(name, data_dir))[0])}
     else:

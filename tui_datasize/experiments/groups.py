@@ -52,14 +52,10 @@ def groups_of(file: Path, experiment: str, images: Mapping[str, int]) -> Sequenc
     return _matched(names, groups, str(table))
 
 
-def wrong_groups(described: Experiment, file: Path) -> ConfigError | None:
-    """What is wrong with the table of groups of an experiment, whatever images there are."""
-    try:
-        if described.groups:
-            _table(described, file)
-    except ConfigError as error:
-        return error
-    return None
+def refuse_groups(described: Experiment, file: Path) -> None:
+    """Raises ConfigError: the table of groups of an experiment is wrong, whatever images there are."""
+    if described.groups:
+        _table(described, file)
 
 
 def _table(described: Experiment, file: Path) -> tuple[Path, dict[str, str]]:

@@ -8,8 +8,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -18,9 +17,9 @@ from typing import TypeAlias
 from tui_datasize.errors import ConfigError, DataError, DatasizeError
 from tui_datasize.experiments.architectures import model_info
 from tui_datasize.experiments.budget import check_lengths
-from tui_datasize.experiments.catalogue import IMAGE_FOLDER, DatasetInfo, dataset_info, refuse_tests
-from tui_datasize.experiments.groups import wrong_groups
+from tui_datasize.experiments.catalogue import IMAGE_FOLDER, DatasetInfo, dataset_info
 from tui_datasize.experiments.load import Experiment, Order, Project, read_project
+from tui_datasize.experiments.named_files import named_in, wrong_files
 from tui_datasize.experiments.recipe import Recipe
 from tui_datasize.experiments.sources import Sources
 from tui_datasize.experiments.spec import ClassSplit, ModelSpec, RunSpec, SubsetSpec
@@ -130,7 +129,11 @@ def check_file(file: Path) -> FileCheck:
                 missing.setdefault(experiment.dataset, []).append(experiment.name)
             else:
                 wrong.append(error)
-    wrong += filter(None, (wrong_groups(one, file) for one in project.experiments.values()))
+    for experiment in project.experiments.values():
+        has_images = experiment.name not in skipped
+        if found := [*wrong_files(experiment, project, has_images=has_images)]:
+            wrong += found
+            skipped.add(experiment.name)
     for experiment in project.experiments.values():
         # What takes weights of an experiment that is wrong itself has no other mistake.
         if not _all_origins(experiment, project) & skipped:
@@ -185,24 +188,14 @@ def _plan(experiment: Experiment, project: Project, above: tuple[str, ...]) -> t
 
 def _info(experiment: Experiment, project: Project) -> DatasetInfo:
     info = _own_images(experiment, project)
-    for name, tests in sorted({test for recipe in experiment.recipes for test in recipe.spec.tests}):
-        with _named_in(f"{experiment.where}.tests.{name}"):
-            refuse_tests(tests, experiment.dataset, project.data_dir)
+    for error in wrong_files(experiment, project):
+        raise error
     return info
 
 
 def _own_images(experiment: Experiment, project: Project) -> DatasetInfo:
-    with _named_in(f"{experiment.where}.dataset"):
+    with named_in(f"{experiment.where}.dataset"):
         return dataset_info(experiment.dataset, project.data_dir)
-
-
-@contextmanager
-def _named_in(where: str) -> Iterator[None]:
-    try:
-        yield
-    except DataError as error:
-        where = f"{where}: {error.where}" if error.where else where
-        raise DataError(error.what, where=where, fix=error.fix) from None
 
 
 def _candidates(source: Experiment, experiment: Experiment) -> Experiment:
