@@ -126,3 +126,76 @@ def test_a_table_in_any_form_is_read_back(tmp_path_factory, runs, between, has_c
     found = read_all([file], Layout(), is_strict=True).runs
     read = {(run.cell.train_size, run.cell.seed): run.end["test_accuracy"] for run in found}
     assert read == pytest.approx({(n, s): a / 10_000 for n, s, a in runs})
+
+
+SHARES = [(500, 1, 0.8), (1000, 2, 0.825)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Fraction,seed,test_acc\n0.05,1,0.8\n0.1,2,0.825\n",
+        "train %,seed,test_acc\n5,1,0.8\n10,2,0.825\n",
+        "n,seed,test_acc\n5%,1,0.8\n10 %,2,0.825\n",
+        "run,test_acc\nnet_n=5pct_s1,0.8\nnet_n=10%_s2,0.825\n",
+        "data_frac;seed;test_acc\n0,05;1;0,8\n0,1;2;0,825\n",
+    ],
+)
+def test_shares_of_a_whole_set_that_is_told_are_sizes(desk, capsys, text):
+    file = desk.file("a.csv", text)
+    assert desk.bring(file, experiment="untold") == 2
+    assert "--size" in (error := capsys.readouterr().err) or "is a share" in error
+    assert desk.bring(file, "--size", "10000") == 0
+    assert desk.rows("test_accuracy") == SHARES
+    ratio = desk.file("b.csv", "dropout_ratio,GPU %,test_acc\n0.5,90,0.8\n")
+    assert desk.bring(ratio, "--size", "10000", experiment="b") == 0
+    assert (10000, 0, 0.8) in desk.rows("test_accuracy")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("Fraction,test_acc\n10,0.8\n", "'10' is no share of a data set, expected 0 to 1"),
+        ("train %,test_acc\n110,0.8\n", "'110' is no share of a data set, expected 0 to 100 %"),
+        ("Fraction,test_acc\n0.00001,0.8\n", "'0.00001' of 10,000 is not one image"),
+    ],
+)
+def test_what_is_no_share_is_refused(desk, capsys, text, says):
+    assert desk.bring(desk.file("a.csv", text), "--size", "10000") == 2
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "thousand", ["1 000", "1\u202f000", "1\u00a0000", "1'000", "1\u2019000", "1_000", "1,000"]
+)
+def test_thousands_apart_are_one_size(desk, thousand):
+    assert desk.bring(desk.file("a.csv", f"n;seed;test_acc\n500;1;0.8\n{thousand};2;0.825\n")) == 0
+    assert desk.rows("test_accuracy") == SHARES
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("n,seed0,seed1\n500,.7,.8\n", "--column 'test_accuracy=seed#' reads them all"),
+        ("seed,500,1000\n0,.7,.8\n", "--column 'test_accuracy=#' reads them all"),
+        ("seed,n=500,n=1000\n0,.7,.8\n", "--column 'test_accuracy=n=#' reads them all"),
+    ],
+)
+def test_columns_that_a_number_tells_apart_name_the_option_that_reads_them(desk, capsys, text, says):
+    assert desk.bring(desk.file("a.csv", text)) == 2
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("above", "below", "says"),
+    [
+        ("Table 1: ours,,\n", "Source: our lab,,\n", "line 1 left out: a title"),
+        ("Results of spring, ours\n", "* p < 0.05\n", "line 5 left out: words in one cell, and no values"),
+        ("# comment\n", "\nmean of all\nNote: one seed each\n", "lines 6 and 7 left out: words in one cell"),
+    ],
+)
+def test_titles_and_footnotes_are_left_out_and_told(desk, capsys, above, below, says):
+    text = f"{above}n,seed,test_acc\n500,1,0.8\n1000,2,0.825\n{below}"
+    assert desk.bring(desk.file("a.csv", text)) == 0
+    assert desk.rows("test_accuracy") == SHARES
+    assert says in capsys.readouterr().err

@@ -399,7 +399,12 @@ IMPORT = (
     ),
     group(
         "what the file does not say",
-        valued("--size", "N", "train size of rows that have none", type=count),
+        valued(
+            "--size",
+            "N",
+            "train size of rows that have none; where sizes are shares, of the whole set",
+            type=count,
+        ),
         valued("--seed", "S", "seed of rows that have none (default: repeats are numbered)", type=_SEED),
         valued(
             "--draw",

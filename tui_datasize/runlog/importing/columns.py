@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -104,9 +105,22 @@ def _no_metric(header: Sequence[str], counted: Sequence[str], *, is_csv: bool) -
     hint = "name one like --column test_accuracy=COLUMN"
     if counted:
         hint = f"{counted[0]!r} is {COUNTED}"
+    elif shown := _one_each(header):
+        hint = f"where a number tells columns of runs apart, --column 'test_accuracy={shown}' reads them all"
     elif len(header) == 1 and is_csv:
         hint = "expected commas, semicolons, tabs or pipes between columns"
     return f"no column of a metric among {', '.join(header)}; {hint}"
+
+
+def _one_each(header: Sequence[str]) -> str:
+    """What columns that a number tells apart are called, with # for it; empty where there are no two.
+
+    >>> _one_each(["n", "seed0", "seed1"]), _one_each(["seed", "500", "1,000"]), _one_each(["n", "a1"])
+    ('seed#', '#', '')
+    """
+    forms = Counter(re.sub(r"\d[\d,_]*", "#", column, count=1) for column in header)
+    form, count = max(forms.items(), key=lambda pair: ("#" in pair[0], pair[1]), default=("", 0))
+    return form if "#" in form and count > 1 else ""
 
 
 def _note(found: TableColumns, counted: Sequence[str], layout: Layout, into: Staged) -> None:

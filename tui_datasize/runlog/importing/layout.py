@@ -14,7 +14,14 @@ from typing import Any
 
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.toml import TomlTable, nearest, read_toml
-from tui_datasize.runlog.importing.meanings import Meaning, counts_something_else, meaning_of, plain
+from tui_datasize.runlog.importing.meanings import (
+    Meaning,
+    counts_something_else,
+    is_share,
+    is_share_of_data,
+    meaning_of,
+    plain,
+)
 from tui_datasize.runlog.importing.means import SpreadKind
 from tui_datasize.runlog.importing.names import TOLD_BY_NAMES, UnclearNameError, count_of, told_by_name, whole
 from tui_datasize.runlog.importing.staged import Moment, Origin
@@ -66,7 +73,7 @@ class Layout:
     """What the file calls the test split; empty for test, or validation where nothing is of a test split."""
     any_state: bool = False
     train_size: int | None = None
-    """Of rows that tell none; so with seed and draw."""
+    """Of rows that tell none, so with seed and draw; of the whole set where sizes are shares of it."""
     seed: int | None = None
     draw: int | None = None
     n_runs: int | None = None
@@ -134,10 +141,16 @@ class Layout:
                 )
             if columns:
                 found[name] = columns[0]
-        if counts_something_else(found.get("size", "")):
+        shares = [c for c in header if c not in self.named and is_share_of_data(c)]
+        if "size" not in found and self.train_size is not None and len(shares) == 1:
+            found["size"] = shares[0]
+        size = found.get("size", "")
+        if counts_something_else(size) and not (is_share(size) and self.train_size is not None):
+            way_out = "--size N with the images of the whole set" if is_share(size) else ""
+            other = "--column size=COLUMN, with a column of numbers of images"
             raise ValueError(
-                f"{found['size']!r} is in other units than images by its name; "
-                "give --column size=COLUMN, with a column of numbers of images"
+                f"{size!r} is in other units than images by its name; give "
+                f"{' or '.join(filter(None, [way_out, other]))}"
             )
         return found
 
@@ -188,7 +201,7 @@ def origin_of(
     told = {name: _told(name, known[name]) for name in TOLD_BY_NAMES if name in known}
     wanted = set(TOLD_BY_NAMES) - set(told)
     try:
-        by_name = told_by_name(run, wanted, layout.run_pattern)
+        by_name = told_by_name(run, wanted, layout.run_pattern, layout.train_size)
     except ValueError:
         # What an option says for all needs no name.
         given = {"size": layout.train_size, "seed": layout.seed, "draw": layout.draw}
@@ -197,7 +210,7 @@ def origin_of(
     size = told.get("size", by_name.get("size", layout.train_size))
     if size is None:
         what = f"no train size is given for run {run!r}"
-        raise UnclearNameError(what, "give --column size=COLUMN, a --run-pattern or --size")
+        raise UnclearNameError(what, "give --column size=COLUMN, a --run-pattern or --size N")
     seed = told.get("seed", by_name.get("seed", layout.seed))
     return Origin(size, seed, told.get("draw", by_name.get("draw", layout.draw)), variant, run)
 

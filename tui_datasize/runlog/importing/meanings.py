@@ -47,6 +47,9 @@ _NO_MATTER = frozenset({"epoch", "final", "last", "metric", "metrics", "summary"
 """Words that change nothing: Lightning adds _epoch to what it logs per step too, Keras puts epoch_ before."""
 _PERCENT = frozenset({"percent", "percentage", "pct", "perc"})
 _SHARES = frozenset({"fraction", "frac", "share", "ratio", "proportion"})
+_OF_DATA = frozenset(
+    {"of", "the", "n", "train", "training", "data", "dataset", "set", "subset", "images", "size"}
+)
 _PREFIX = re.compile(r"^(params|param|config|hparams|hparam|summary|metrics)[./]", re.IGNORECASE)
 """What MLflow, Ray and Weights & Biases put before the names of columns in tables of runs."""
 _USUAL = re.compile(r"(?!\s*-)[\w\s.,:;/\\|()\[\]{}%#@\"'*\u2191\u2193-]*", re.ASCII)
@@ -127,9 +130,28 @@ def counts_something_else(name: str) -> bool:
     >>> [counts_something_else(n) for n in ("n (%)", "Fraction", "n_train (k)", "n_train", "k_shot")]
     [True, True, True, False, False]
     """
-    words = {word.lower() for word in _WORD.findall(name)}
     in_units = re.search(r"[(\[ _]([kKM]|thousands?|millions?)[)\]]?$", name.strip())
-    return "%" in name or in_units is not None or not (_PERCENT | _SHARES).isdisjoint(words)
+    return in_units is not None or is_share(name)
+
+
+def is_share(name: str) -> bool:
+    """Whether a column of sizes is of shares of a data set by its name."""
+    return is_in_percent(name) or not _SHARES.isdisjoint(word.lower() for word in _WORD.findall(name))
+
+
+def is_share_of_data(name: str) -> bool:
+    """Whether the name of a column says nothing else.
+
+    >>> [is_share_of_data(n) for n in ("Fraction", "train %", "data_frac", "dropout_ratio", "GPU %", "n")]
+    [True, True, True, False, False, False]
+    """
+    rest = {word.lower() for word in _WORD.findall(name)} - _OF_DATA - (_SHARES - {"ratio"}) - _PERCENT
+    return not rest and is_share(name)
+
+
+def is_in_percent(name: str) -> bool:
+    """Whether the name of a column says that it is in percent."""
+    return "%" in name or not _PERCENT.isdisjoint(word.lower() for word in _WORD.findall(name))
 
 
 def split_of(word: str, test_word: str = "") -> str | None:

@@ -6,6 +6,7 @@ may be read in two ways is not read.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ SHARE_WORDS = frozenset({"pct", "percent", "perc", "pc", "p", "%"})
 
 _UNITS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6}
 _FORMS = re.compile(
-    r"(?P<grouped>\d{1,3}(?:,\d{3})+|\d{1,3}(?:_000)+)"
+    r"(?P<grouped>\d{1,3}(?:,\d{3})+|\d{1,3}(?:['\u2019 \u00a0\u2009\u202f]\d{3})+|\d{1,3}(?:_000)+)"
     # One digit before the exponent: 500e3 may be 500 images and 3 epochs.
     r"|(?P<power>\d(?:\.\d+)?[eE]\+?\d{1,2})"
     r"|(?P<number>\d{1,16}(?:\.\d+)?)(?P<unit>[kKM]?)",
@@ -36,6 +37,8 @@ def count_of(text: str) -> int:
 
     >>> [count_of(text) for text in ("750", "750.0", "10,000", "19k", "2.5k", "1M", "1e4", "1.0e+04")]
     [750, 750, 10000, 19000, 2500, 1000000, 10000, 10000]
+    >>> count_of("10 000"), count_of("1'000'000")
+    (10000, 1000000)
     """
     if _EITHER.fullmatch(text):
         first, joined = text.partition(".")[0], text.replace(".", "")
@@ -54,6 +57,33 @@ def count_of(text: str) -> int:
     if nearest > LARGEST_WHOLE or abs(number - nearest) > 1e-9 * max(1.0, number):
         raise ValueError(f"{text!r} is not a whole number of 0 or more")
     return nearest
+
+
+def images_of(share: str, of_all: int, *, is_percent: bool) -> int:
+    """Whole images that a share of a data set of `of_all` images is, also one written like 10%.
+
+    Raises:
+        ValueError: It is no share above 0 and at most 1, or makes no image.
+
+    >>> images_of("0.1", 50_000, is_percent=False), images_of("12.5 %", 1000, is_percent=False)
+    (5000, 125)
+    """
+    bare = text_before_percent(share)
+    try:
+        number = float(bare) / (100 if is_percent or bare != share.strip() else 1)
+    except ValueError:
+        number = math.nan
+    if not 0 < number <= 1:
+        expected = "0 to 100 %" if is_percent else "0 to 1"
+        raise ValueError(f"{share!r} is no share of a data set, expected {expected}")
+    if (found := round(number * of_all)) < 1:
+        raise ValueError(f"{share!r} of {of_all:,} is not one image")
+    return found
+
+
+def text_before_percent(text: str) -> str:
+    """A number less its percent sign."""
+    return text.strip().removesuffix("%").rstrip()
 
 
 def whole(text: str) -> int:
@@ -138,20 +168,25 @@ class _Candidate:
     value: int
 
 
-def told_by_name(run: str, wanted: Collection[str] = TOLD_BY_NAMES, pattern: str = "") -> dict[str, int]:
+def told_by_name(
+    run: str, wanted: Collection[str] = TOLD_BY_NAMES, pattern: str = "", of_all: int | None = None
+) -> dict[str, int]:
     r"""Size, seed and draw, as far as wanted, as the name of a run tells them, or of a file with its folders.
 
-    A pattern has groups of these names, and takes the place of the words known.
+    A pattern has groups of these names, and takes the place of the words known. `of_all` is the number of
+    images that a size in percent is a share of; without it, such a size is refused.
 
     Raises:
         UnclearNameError: A number may be read in two ways, or there is more than one candidate.
 
     >>> told_by_name("cifar-n750-s101"), told_by_name("img_size32_n=10,000_s1")
     ({'size': 750, 'seed': 101}, {'size': 10000, 'seed': 1})
+    >>> told_by_name("n50pct_s1", of_all=3000)
+    {'size': 1500, 'seed': 1}
     >>> told_by_name("resnet_frac500_x", pattern=r"frac(?P<size>\d+)")
     {'size': 500}
     """
-    candidates = list(_by_pattern(run, wanted, pattern) if pattern else _by_words(run, wanted))
+    candidates = list(_by_pattern(run, wanted, pattern) if pattern else _by_words(run, wanted, of_all))
     found: dict[str, int] = {}
     for name in TOLD_BY_NAMES:
         values: dict[int, str] = {}
@@ -183,7 +218,7 @@ def _by_pattern(run: str, wanted: Collection[str], pattern: str) -> Iterator[_Ca
                 raise UnclearNameError(f"{error} (run {run!r})", _WAY_OUT) from None
 
 
-def _by_words(run: str, wanted: Collection[str]) -> Iterator[_Candidate]:
+def _by_words(run: str, wanted: Collection[str], of_all: int | None) -> Iterator[_Candidate]:
     at = known_to = 0
     while match := _NUMBERED.search(run, at):
         # The tail may be the word of the next number: n500s0.
@@ -198,7 +233,7 @@ def _by_words(run: str, wanted: Collection[str]) -> Iterator[_Candidate]:
             continue
         is_product = match["tail"] in ("x", "X") and run[match.end() : match.end() + 1].isdecimal()
         if name == "size" and not is_product:
-            yield _Candidate(name, match[0].strip(), _size(match, run))
+            yield _Candidate(name, match[0].strip(), _size(match, run, of_all))
         if name == "size":
             continue
         number, tail = match["number"].partition("_")[0], match["tail"]
@@ -220,13 +255,15 @@ def _field(words: str, is_inside: bool) -> str | None:
     return _WORDS.get(last)
 
 
-def _size(match: re.Match[str], run: str) -> int:
+def _size(match: re.Match[str], run: str, of_all: int | None) -> int:
     number, tail, rest = match["number"], match["tail"], run[match.end() :]
     whole = f"{number}{tail}"
     try:
         _refuse_range(whole, rest)
         if tail in ("k", "K", "M") and not rest[:1].isalnum():
             return count_of(whole)
+        if tail.lower() in SHARE_WORDS and of_all is not None:
+            return images_of(number, of_all, is_percent=True)
         if tail.lower() in SHARE_WORDS:
             raise ValueError(f"{whole!r} is a share, not a number of images")
         is_clear = not tail or re.match(r"[=:_-]?\d", rest, re.ASCII) or tail.lower() in _NOUNS

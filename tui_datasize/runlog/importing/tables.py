@@ -9,8 +9,9 @@ from tui_datasize.runlog.importing import meanings
 from tui_datasize.runlog.importing.columns import TableColumns, refuse_untold, table_columns
 from tui_datasize.runlog.importing.delimited import read_delimited
 from tui_datasize.runlog.importing.layout import Layout, moment_of, origin_of, refuse_contradiction
+from tui_datasize.runlog.importing.meanings import is_in_percent, is_share
 from tui_datasize.runlog.importing.means import NO_COUNT, mean_in, sd_of
-from tui_datasize.runlog.importing.names import whole
+from tui_datasize.runlog.importing.names import images_of, whole
 from tui_datasize.runlog.importing.staged import Moment, Origin, Staged, StagedKey, StagedRow, is_blank
 from tui_datasize.runlog.importing.states import leave_out_unfinished
 from tui_datasize.text import visible
@@ -61,6 +62,7 @@ class TableReader:
         self._state = places[self.columns.state] if self.columns.state else None
         self._experiment = places[layout.experiment_column] if layout.experiment_column else None
         self._places = places
+        self._size = self.columns.fields.get("size", "")
         self._has_means = bool(self.columns.means) or _counts_runs(self.columns)
         self._origins: dict[tuple[str | None, ...], Origin] = {}
         self._moments: dict[tuple[str | None, ...], Moment] = {}
@@ -153,13 +155,21 @@ class TableReader:
             name = run if number else known.get("run", run)
             # Kept in the record, exported, and shown: nothing in it may act on a terminal.
             told = tuple((visible(column), visible(cells[place])) for column, place in self._variant)
-            found = origin_of(known, name, self._layout, told)
+            found = origin_of(self._in_images(known), name, self._layout, told)
             if group or self._experiment is not None:
                 found = found._replace(group=group)
             if "run" in known:
                 refuse_contradiction(found, known, self._layout)
             self._origins[key] = found
         return found
+
+    def _in_images(self, known: Mapping[str, str]) -> Mapping[str, str]:
+        """The same with the number of images, where the size is a share of a whole set that is told."""
+        size, of_all = known.get("size", ""), self._layout.train_size
+        if of_all is None or not (size.endswith("%") or is_share(self._size)):
+            return known
+        self._into.note(f"sizes are shares of {of_all:,} images, to the nearest one")
+        return {**known, "size": str(images_of(size, of_all, is_percent=is_in_percent(self._size)))}
 
     def _moment(self, known: Mapping[str, str]) -> Moment:
         key = (known.get("epoch"), known.get("update"))
