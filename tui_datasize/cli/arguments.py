@@ -342,8 +342,8 @@ IMPORT = (
     valued(
         "files",
         "FILE",
-        "CSV (a row per run or evaluation, or the chart export of Weights & Biases), a TensorBoard "
-        "event file, or a folder of such",
+        "table (CSV and similar, .xlsx), export of Weights & Biases, log of a trainer (JSON, TensorBoard, "
+        "MLflow, printed by torchvision's scripts), confusion matrix, or a folder of such",
         nargs="+",
         type=Path,
     ),
@@ -365,6 +365,7 @@ IMPORT = (
             "the number beside a mean is its standard deviation (sd, the default) or standard error (se)",
             choices=("sd", "se"),
         ),
+        valued("--sheet", "NAME", "of a workbook (.xlsx), where several sheets have cells"),
         valued("--map", "FILE", "TOML with all this; options go before it", type=Path),
         valued(
             "--run-pattern",

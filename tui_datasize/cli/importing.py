@@ -108,6 +108,7 @@ def _layout(arguments: argparse.Namespace) -> Layout:
         "seed": arguments.seed,
         "n_runs": arguments.n_runs,
         "spread": arguments.spread,
+        "sheet": arguments.sheet,
         "experiment_column": arguments.experiment_column,
         "dataset": arguments.dataset,
         "model": arguments.model,

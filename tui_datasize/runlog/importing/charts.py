@@ -10,6 +10,7 @@ from tui_datasize.runlog.importing.delimited import TakeRow, header_of, read_del
 from tui_datasize.runlog.importing.layout import Layout, moment_of, origin_of
 from tui_datasize.runlog.importing.names import UnclearNameError, all_unclear
 from tui_datasize.runlog.importing.staged import Origin, Staged, StagedKey, StagedRow, option
+from tui_datasize.runlog.importing.text_file import TextFile
 from tui_datasize.text import listed
 
 FORM = "CSV of a chart of Weights & Biases"
@@ -46,7 +47,7 @@ def read_chart(_run: str, layout: Layout, into: Staged) -> None:
 
         return take
 
-    read_delimited(into, begin, layout.skipped(into.file))
+    read_delimited(TextFile(into.file, into), into, begin, layout.skipped(into.file))
 
 
 def _columns(header: Sequence[str], layout: Layout, into: Staged) -> list[tuple[int, str, StagedKey]]:

@@ -7,14 +7,13 @@ import io
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TextIO, TypeAlias
 
 from tui_datasize.runlog.importing.layout import FIELDS
 from tui_datasize.runlog.importing.lines import Lines, unframed
 from tui_datasize.runlog.importing.meanings import plain
 from tui_datasize.runlog.importing.names import UnclearNameError, all_unclear
 from tui_datasize.runlog.importing.staged import Staged, reads_as_number
-from tui_datasize.runlog.importing.text_file import TextFile
 from tui_datasize.text import listed, plural
 
 MOST_ROWS = 4_000_000
@@ -25,6 +24,8 @@ TakeRow: TypeAlias = Callable[[list[str], int], None]
 
 _COMMENT = "#"
 _BETWEEN = ",;\t|"
+_BLANKS = ' ,;\t\r\n"'
+"""What a line without any cell has."""
 _SUMMARIES = frozenset(
     (
         *("mean", "average", "avg", "median", "std", "sd", "stdev", "std dev", "sem", "min", "max"),
@@ -52,15 +53,22 @@ def header_of(head: str) -> list[str]:
         return []
 
 
+class TableText(Protocol):
+    """A text that can be read more than once."""
+
+    def open(self) -> TextIO: ...
+
+    def pieces(self) -> Iterator[str]: ...
+
+
 def read_delimited(
-    into: Staged, begin: Callable[[list[str]], TakeRow], skipped: Collection[int] = ()
+    file: TableText, into: Staged, begin: Callable[[list[str]], TakeRow], skipped: Collection[int] = ()
 ) -> None:
     """Read all rows by what `begin` makes of the column names, but for lines that are skipped.
 
     Blank lines, comments and Excel's `sep=;` may stand before the column names. A last row that was cut off
     is left out, and one without a line end is read; both are told.
     """
-    file = TextFile(into.file, into)
     with file.open() as text:
         lines = Lines(text, skipped)
         way_past = ""
@@ -76,7 +84,7 @@ def read_delimited(
             way_past = way_past.format(lines.number)
             raise into.error(str(error), max(1, lines.number), way_past) from None
     if left := [line for line in sorted(skipped) if line <= lines.number]:
-        into.notes.append(f"{_places(left)} left out: --skip-line")
+        into.notes.append(f"{_places(left, into.place)} left out: --skip-line")
 
 
 class _Rows:
@@ -113,7 +121,7 @@ class _Rows:
                 self._into.torn(f"line {line}, the last, has no line end and was cut off ({why})")
                 break
             if self._lines.number == self._lines.without_end:
-                what = f"line {self._lines.number}, the last, has no line end"
+                what = f"{self._into.place} {self._lines.number}, the last, has no line end"
                 self._into.torn(what, "read, though its last value may be cut off")
         self._tell()
         if not number:
@@ -162,26 +170,28 @@ class _Rows:
             raise all_unclear(list(self._unclear.values()))
         into = self._into
         if self._comments:
-            into.notes.append(f"{_places(self._comments)} left out: {_COMMENT} begins a comment")
+            into.notes.append(f"{_places(self._comments, into.place)} left out: {_COMMENT} begins a comment")
         if self._headers:
-            into.notes.append(f"{_places(self._headers)} left out: the column names once more")
+            into.notes.append(f"{_places(self._headers, into.place)} left out: the column names once more")
         if self._summaries:
-            into.notes.append(f"{_places(self._summaries)} left out: it sums up others")
+            into.notes.append(f"{_places(self._summaries, into.place)} left out: it sums up others")
         if self._remarks:
-            into.notes.append(f"{_places(self._remarks)} left out: words in one cell, and no values")
+            into.notes.append(
+                f"{_places(self._remarks, into.place)} left out: words in one cell, and no values"
+            )
         if zeros := self._lines.with_zeros:
-            into.torn(f"zero bytes in {_places(zeros)}")
+            into.torn(f"zero bytes in {_places(zeros, into.place)}")
         if self._lines.zeros_at_end:
             behind = ", after a row without a line end" if self._lines.is_cut_by_zeros else ""
             into.torn(f"ends in {plural(self._lines.zeros_at_end, 'byte')} of zeros{behind}")
 
 
-def _places(lines: Sequence[int]) -> str:
+def _places(lines: Sequence[int], what: str = "line") -> str:
     if len(lines) == 1:
-        return f"line {lines[0]}"
+        return f"{what} {lines[0]}"
     shown = [str(line) for line in lines[:3]]
     more = len(lines) - len(shown)
-    return f"lines {listed([*shown, f'{more:,} more'] if more else shown)}"
+    return f"{what}s {listed([*shown, f'{more:,} more'] if more else shown)}"
 
 
 def is_remark(cells: Sequence[str]) -> bool:
@@ -194,7 +204,7 @@ def is_remark(cells: Sequence[str]) -> bool:
     return " " in first and not any(others) and not re.fullmatch(r"[\d.,\s]*", first)
 
 
-def _header(lines: Lines, into: Staged, file: TextFile | None) -> tuple[list[str], Iterator[list[str]]]:
+def _header(lines: Lines, into: Staged, file: TableText | None) -> tuple[list[str], Iterator[list[str]]]:
     delimiter = comment = ""
     titles: list[int] = []
     for line in lines:
@@ -204,7 +214,7 @@ def _header(lines: Lines, into: Staged, file: TextFile | None) -> tuple[list[str
             comment = line
         elif _is_title(line, lines):
             titles.append(lines.number)
-        elif line.strip(' ,;\t\r\n"'):
+        elif line.strip(_BLANKS):
             break
     else:
         raise ValueError("it has no line of column names")
@@ -221,7 +231,7 @@ def _header(lines: Lines, into: Staged, file: TextFile | None) -> tuple[list[str
     if len(names) > MOST_COLUMNS:
         raise ValueError(f"more than {MOST_COLUMNS:,} columns")
     if titles:
-        into.notes.append(f"{_places(titles)} left out: a title above the column names")
+        into.notes.append(f"{_places(titles, into.place)} left out: a title above the column names")
     if file and delimiter != "," and (shown := _decimal_comma(file.pieces(), delimiter)):
         into.notes.append(f"numbers have decimal commas: {shown} is {_with_point(shown)}")
         sizes = {place for place, name in enumerate(names) if plain(name) in FIELDS["size"]}
@@ -233,7 +243,8 @@ def _is_title(line: str, lines: Lines) -> bool:
     """Whether a line has fewer cells than the next that has several, which holds names."""
     if not line.strip():
         return False
-    below = next((one for one in lines.ahead() if any(character in one for character in _BETWEEN)), "")
+    tables = (one for one in lines.ahead() if any(mark in one.strip(_BLANKS) for mark in _BETWEEN))
+    below = next(tables, "")
     between = max(_BETWEEN, key=below.count)
     names, cells = (
         [cell for text in one.strip().split(between) if (cell := text.strip(' "'))] for one in (below, line)

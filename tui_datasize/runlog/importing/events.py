@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from functools import cache
 
+from tui_datasize.runlog.importing.beside import facts_beside
 from tui_datasize.runlog.importing.layout import Layout, origin_of
 from tui_datasize.runlog.importing.meanings import folder_split
 from tui_datasize.runlog.importing.staged import Moment, Staged, StagedKey, StagedRow
@@ -49,7 +50,10 @@ def read_events(run: str, layout: Layout, into: Staged) -> None:
     number = 0
     try:
         name, split = folder_split(run, layout.test_split)
-        origin = origin_of({}, name, layout)
+        facts = facts_beside(into.file, (), layout)
+        fields = layout.fields_of([*facts]) if facts else {}
+        origin = origin_of({field: facts[column] for field, column in fields.items()}, name, layout)
+        into.fields.update((column, field) for field, column in fields.items())
         for number, record in enumerate(_records(data, into), start=1):
             for step, tag, value in scalars(record):
                 meaning = layout.meaning_of(tag)

@@ -31,7 +31,7 @@ from tui_datasize.text import listed
 FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "size": ("train_size", "size", "n", "n_train"),
-        "seed": ("seed",),
+        "seed": ("seed", "random_seed", "random_state", "seed_everything"),
         "draw": ("subset_seed", "draw"),
         "epoch": ("epoch",),
         "update": ("update", "step", "global_step", "training_iteration"),
@@ -80,6 +80,8 @@ class Layout:
     """Runs behind each mean, where no column tells them."""
     spread: SpreadKind | None = None
     """What the number beside a mean is; None where the column's name says it, else the standard deviation."""
+    sheet: str = ""
+    """Of a workbook; empty for its only one with cells."""
     dataset: str = "unknown"
     model: str = "unknown"
     skip_lines: tuple[str, ...] = ()
@@ -176,7 +178,7 @@ def read_layout(file: Path) -> dict[str, Any]:
     table = TomlTable(read_toml(file), str(file))
     columns = table.table("columns")
     found: dict[str, Any] = {"columns": {key: columns.text(key) for key in columns.take_all()}}
-    texts = ("run_pattern", "test_split", "dataset", "model", "experiment_column", "spread")
+    texts = ("run_pattern", "test_split", "dataset", "model", "experiment_column", "spread", "sheet")
     numbers = ("size", "seed", "draw", "n_runs")
     found |= {key: table.text(key) for key in texts if table.has(key)}
     found |= {"train_size" if key == "size" else key: table.integer(key) for key in numbers if table.has(key)}

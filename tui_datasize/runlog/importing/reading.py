@@ -13,7 +13,19 @@ from pathlib import Path
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.toml import text_of
 from tui_datasize.files import open_regular
-from tui_datasize.runlog.importing import charts, collected, events, records, splits_and_units, tables
+from tui_datasize.runlog.importing import (
+    charts,
+    collected,
+    confusion,
+    console,
+    events,
+    mlflow,
+    records,
+    splits_and_units,
+    tables,
+    wandb_runs,
+    workbook,
+)
 from tui_datasize.runlog.importing import staged as limits
 from tui_datasize.runlog.importing.collected import ForeignCurve, ForeignRun, ReadRow
 from tui_datasize.runlog.importing.layout import Layout
@@ -33,6 +45,10 @@ class FileForm:
     """Reads the file that is staged, by the name of its run."""
     in_folders: tuple[str, ...]
     """Names of files that are looked for in a folder."""
+    rank: int
+    """Of a folder the files of the reader are taken that has any there and comes first."""
+    is_sure: bool = True
+    """Whether a file of such a name is of the form, whatever it holds."""
 
 
 def _of_text(knows: Callable[[str], bool]) -> Callable[[str, bytes], bool]:
@@ -48,21 +64,25 @@ def _of_text(knows: Callable[[str], bool]) -> Callable[[str, bytes], bool]:
 
 
 READERS: Sequence[FileForm] = (
-    FileForm(events.FORM, events.is_events, events.read_events, ("*tfevents*",)),
-    FileForm(records.FORM, records.is_json, records.read_records, records.FILES),
-    FileForm(charts.FORM, _of_text(charts.is_chart), charts.read_chart, ("*.csv",)),
-    FileForm(tables.FORM, _of_text(lambda _: True), tables.read_table, ("*.csv",)),
+    FileForm(events.FORM, events.is_events, events.read_events, ("*tfevents*",), 1),
+    FileForm(mlflow.FORM, mlflow.is_mlflow, mlflow.read_mlflow, mlflow.FILES, 2, is_sure=False),
+    FileForm(workbook.FORM, workbook.is_workbook, workbook.read_workbook, ("*.xlsx",), 7),
+    FileForm(
+        confusion.FORM, confusion.is_confusion, confusion.read_confusion, confusion.FILES, 8, is_sure=False
+    ),
+    FileForm(records.FORM, records.is_json, records.read_records, records.FILES, 3),
+    FileForm(records.FORM, records.is_json, records.read_records, ("log.txt",), 4, is_sure=False),
+    FileForm(console.FORM, console.is_console, console.read_console, console.FILES, 6, is_sure=False),
+    FileForm(charts.FORM, _of_text(charts.is_chart), charts.read_chart, ("*.csv", "*.tsv"), 5),
+    FileForm(wandb_runs.FORM, _of_text(wandb_runs.is_wandb_runs), wandb_runs.read_wandb_runs, (), 5),
+    FileForm(tables.FORM, _of_text(lambda _: True), tables.read_table, ("*.csv", "*.tsv"), 5),
 )
 """In the order in which they are asked."""
 
 
 def read_file(file: Path, run: str, layout: Layout, into: Staged) -> None:
     """Read a file by the first reader that knows its form; `run` is its folders, and its name beside them."""
-    try:
-        with open_regular(file) as stream:
-            head = stream.read(2**20)
-    except OSError as error:
-        raise unreadable(file, error) from None
+    head = _head(file)
     reader = next((reader for reader in READERS if reader.knows(file.name, head)), None)
     if reader is None:
         known = ", ".join(dict.fromkeys(reader.form for reader in READERS))
@@ -77,8 +97,7 @@ def read_file(file: Path, run: str, layout: Layout, into: Staged) -> None:
 def files_of(given: Sequence[Path]) -> list[tuple[Path, str]]:
     """Every file that was meant, with what names its run.
 
-    That is the folders of an event file, and the folder and name of any other. In a folder and below it the
-    files of the first reader are taken that has any there.
+    That is the folders of an event file or a run of MLflow, and the folder and name of any other.
     """
     found: list[tuple[Path, str]] = []
     for path in given:
@@ -87,15 +106,18 @@ def files_of(given: Sequence[Path]) -> list[tuple[Path, str]]:
         if not path.is_dir():
             found.append((path, _name(path, path.absolute().parent.parent)))
             continue
-        inside = next(filter(None, (_below(path, reader.in_folders) for reader in READERS)), [])
+        ranked = sorted(READERS, key=lambda reader: reader.rank)
+        inside = next(filter(None, (_below(path, reader) for reader in ranked)), [])
         if not inside:
-            raise ConfigError("no TensorBoard event file there, no log in JSON, no CSV", where=str(path))
+            raise ConfigError("no log or table of a known form there", where=str(path))
         found += [(file, _name(file, path.absolute().parent)) for file in inside]
     return found
 
 
-def _below(folder: Path, patterns: Sequence[str]) -> list[Path]:
-    found = {file for pattern in patterns for file in folder.rglob(pattern) if file.is_file()}
+def _below(folder: Path, reader: FileForm) -> list[Path]:
+    found = {file for pattern in reader.in_folders for file in folder.rglob(pattern) if file.is_file()}
+    if not reader.is_sure:
+        found = {file for file in found if reader.knows(file.name, _head(file))}
     # Of files that TensorBoard numbers the tenth comes behind the second.
     return sorted(
         records.without_earlier(found),
@@ -103,11 +125,22 @@ def _below(folder: Path, patterns: Sequence[str]) -> list[Path]:
     )
 
 
+def _head(file: Path) -> bytes:
+    try:
+        with open_regular(file) as stream:
+            return stream.read(_HEAD_BYTES)
+    except OSError as error:
+        raise unreadable(file, error) from None
+
+
 def _name(file: Path, top: Path) -> str:
     relative = file.absolute().relative_to(top)
-    return (relative.parent if "tfevents" in file.name else relative.with_suffix("")).as_posix()
+    is_of_folder = "tfevents" in file.name or file.name in mlflow.FILES
+    return (relative.parent if is_of_folder else relative.with_suffix("")).as_posix()
 
 
+_HEAD_BYTES = 2**20
+"""By which the form of a file is known."""
 _NAMES_TOLD = 3
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from tui_datasize.experiments.toml import text_of
+from tui_datasize.runlog.importing.beside import facts_beside
 from tui_datasize.runlog.importing.layout import Layout
 from tui_datasize.runlog.importing.meanings import meaning_of
 from tui_datasize.runlog.importing.names import UnclearNameError, all_unclear
@@ -26,9 +27,9 @@ Numbered: TypeAlias = tuple[int, Record]
 
 FILES = (
     *("trainer_state.json", "*history*.json", "*.log.json", "scalars.json", "result.json", "metrics.json"),
-    "*.jsonl",
+    *("*.jsonl", "wandb-summary.json"),
 )
-"""As Hugging Face, Keras' users, MMCV, MMEngine, Ray and detectron2 name them."""
+"""As Hugging Face, Keras' users, MMCV, MMEngine, Ray, detectron2 and Weights & Biases name them."""
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 _MOST_DEEP = 8
 _A_LIST = "a list, not a number"
@@ -68,20 +69,31 @@ def read_records(run: str, layout: Layout, into: Staged) -> None:
     """
     records = _records(into.read(), layout.skipped(into.file), into)
     form = next(form for form in FORMS if form.fits(records))
-    flat = [(place, _flat(record, into)) for place, record in form.rows(records)]
-    header = list(dict.fromkeys(key for _, row in flat for key in row))
+    take_records([(place, flat(record, into)) for place, record in form.rows(records)], run, layout, into)
+    # A log is written on: what stands below came later.
+    into.is_in_order = any(one.moment.is_told for one in into.rows)
+
+
+def take_records(rows: Sequence[Numbered], run: str, layout: Layout, into: Staged) -> None:
+    """Take rows whose values are texts by their names, as those of a table.
+
+    Raises ConfigError: one is not understood.
+    """
+    header = list(dict.fromkeys(key for _, row in rows for key in row))
     if not header:
         raise into.error("there is no record of numbers")
+    facts = facts_beside(into.file, header, layout)
+    header += facts
     unclear: dict[str, UnclearNameError] = {}
     place = 0
     try:
-        reader = TableReader(header, run, layout, into)
-        for place, row in flat:
+        reader = TableReader(header, run, layout, into, facts)
+        for place, row in rows:
             # What tells of the run or the machine alone is no evaluation.
             if not any(key in reader.columns.metrics for key in row):
                 continue
             try:
-                reader.take([row.get(key, "") for key in header], place)
+                reader.take([row.get(key, facts.get(key, "")) for key in header], place)
             except UnclearNameError as error:
                 error.place = place
                 unclear.setdefault(error.what, error)
@@ -91,8 +103,6 @@ def read_records(run: str, layout: Layout, into: Staged) -> None:
         raise into.error(error.what, error.place, error.fix) from None
     except ValueError as error:
         raise into.error(str(error), place) from None
-    # A log is written on: what stands below came later.
-    into.is_in_order = any(one.moment.is_told for one in into.rows)
     finish_table(into)
 
 
@@ -138,18 +148,18 @@ def _parsed(text: str) -> Any:
         return None
 
 
-def _flat(record: Record, into: Staged, before: str = "", deep: int = 0) -> dict[str, str]:
+def flat(record: Record, into: Staged, before: str = "", deep: int = 0) -> dict[str, str]:
     """Names joined by slashes, values as texts; lists are passed over.
 
     >>> from pathlib import Path
-    >>> _flat({"a": {"b": 1.5}, "done": True, "none": None}, Staged(Path("x"), ""))
+    >>> flat({"a": {"b": 1.5}, "done": True, "none": None}, Staged(Path("x"), ""))
     {'a/b': '1.5', 'done': 'true', 'none': ''}
     """
     found: dict[str, str] = {}
     for key, value in record.items():
         name = f"{before}{key}"
         if isinstance(value, dict) and deep < _MOST_DEEP:
-            found |= _flat(value, into, f"{name}/", deep + 1)
+            found |= flat(value, into, f"{name}/", deep + 1)
         elif isinstance(value, list | dict):
             into.passed[name] = _A_LIST
         elif isinstance(value, bool):

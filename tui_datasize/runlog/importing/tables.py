@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from tui_datasize.runlog.importing import meanings
+from tui_datasize.runlog.importing.beside import facts_beside
 from tui_datasize.runlog.importing.columns import TableColumns, refuse_untold, table_columns
-from tui_datasize.runlog.importing.delimited import read_delimited
+from tui_datasize.runlog.importing.delimited import TableText, TakeRow, read_delimited
 from tui_datasize.runlog.importing.layout import Layout, moment_of, origin_of, refuse_contradiction
 from tui_datasize.runlog.importing.meanings import is_in_percent, is_share
 from tui_datasize.runlog.importing.means import NO_COUNT, mean_in, sd_of
 from tui_datasize.runlog.importing.names import images_of, whole
 from tui_datasize.runlog.importing.staged import Moment, Origin, Staged, StagedKey, StagedRow, is_blank
 from tui_datasize.runlog.importing.states import leave_out_unfinished
+from tui_datasize.runlog.importing.text_file import TextFile
 from tui_datasize.text import visible
 
 FORM = "CSV, a row per run or evaluation"
@@ -21,8 +23,21 @@ FORM = "CSV, a row per run or evaluation"
 
 def read_table(run: str, layout: Layout, into: Staged) -> None:
     """Read a table; its folders and its name tell size and seed where no column does."""
-    skipped = layout.skipped(into.file)
-    read_delimited(into, lambda header: TableReader(header, run, layout, into).take, skipped)
+    read_table_text(TextFile(into.file, into), run, layout, into)
+
+
+def read_table_text(text: TableText, run: str, layout: Layout, into: Staged) -> None:
+    """Read the table that a text holds, with what the configuration beside its file says."""
+
+    def begin(header: list[str]) -> TakeRow:
+        facts = facts_beside(into.file, header, layout)
+        reader = TableReader([*header, *facts], run, layout, into, facts)
+        if not facts:
+            return reader.take
+        values = [*facts.values()]
+        return lambda cells, line: reader.take([*cells, *values], line)
+
+    read_delimited(text, into, begin, layout.skipped(into.file))
     finish_table(into)
 
 
@@ -47,7 +62,10 @@ class _Metric(NamedTuple):
 class TableReader:
     """Takes rows by the names of their columns; raises ValueError: these or a cell are not understood."""
 
-    def __init__(self, header: Sequence[str], run: str, layout: Layout, into: Staged) -> None:
+    def __init__(
+        self, header: Sequence[str], run: str, layout: Layout, into: Staged, facts: Collection[str] = ()
+    ) -> None:
+        """`facts` are columns that tell of the run as a whole: its name must not contradict them."""
         self.columns = table_columns(header, layout, into, is_csv=into.form == FORM)
         self._layout, self._into, self._run, self._split = layout, into, run, ""
         """The split as the name of the file or its folder tells it, where nothing in the file does."""
@@ -62,6 +80,7 @@ class TableReader:
         self._state = places[self.columns.state] if self.columns.state else None
         self._experiment = places[layout.experiment_column] if layout.experiment_column else None
         self._places = places
+        self._has_facts = bool(facts)
         self._size = self.columns.fields.get("size", "")
         self._has_means = bool(self.columns.means) or _counts_runs(self.columns)
         self._origins: dict[tuple[str | None, ...], Origin] = {}
@@ -158,7 +177,7 @@ class TableReader:
             found = origin_of(self._in_images(known), name, self._layout, told)
             if group or self._experiment is not None:
                 found = found._replace(group=group)
-            if "run" in known:
+            if "run" in known or self._has_facts:
                 refuse_contradiction(found, known, self._layout)
             self._origins[key] = found
         return found

@@ -1,0 +1,84 @@
+"""Confusion matrices, as scikit-learn prints them or as CSV: accuracy and macro F1 of one run.
+
+Both are the same whether rows or columns are the true classes; what depends on it is not computed.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tui_datasize.experiments.toml import text_of
+from tui_datasize.runlog.importing.layout import Layout
+from tui_datasize.runlog.importing.meanings import folder_split
+from tui_datasize.runlog.importing.records import take_records
+from tui_datasize.runlog.importing.staged import Staged, reads_as_number
+
+FORM = "confusion matrix"
+FILES = ("*confusion*",)
+
+
+def is_confusion(name: str, head: bytes) -> bool:
+    """Whether a text is a square of numbers in brackets, or named a confusion matrix or by its classes."""
+    try:
+        text = text_of(head)
+    except UnicodeDecodeError:
+        return False
+    cells = _cells(text)
+    if _matrix(cells) is None:
+        return False
+    is_labelled = len(cells) > 2 and not reads_as_number(cells[0][-1]) and _names_agree(cells)
+    return text.lstrip().startswith("[[") or is_labelled or "confusion" in name.lower()
+
+
+def read_confusion(run: str, layout: Layout, into: Staged) -> None:
+    """Read a matrix of counts.
+
+    Raises ConfigError: its cells are shares, or it counts nothing.
+    """
+    matrix = _matrix(_cells(text_of(into.read())))
+    if matrix is None:
+        raise into.error("is no square of numbers")
+    if (matrix < 0).any() or (matrix != np.rint(matrix)).any():
+        fix = "save it without normalisation"
+        raise into.error("its cells are shares, and accuracy takes numbers of images", fix=fix)
+    if not matrix.sum():
+        raise into.error("counts no image")
+    right, both = np.diag(matrix), matrix.sum(axis=0) + matrix.sum(axis=1)
+    occurs = both > 0
+    accuracy, f1 = right.sum() / matrix.sum(), (2 * right[occurs] / both[occurs]).mean()
+    _, split = folder_split(run, layout.test_split)
+    name = re.sub(r"[ _.-]*(confusion[ _.-]*matrix|confusion)[ _.-]*", "_", run, flags=re.IGNORECASE)
+    into.note(f"{int(matrix.sum()):,} images of {len(matrix)} classes; accuracy and macro F1 are computed")
+    record = {
+        f"{split or 'test'}_accuracy": repr(float(accuracy)),
+        f"{split or 'test'}_f1_macro": repr(float(f1)),
+    }
+    take_records([(1, record)], name, layout, into)
+
+
+def _cells(text: str) -> list[list[str]]:
+    bare = re.sub(r"[\[\]]", " ", text)
+    lines = [line.rstrip().rstrip(",") for line in bare.splitlines() if line.strip()]
+    between = (
+        "," if any("," in line for line in lines) else ";" if any(";" in line for line in lines) else None
+    )
+    return [[cell.strip(' "') for cell in line.split(between)] for line in lines]
+
+
+def _names_agree(cells: list[list[str]]) -> bool:
+    """Whether the names above the columns are those before the rows."""
+    below = [row[0] for row in cells[1:]]
+    return cells[0][-len(below) :] == below
+
+
+def _matrix(cells: list[list[str]]) -> NDArray[np.float64] | None:
+    """The numbers of a square, less the names of its classes above and before it; None where it is none."""
+    if len(cells) > 2 and _names_agree(cells):
+        cells = [row[1:] for row in cells[1:]]
+    n = len(cells)
+    if n < 2 or any(len(row) != n or not all(map(reads_as_number, row)) for row in cells):
+        return None
+    return np.array(cells, float)
