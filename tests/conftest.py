@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+# Threads that wait for a few numbers of others turn round and round meanwhile: a tenth of all time.
+os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+
 from tests.disks import SmallDisk
 from tests.fakes import fake_sweep, write_run
 from tui_datasize.runlog.paths import ProjectPaths

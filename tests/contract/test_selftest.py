@@ -75,8 +75,6 @@ def _import_and_place(entries: Sequence[str], file: Path) -> None:
     record, memory, subject = (
         importlib.import_module(f"{room}.{name}") for name in ("record", "memory", "subject")
     )
-    # The threads of the process that was forked are not here.
-    importlib.import_module("torch").set_num_threads(1)
     memory.SMALL = (3 << 20, (3, 16, 16))
     memory.check_placement(subject.Subject.chosen(), record.Findings(file))
 

@@ -44,15 +44,6 @@ SPECS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """As in a worker; two would share out these tiny tensors."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def make(specs, dataset, source=None, capture=capture_on):
     return [Trainer(spec, dataset, np.arange(spec.train_size), CPU, source, capture) for spec in specs]
 
