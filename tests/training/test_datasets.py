@@ -23,6 +23,7 @@ from PIL import Image
 
 from tui_datasize.errors import DataError
 from tui_datasize.experiments.catalogue import DATASETS
+from tui_datasize.experiments.images.reading import ImageReading
 from tui_datasize.training import datasets
 from tui_datasize.training.arrays import cached
 from tui_datasize.training.build import DatasetSource, SplitSource
@@ -404,10 +405,10 @@ def test_images_of_different_sizes_are_named(tmp_path):
     assert caught.value.where == str(odd)
 
 
-def test_sixteen_bit_images_are_refused_rather_than_clipped(tmp_path):
+def test_sixteen_bit_images_are_refused_by_the_first_rules(tmp_path):
     root = save_folder(tmp_path / "pets", PIXELS)
     deep = root / "train" / "cat" / "0.png"
     Image.fromarray(PIXELS[0].astype(np.uint16) * 257).save(deep)
     with pytest.raises(DataError, match="8 bits") as caught:
-        load_dataset(f"imagefolder:{root}", tmp_path / "data")
+        load_dataset(f"imagefolder:{root}", tmp_path / "data", 0, ImageReading())
     assert caught.value.where == str(deep)

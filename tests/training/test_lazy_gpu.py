@@ -69,6 +69,8 @@ OF_THE_HOST = {
     *("budget.amount", "subset.strategy=balanced", "subset.strategy=first", "subset.strategy=random"),
     *("subset.nested", "subset.seed", "subset.imbalance", "evaluations", "classes.half=source"),
     *("classes.half=target", "classes.seed", "label_noise.fraction", "label_noise.confusion", "image_px"),
+    *("images.rules", "images.background", "images.split", "images.split_seed"),
+    *("images.on_bad_image=skip", "images.most_megapixels"),
     *("imported", "protocol.f1=micro", "transfer.source", "transfer.layers", "model.name", "model.options"),
     *("budget.unit=updates", "schedule.unit=updates", "schedule.step", "schedule.milestones"),
     *("schedule.gamma", "schedule.warmup_start", "schedule.floor"),

@@ -13,7 +13,7 @@ from PIL import Image
 from tests.training.conftest import QueueRun
 from tests.training.helpers import evaluations, small_spec, train, train_until, weights
 from tui_datasize.errors import DataError, DatasizeError
-from tui_datasize.experiments.catalogue import refuse_tests
+from tui_datasize.experiments.catalogue import NEWEST, refuse_tests
 from tui_datasize.experiments.load import load_project
 from tui_datasize.experiments.spec import ClassSplit
 from tui_datasize.experiments.sweep import check_file, plan_runs
@@ -117,11 +117,11 @@ def test_classes_of_digits_are_known_before_a_run(tmp_path: Path) -> None:
         (tmp_path / "far" / name).mkdir(parents=True)
         (tmp_path / "far" / name / "1.png").write_bytes(b"")
     for trained_on in ("digits", "mnist"):
-        refuse_tests("digits", trained_on, tmp_path)
+        refuse_tests("digits", trained_on, tmp_path, NEWEST)
         with pytest.raises(DataError, match="classes that the data set has not: zebra"):
-            refuse_tests("imagefolder:far", trained_on, tmp_path)
+            refuse_tests("imagefolder:far", trained_on, tmp_path, NEWEST)
     # Only its files would tell.
-    refuse_tests("imagefolder:far", "cifar10", tmp_path)
+    refuse_tests("imagefolder:far", "cifar10", tmp_path, NEWEST)
 
 
 def test_the_sets_are_part_of_what_a_run_is() -> None:

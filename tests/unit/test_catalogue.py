@@ -70,7 +70,7 @@ def test_both_halves_are_drawn_by_the_seed():
 
 @pytest.mark.parametrize(
     ("call", "locked"),
-    [("stat", "train"), ("scandir", "train"), ("scandir", "train/a"), ("scandir", "test/a")],
+    [("stat", "."), ("scandir", "train"), ("scandir", "train/a"), ("scandir", "test/a")],
 )
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EIO])
 def test_a_folder_that_cannot_be_read_is_told_by_name(tmp_path, monkeypatch, capsys, call, locked, number):

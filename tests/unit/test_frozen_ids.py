@@ -1,6 +1,7 @@
 """Run ids as they were when they were frozen: what was queued once is found again for ever."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -126,18 +127,45 @@ FROZEN_SHIPPED = {
     "imbalance-cifar10-smoke": (3, "imbalance-cifar10-smoke-n2500-d0-s0-ca2b8859", "b8147df984722bbc"),
 }
 
+FROZEN_BY_RULES_2 = {
+    "mnist10k": (21, "mnist10k-n100-d0-s0-c973cfa8", "f5cc0b5c10e59bed"),
+    "imagenet-mobilenet": (24, "imagenet-mobilenet-n2000-d0-s0-11d3e4bb", "1c91da118b093077"),
+    "imagenet-resnet50": (16, "imagenet-resnet50-n2000-d0-s0-fc432c96", "2b18ec6ff5fe3a61"),
+    "imagenet-subsets": (6, "imagenet-subsets-n2000-d0-s0-21f7da51", "f821b3fd3a673edc"),
+    "letters-smoke": (16, "letters-smoke-n750-d0-s0-915ae737", "b723e64bc0f4620c"),
+    "letters-as-published-smoke": (16, "letters-as-published-smoke-n750-d0-s0-7674d92b", "14c5fe75d1c15d2e"),
+    "letters-augmented-smoke": (8, "letters-augmented-smoke-n100-d0-s0-1fe6dd52", "6b1f4516966d724f"),
+    "imagenet-mobilenet-smoke": (3, "imagenet-mobilenet-smoke-n2000-d0-s0-ad4c6ccb", "eaef6e3dfef4dd9a"),
+    "imagenet-resnet50-smoke": (2, "imagenet-resnet50-smoke-n2000-d0-s0-37d591d5", "33db78330c5b0f16"),
+    "imagenet-subsets-smoke": (6, "imagenet-subsets-smoke-n2000-d0-s0-fdc720c6", "886bb9986fcef023"),
+    "transfer-source-smoke": (2, "transfer-source-smoke-n10000-d0-s0-e237a699", "1095e71379ec0e66"),
+    "transfer-tiny-imagenet-smoke": (
+        36,
+        "transfer-tiny-imagenet-smoke-n400-d0-s0-2a7e6364",
+        "6ad61351cade2975",
+    ),
+    "depth-cifar10-smoke": (3, "depth-cifar10-smoke-n5000-d0-s0-1d690193", "176361c4f862a2bd"),
+    "depth-fashion-smoke": (3, "depth-fashion-smoke-n2000-d0-s0-7c5f4a4a", "b2f1c8387a7beb5f"),
+    "noise-cifar10-smoke": (4, "noise-cifar10-smoke-n2500-d0-s0-49b1a53c", "745abf8a11be4641"),
+    "imbalance-cifar10-smoke": (3, "imbalance-cifar10-smoke-n2500-d0-s0-9d2b7d8e", "521b2c905444e915"),
+}
+"""Those over image folders, which are read by other rules since; `image_rules = 1` has the ids above."""
+FOLDER_BY_RULES_2 = (2, "folder-n400-d0-s0-61646a5c", "48317e748696f0b4")
+
 
 @pytest.fixture
 def frozen(monkeypatch):
     """By experiment of a file: how many runs, the id of the first and a digest of all, as they are queued."""
 
-    def info(name, _data_dir):
+    def info(name, _data_dir, _reading):
         return DATASETS.get(name) or DatasetInfo(
             name, name, (1000,) * 40, (100,) * 40, 0, 0, "", is_files=True
         )
 
-    def summary(file):
+    def summary(file, rules):
         project = load_project(file, environment={})
+        read = {name: replace(one, image_rules=rules) for name, one in project.experiments.items()}
+        project = replace(project, experiments=read)
         ids = {
             name: [run.run_id for run in plan_runs(experiment, project)]
             for name, experiment in project.experiments.items()
@@ -149,11 +177,15 @@ def frozen(monkeypatch):
     return summary
 
 
-def test_the_shipped_experiments_keep_their_ids(frozen):
-    assert frozen(SHIPPED).items() >= FROZEN_SHIPPED.items()
+@pytest.mark.parametrize("rules", [1, 2])
+def test_the_shipped_experiments_keep_their_ids(frozen, rules):
+    newest = FROZEN_BY_RULES_2 if rules == 2 else {}
+    assert frozen(SHIPPED, rules).items() >= (FROZEN_SHIPPED | newest).items()
 
 
-def test_a_sweep_of_every_key_keeps_its_ids(frozen, tmp_path):
+@pytest.mark.parametrize("rules", [1, 2])
+def test_a_sweep_of_every_key_keeps_its_ids(frozen, tmp_path, rules):
     file = tmp_path / "experiments.toml"
     file.write_text(EVERY_KEY)
-    assert frozen(file) == FROZEN_EVERY_KEY
+    newest = {"folder": FOLDER_BY_RULES_2} if rules == 2 else {}
+    assert frozen(file, rules) == FROZEN_EVERY_KEY | newest

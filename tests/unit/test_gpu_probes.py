@@ -345,7 +345,8 @@ def test_images_are_fetched_and_decoded_before_a_run_takes_a_gpu_for_them(
         store.add(new_job("photos", priority=9, document=json.dumps(document)))
     machine.pass_time()
     ((request, decoder),) = machine.spawner.decoders
-    assert request.arguments == (dataset, str(machine.project.root), str(image_px))
+    reading = json.dumps(asdict(photos.images))
+    assert request.arguments == (dataset, str(machine.project.root), str(image_px), reading)
     assert request.environment["DATASIZE_DATA"] == "/data"
     assert request.environment["CUDA_VISIBLE_DEVICES"] == ""
     assert request.slots == ()

@@ -18,7 +18,8 @@ from typing import Literal, TypeAlias
 from tui_datasize import __version__
 from tui_datasize.cli.basics import print_json, project_paths
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, ConfigError, DataError, DatasizeError
-from tui_datasize.experiments.catalogue import ARRAYS, DATASETS
+from tui_datasize.experiments.catalogue import ARRAYS, DATASETS, folder_listing, refuse_unshown
+from tui_datasize.experiments.images.reading import ImageReading
 from tui_datasize.experiments.load import load_project
 from tui_datasize.experiments.sweep import check_runs
 from tui_datasize.jobs.client import QueueClient
@@ -274,22 +275,23 @@ def _project(paths: ProjectPaths) -> Iterator[Check]:
         yield Check("experiments", "fail", error.line)
         return
     yield Check("experiments", "ok", f"{len(project.experiments)} in {paths.experiments}")
-    datasets: dict[str, None] = {}
+    datasets: dict[tuple[str, ImageReading], None] = {}
     for experiment in project.experiments.values():
         try:
             check_runs(experiment, project)
-            datasets[experiment.dataset] = None
+            reading = experiment.reading(experiment.recipes[0])
+            datasets[experiment.dataset, reading] = None
         except DataError as error:
             yield Check("data set", "fail", error.line)
         except DatasizeError as error:
             yield Check("experiments", "fail", error.line)
-    yield from (_dataset(dataset, project.data_dir) for dataset in datasets)
+    yield from (_dataset(dataset, project.data_dir, reading) for dataset, reading in datasets)
 
 
-def _dataset(name: str, data_dir: Path) -> Check:
+def _dataset(name: str, data_dir: Path, reading: ImageReading) -> Check:
     """A data set that the first run has yet to download may fail there, on a machine without a network."""
     if name not in DATASETS:
-        return Check("data set", "ok", f"{name}, complete")
+        return _folder(name, data_dir, reading)
     how_to_get = DATASETS[name].how_to_get
     decoded = data_dir / ARRAYS
     if any(decoded.glob(f"{name}-*v[0-9]*")):
@@ -297,6 +299,20 @@ def _dataset(name: str, data_dir: Path) -> Check:
     if DATASETS[name].is_installed:
         return Check("data set", "ok", f"{name}, {how_to_get}")
     return Check("data set", "warn", f"{name} is not in {decoded} yet: {how_to_get}")
+
+
+def _folder(name: str, data_dir: Path, reading: ImageReading) -> Check:
+    """What of an image folder is used, and how that is shown."""
+    try:
+        listing = folder_listing(name, data_dir, reading)
+        found = refuse_unshown(name, data_dir, reading, 1)
+    except DataError as error:
+        return Check("data set", "fail", error.line)
+    train, test = (sum(map(len, split)) for split in (listing.train, listing.test))
+    counted = f"{name}, {train:,} and {test:,} images of {plural(len(listing.train), 'class', 'classes')}"
+    told = found.told if found else ()
+    lost = bool(listing.passed_over or (found and found.skipped))
+    return Check("data set", "warn" if lost else "ok", "; ".join([counted, *told]))
 
 
 def _queue(paths: ProjectPaths) -> Check:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -169,7 +169,8 @@ def queue(arguments: argparse.Namespace) -> int:
     project, specs = selected_runs(paths, arguments)
     client = QueueClient(paths)
     if arguments.dry_run:
-        return _dry_run(client, [*source_runs(specs, project), *specs], arguments)
+        specs = (*source_runs(specs, project), *specs)
+        return _dry_run(client, specs, client.check_images(specs, project.data_dir), arguments)
     outcome = client.request(enqueue(client, specs, project, arguments))
     if not arguments.json or outcome.error:
         return tell(outcome)
@@ -218,7 +219,13 @@ def _incomplete(client: QueueClient, done: Sequence[str]) -> list[str]:
     return incomplete_of(client.project, done)
 
 
-def _dry_run(client: QueueClient, specs: Sequence[RunSpec], arguments: argparse.Namespace) -> int:
+def _dry_run(
+    client: QueueClient,
+    specs: Sequence[RunSpec],
+    images: Mapping[str, Sequence[str]],
+    arguments: argparse.Namespace,
+) -> int:
+    """Print what would be queued; `images` has what is to be told of each image folder."""
     lost = incomplete_runs(client, specs)
     present = {job.run_id for job in client.jobs() if job.state is not JobState.CANCELLED} - {*lost}
     missing = [spec for spec in specs if arguments.force or spec.run_id not in present]
@@ -231,9 +238,12 @@ def _dry_run(client: QueueClient, specs: Sequence[RunSpec], arguments: argparse.
                 "present": len(specs) - len(missing),
                 "incomplete": len(lost),
                 "updates": updates,
+                "images": images,
             }
         )
         return EXIT_OK
+    for dataset, told in images.items():
+        talk(f"{dataset}: {'; '.join(told)}" if told else f"{dataset}: every file is an image as it is")
     labels = variant_labels(spec for spec in specs if spec.experiment == arguments.experiment)
     for spec in missing:
         print(visible(f"{spec.run_id}  {labels.get(spec.run_id, '')}".rstrip()))

@@ -5,29 +5,25 @@ A folder of images that is missing, or is not as it should be, is a `DataError` 
 
 from __future__ import annotations
 
-import errno
-import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from tui_datasize.errors import DataError
-from tui_datasize.files import is_utf8, named_path
+from tui_datasize.experiments.images.reading import FIRST_RULES, NEWEST_RULES, ImageReading
+from tui_datasize.experiments.images.walk import Listing, trained_classes, walk, walk_tests
+from tui_datasize.files import named_path
 from tui_datasize.text import shortened
+
+if TYPE_CHECKING:
+    from tui_datasize.experiments.images.look import SeenImages
 
 IMAGE_FOLDER = "imagefolder:"
 ARRAYS = "arrays"
 """Below the directory of the data sets: their decoded images, each in a folder that its name begins with."""
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
-
-
-_OF_THE_PLACE = (
-    *(errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.ELOOP),
-    *(errno.ENAMETOOLONG, errno.EIO, errno.ESTALE),
-)
-"""Errors of a folder itself; what the machine lacks, such as memory, is another matter."""
+NEWEST = ImageReading(NEWEST_RULES)
 _DIGITS = tuple("0123456789")
 _TORCHVISION = "the first run downloads it through torchvision"
 
@@ -123,15 +119,59 @@ DATASETS: Mapping[str, DatasetInfo] = MappingProxyType(
 )
 
 
-def dataset_info(name: str, data_dir: Path) -> DatasetInfo:
+def dataset_info(name: str, data_dir: Path, reading: ImageReading = NEWEST) -> DatasetInfo:
     """Look a data set up by its name, or list an image folder, whose path may be relative to `data_dir`.
 
     Raises DataError: the name is unknown, or the folder is missing or has no images.
     """
-    if name.startswith(IMAGE_FOLDER):
-        return _folder_info(name, image_folder(name, data_dir))
-    refuse_unknown(name)
-    return DATASETS[name]
+    if not name.startswith(IMAGE_FOLDER):
+        refuse_unknown(name)
+        return DATASETS[name]
+    listing = folder_listing(name, data_dir, reading)
+    return DatasetInfo(
+        name=name,
+        title=listing.folder.name,
+        train_per_class=tuple(map(len, listing.train)),
+        test_per_class=tuple(map(len, listing.test)),
+        channels=0,
+        size_px=0,
+        how_to_get=f"put train/ and test/ below {listing.folder}",
+        is_files=True,
+    )
+
+
+def folder_listing(name: str, data_dir: Path, reading: ImageReading) -> Listing:
+    """The images of `imagefolder:PATH`; where bad ones are skipped, without these.
+
+    Raises DataError: the folder is missing or has no images, or some are bad and not skipped.
+    """
+    listing = walk(image_folder(name, data_dir), reading)
+    return seen(listing, data_dir, reading).listing if reading.skips else listing
+
+
+def seen(listing: Listing, data_dir: Path, reading: ImageReading) -> SeenImages:
+    """What the images of a folder look like; raises DataError: some are bad, and not skipped."""
+    # It imports NumPy, which would delay the first screen of every app.
+    from tui_datasize.experiments.images.look import look
+
+    return look(listing, reading, data_dir / ARRAYS)
+
+
+def refuse_unshown(name: str, data_dir: Path, reading: ImageReading, image_px: int) -> SeenImages | None:
+    """Refuse images that cannot be shown as a person sees them, and say what is to be told of the others.
+
+    None for what is no image folder, and under the first rules.
+
+    Raises DataError: some are bad and not skipped, or differ in size where `image_px` is 0.
+    """
+    if not name.startswith(IMAGE_FOLDER) or reading.rules == FIRST_RULES:
+        return None
+    from tui_datasize.experiments.images.look import refuse_sizes
+
+    found = seen(walk(image_folder(name, data_dir), reading), data_dir, reading)
+    if not image_px:
+        refuse_sizes(found)
+    return found
 
 
 def refuse_unknown(name: str) -> None:
@@ -158,91 +198,22 @@ def image_folder(name: str, data_dir: Path) -> Path:
         raise DataError(f"{shortened(named)!r} is no image folder: {error}", fix="correct the path") from None
 
 
-def split_folders(folder: Path) -> tuple[Path, Path]:
-    """The training and the test folder of an image folder: `train/` and `test/` or `val/`."""
-    layout = "an image folder holds train/CLASS/ and test/CLASS/ or val/CLASS/"
-    with _reading(folder):
-        if not folder.is_dir():
-            raise DataError("no such image folder", where=str(folder), fix="create it or correct the path")
-        train = folder / "train"
-        test = next((folder / name for name in ("test", "val") if (folder / name).is_dir()), folder / "test")
-        for split in (train, test):
-            if not split.is_dir():
-                raise DataError("no such folder", where=str(split), fix=layout)
-    return train, test
-
-
-def class_folders(split: Path) -> tuple[Path, ...]:
-    """The class folders of a split, in name order: their positions are the labels."""
-    with _reading(split), os.scandir(split) as entries:
-        return tuple(sorted(Path(e.path) for e in entries if e.is_dir() and not e.name.startswith(".")))
-
-
-def matching_classes(folder: Path) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
-    """The class folders of the training and of the test split of an image folder, in name order.
-
-    Raises DataError: a split is missing or has none, they differ in classes, or a class has a name that is
-        not UTF-8.
-    """
-    train, test = split_folders(folder)
-    train_classes, test_classes = class_folders(train), class_folders(test)
-    missing = {c.name for c in train_classes} ^ {c.name for c in test_classes}
-    if missing:
-        raise DataError(
-            f"{train.name}/ and {test.name}/ differ in classes {', '.join(sorted(missing)[:5])}",
-            where=str(folder),
-            fix="both splits need the same class folders",
-        )
-    for folder_of_class in train_classes:
-        if not is_utf8(folder_of_class.name):
-            raise DataError("the name of a class is not UTF-8", where=str(folder_of_class), fix="rename it")
-    if not train_classes:
-        raise DataError("no images", where=str(train), fix="put images there")
-    return train_classes, test_classes
-
-
-def refuse_empty(
-    train_classes: Sequence[Path],
-    train_per_class: Sequence[int],
-    test_classes: Sequence[Path],
-    test_per_class: Sequence[int],
-) -> None:
-    """Refuse an image folder with a class without training images, or without any test image."""
-    empty = next((c for c, images in zip(train_classes, train_per_class, strict=True) if not images), None)
-    if empty or not any(test_per_class):
-        raise DataError("no images", where=str(empty or test_classes[0].parent), fix="put images there")
-
-
-def tested_classes(folder: Path) -> tuple[Path, ...]:
-    """The class folders of images that are measured on alone: below `test/`, `val/`, or the folder itself.
-
-    Raises DataError: there are none.
-    """
-    split = next((folder / name for name in ("test", "val") if (folder / name).is_dir()), folder)
-    found = class_folders(split)
-    if not found:
-        raise DataError("no images", where=str(split), fix="put images there, into a folder for each class")
-    return found
-
-
-def refuse_tests(tests: str, name: str | None, data_dir: Path) -> None:
+def refuse_tests(tests: str, name: str | None, data_dir: Path, reading: ImageReading) -> None:
     """Refuse a further test set without images, or with classes that the data set `name` has not, if any.
 
     Raises DataError: it is one of these.
     """
     refuse_unknown(tests)
     if tests.startswith(IMAGE_FOLDER):
-        classes = tested_classes(image_folder(tests, data_dir))
-        refuse_empty((), (), classes, (any(map(image_files, classes)),))
-        found = {path.name for path in classes}
+        found = frozenset(walk_tests(image_folder(tests, data_dir), reading).class_names)
     else:
-        found = set(DATASETS[tests].class_names)
+        found = frozenset(DATASETS[tests].class_names)
     if name is None:
         return
     if name.startswith(IMAGE_FOLDER):
-        known = {path.name for path in class_folders(split_folders(image_folder(name, data_dir))[0])}
+        known = trained_classes(image_folder(name, data_dir), reading)
     else:
-        known = set(DATASETS[name].class_names)
+        known = frozenset(DATASETS[name].class_names)
     if known:
         refuse_classes(found - known, tests)
 
@@ -253,49 +224,3 @@ def refuse_classes(unknown: Collection[str], tests: str) -> None:
         named = ", ".join(sorted(unknown)[:5])
         fix = "name the folders of its classes as those that are trained on"
         raise DataError(f"{tests} has classes that the data set has not: {named}", fix=fix)
-
-
-def image_files(folder: Path) -> tuple[os.DirEntry[str], ...]:
-    """The image files of a class folder, in name order, told by their suffix.
-
-    Raises DataError: something else has such a name, or the folder cannot be read.
-    """
-    with _reading(folder), os.scandir(folder) as entries:
-        named = [e for e in entries if e.name[0] != "." and e.name.lower().endswith(IMAGE_SUFFIXES)]
-    for entry in named:
-        if not entry.is_file():
-            # A pipe would keep a run waiting in its slot for ever.
-            fix = "remove it, or give it another suffix"
-            raise DataError("not a regular file", where=entry.path, fix=fix)
-    return tuple(sorted(named, key=lambda entry: entry.name))
-
-
-@contextmanager
-def _reading(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in _OF_THE_PLACE:
-            raise
-        raise DataError(
-            f"cannot be read: {error.strerror}",
-            where=os.fsdecode(error.filename or folder),
-            fix="let this user read it, or correct the path",
-        ) from None
-
-
-def _folder_info(name: str, folder: Path) -> DatasetInfo:
-    train_classes, test_classes = matching_classes(folder)
-    train_per_class = tuple(len(image_files(c)) for c in train_classes)
-    test_per_class = tuple(len(image_files(c)) for c in test_classes)
-    refuse_empty(train_classes, train_per_class, test_classes, test_per_class)
-    return DatasetInfo(
-        name=name,
-        title=folder.name,
-        train_per_class=train_per_class,
-        test_per_class=test_per_class,
-        channels=0,
-        size_px=0,
-        how_to_get=f"put train/ and test/ below {folder}",
-        is_files=True,
-    )

@@ -8,13 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tui_datasize.errors import ConfigError
-from tui_datasize.experiments.catalogue import (
-    IMAGE_FOLDER,
-    class_folders,
-    image_files,
-    image_folder,
-    split_folders,
-)
+from tui_datasize.experiments.catalogue import IMAGE_FOLDER, folder_listing
 from tui_datasize.experiments.load import Experiment, read_project
 from tui_datasize.experiments.toml import text_of
 from tui_datasize.files import named_path, read_bounded
@@ -39,15 +33,16 @@ def groups_of(file: Path, experiment: str, images: Mapping[str, int]) -> Sequenc
         return ()
     names = [str(place) for place in range(sum(images.values()))]
     if described.dataset.startswith(IMAGE_FOLDER):
-        tested = split_folders(image_folder(described.dataset, project.data_dir))[1]
+        reading = described.reading(described.recipes[0])
+        found = folder_listing(described.dataset, project.data_dir, reading)
         files = {
-            folder.name: image_files(folder) for folder in class_folders(tested) if folder.name in images
+            name: test for name, test in zip(found.class_names, found.test, strict=True) if name in images
         }
-        if {name: len(found) for name, found in files.items()} != dict(images):
+        if {name: len(tested) for name, tested in files.items()} != dict(images):
             raise ConfigError(
-                "the test images are not those that the runs were measured on", where=str(tested)
+                "the test images are not those that the runs were measured on", where=str(found.folder)
             )
-        names = [f"{tested.name}/{label}/{one.name}" for label in images for one in files[label]]
+        names = [found.named(one.path) for label in images for one in files[label]]
     table, groups = _table(described, file)
     return _matched(names, groups, str(table))
 

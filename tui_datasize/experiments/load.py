@@ -16,9 +16,10 @@ from types import MappingProxyType
 from typing import Literal, TypeAlias, get_args
 
 from tui_datasize.errors import ConfigError, DataError
-from tui_datasize.experiments.catalogue import refuse_unknown
+from tui_datasize.experiments.catalogue import IMAGE_FOLDER, refuse_unknown
 from tui_datasize.experiments.costs import NO_COSTS, Costs, read_costs
 from tui_datasize.experiments.device_settings import DeviceSettings, read_device_settings
+from tui_datasize.experiments.images.reading import FIRST_RULES, NEWEST_RULES, ImageReading
 from tui_datasize.experiments.recipe import Recipe, read_recipes, recipe_keys
 from tui_datasize.experiments.spec import NAME_PATTERN, Strategy
 from tui_datasize.experiments.toml import MOST_WHOLE, Problems, TomlTable, is_whole, nearest, read_toml
@@ -72,8 +73,17 @@ class Experiment:
     where: str
     groups: str = ""
     """Path of a table that puts test images into groups, from the project's directory; may be empty."""
+    image_rules: int = NEWEST_RULES
+    """Version of the rules by which image folders are listed and decoded."""
     also: tuple[Experiment, ...] = ()
     """The same with other sizes, in images, seeds and draws, or of one recipe: runs beside the product."""
+
+    def reading(self, recipe: Recipe) -> ImageReading:
+        """How image folders are read for a recipe; of runs that see none the id is as ever."""
+        named = (self.dataset, *(tests for _, tests in recipe.spec.tests))
+        if not any(name.startswith(IMAGE_FOLDER) for name in named):
+            return recipe.spec.images
+        return replace(recipe.spec.images, rules=self.image_rules)
 
     @property
     def n_runs(self) -> int:
@@ -260,6 +270,7 @@ def _check_name(name: str, known: Mapping[str, Experiment], table: TomlTable) ->
 
 EXPERIMENT_KEYS = frozenset(
     {"title", "dataset", *SIZE_UNITS, "subset", "seeds", "sweep", "levers", "order", "also", "groups"}
+    | {"image_rules"}
 )
 """Of an experiment's table what is no key of the recipe."""
 
@@ -296,12 +307,17 @@ def _read_experiment(name: str, table: TomlTable, most_recipes: int) -> Experime
         order=problems.of(lambda: table.choice("order", tuple(ORDER_WORDS), "curve-first"), "curve-first"),
         where=table.where(),
         groups=problems.of(lambda: table.text("groups", ""), ""),
+        image_rules=problems.of(lambda: _read_image_rules(table), NEWEST_RULES),
     )
     also = problems.of(lambda: _read_also(table, experiment), ())
     with problems.part():
         _refuse_unknown_dataset(table, experiment.dataset, is_only_mistake=not problems.errors)
     problems.raise_all()
     return replace(experiment, also=also)
+
+
+def _read_image_rules(table: TomlTable) -> int:
+    return table.integer("image_rules", NEWEST_RULES, least=FIRST_RULES, most=NEWEST_RULES)
 
 
 def _lengths(lists: TomlTable) -> Iterator[int]:

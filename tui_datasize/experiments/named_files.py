@@ -33,7 +33,8 @@ def wrong_files(
     for name, tests in sorted({test for spec in specs for test in spec.tests}):
         try:
             with named_in(f"{experiment.where}.tests.{name}"):
-                refuse_tests(tests, experiment.dataset if has_images else None, project.data_dir)
+                own = experiment.dataset if has_images else None
+                refuse_tests(tests, own, project.data_dir, experiment.reading(experiment.recipes[0]))
         except DataError as error:
             yield error
 

@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.architectures import MODELS, layer_count, model_info
+from tui_datasize.experiments.images.reading import ImageReading
 from tui_datasize.experiments.keys import Row, rows
 from tui_datasize.experiments.spec import (
     MOST_AMOUNT,
@@ -112,7 +113,9 @@ def _set_dotted(values: dict[str, Any], dotted: str, value: Any) -> None:
 
 def _read_recipe(table: TomlTable) -> Recipe:
     values = _read_rows(RunSpec, table)
-    values["subset"] = SubsetSpec(imbalance=values.pop("subset.imbalance"))
+    for table_of, kind in (("subset", SubsetSpec), ("images", ImageReading)):
+        keys = [name for name in values if name.startswith(f"{table_of}.")]
+        values[table_of] = kind(**{name.partition(".")[2]: values.pop(name) for name in keys})
     recipe = Recipe(
         RunSpec(experiment="", dataset="", train_size=1, seed=0, **values),
         says_evaluations=table.table("evaluate").has("times"),

@@ -12,6 +12,7 @@ from tui_datasize.experiments.architectures import MODELS, TIMM, TORCHVISION, TO
 from tui_datasize.experiments.catalogue import DATASETS, IMAGE_FOLDER
 from tui_datasize.experiments.costs import Costs
 from tui_datasize.experiments.device_settings import DeviceSettings, as_in_file
+from tui_datasize.experiments.images.reading import FIRST_RULES, NEWEST_RULES
 from tui_datasize.experiments.keys import Row, rows
 from tui_datasize.experiments.load import (
     DATA_VARIABLE,
@@ -93,6 +94,7 @@ def _experiment() -> Schema:
     own: dict[str, Schema] = {
         "title": _told("what it is called on screens and in reports", _TEXT),
         "dataset": _told("its name; a folder holds train/CLASS/, and test/CLASS/ or val/CLASS/", _NAMED),
+        "image_rules": _image_rules(),
         "sizes": _told("how many training images", images),
         "fractions": _told("or shares of the training set", _numbers(share)),
         "per_class": _told("or images of each class", images),
@@ -118,6 +120,15 @@ def _experiment() -> Schema:
         "if": {"not": {"required": ["sweep"]}},
         "then": {"required": needed, "properties": rules},
     }
+
+
+def _image_rules() -> Schema:
+    return _told(
+        "version of the rules by which image folders are listed and decoded: 1 goes on with runs from "
+        "before there were others",
+        {"type": "integer", "minimum": FIRST_RULES, "maximum": NEWEST_RULES},
+        NEWEST_RULES,
+    )
 
 
 def _further(images: Schema, seeds: Schema) -> Schema:

@@ -13,6 +13,7 @@ from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, cast, get_origin
 
+from tui_datasize.experiments.images.reading import ImageReading
 from tui_datasize.experiments.keys import Row, key, kinds_of, of_key, rows
 from tui_datasize.experiments.schedule import ScheduleSpec
 
@@ -311,6 +312,7 @@ class RunSpec:
         at_most=MOST_PX,
         column=None,
     )
+    images: ImageReading = ImageReading()
     precision: Precision = key(
         "auto", "of products and convolutions; auto is fp32 on a CPU and tf32 on a GPU", column=None
     )

@@ -17,7 +17,9 @@ from typing import TypeAlias
 from tui_datasize.errors import ConfigError, DataError, DatasizeError
 from tui_datasize.experiments.architectures import model_info
 from tui_datasize.experiments.budget import check_lengths
-from tui_datasize.experiments.catalogue import IMAGE_FOLDER, DatasetInfo, dataset_info
+from tui_datasize.experiments.catalogue import IMAGE_FOLDER, DatasetInfo, dataset_info, image_folder
+from tui_datasize.experiments.images.reading import FIRST_RULES, ImageReading
+from tui_datasize.experiments.keys import rows
 from tui_datasize.experiments.load import Experiment, Order, Project, read_project
 from tui_datasize.experiments.named_files import named_in, wrong_files
 from tui_datasize.experiments.recipe import Recipe
@@ -125,7 +127,8 @@ def check_file(file: Path) -> FileCheck:
             _own_images(experiment, project)
         except DataError as error:
             skipped.add(experiment.name)
-            if experiment.dataset.startswith(IMAGE_FOLDER):
+            is_folder = experiment.dataset.startswith(IMAGE_FOLDER)
+            if is_folder and not image_folder(experiment.dataset, project.data_dir).is_dir():
                 missing.setdefault(experiment.dataset, []).append(experiment.name)
             else:
                 wrong.append(error)
@@ -195,7 +198,8 @@ def _info(experiment: Experiment, project: Project) -> DatasetInfo:
 
 def _own_images(experiment: Experiment, project: Project) -> DatasetInfo:
     with named_in(f"{experiment.where}.dataset"):
-        return dataset_info(experiment.dataset, project.data_dir)
+        reading = experiment.reading(experiment.recipes[0])
+        return dataset_info(experiment.dataset, project.data_dir, reading)
 
 
 def _candidates(source: Experiment, experiment: Experiment) -> Experiment:
@@ -258,7 +262,25 @@ def _sized_recipes(experiment: Experiment, info: DatasetInfo) -> list[tuple[Reci
     return sized
 
 
+def _check_reading(experiment: Experiment) -> None:
+    if len({recipe.spec.images.listing for recipe in experiment.recipes}) > 1:
+        raise ConfigError(
+            "split, split_seed, on_bad_image and most_megapixels decide which images there are",
+            where=experiment.where,
+            fix="give each one value, or make other values experiments of their own",
+        )
+    for recipe in experiment.recipes:
+        if recipe.spec.images != ImageReading() and experiment.reading(recipe).rules == FIRST_RULES:
+            raise ConfigError(
+                f"{', '.join(row.name for row in rows(ImageReading))} are for image folders by the newest "
+                "rules",
+                where=experiment.where,
+                fix="leave them out",
+            )
+
+
 def _check_kind(experiment: Experiment, info: DatasetInfo) -> None:
+    _check_reading(experiment)
     if not info.is_files and any(recipe.spec.image_px for recipe in experiment.recipes):
         raise ConfigError(
             f"{info.name} is no folder of image files to be resized",
@@ -373,6 +395,7 @@ def _spec(experiment: Experiment, recipe: Recipe, size: int, seed: int, subset_s
         train_size=size,
         seed=seed,
         subset=subset,
+        images=experiment.reading(recipe),
     )
 
 

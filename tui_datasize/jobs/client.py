@@ -8,8 +8,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tui_datasize.errors import ConfigError, DatasizeError, UnknownRunError
+from tui_datasize.experiments.load import data_directory
 from tui_datasize.experiments.spec import RunSpec
-from tui_datasize.jobs.queue import reading, requests
+from tui_datasize.jobs.queue import image_files, reading, requests
 from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.database import QueueWatch, create_database, transaction
 from tui_datasize.jobs.queue.dependencies import Dependencies, check_sources, none_of_each_other
@@ -112,14 +113,13 @@ class QueueClient(SchedulerClient):
         """Queue the runs that are missing, in the given order.
 
         Runs that succeeded, failed or wait or run are left alone; cancelled ones are queued again, and those
-        that failed for another run alone, whose weights they do not need. With `force` all run afresh, and
-        so do in any case those of `incomplete`, whose evaluations were lost, that the queue has as succeeded:
-        old directories move to `.superseded/`. `sources`, which those of `specs` take weights from and wait
-        for, are queued first where they are missing, and never forced. `max_attempts` are allowed before a
-        vanishing worker fails a run. `after` tells, by run id, what else must succeed before it starts: in
-        the queue or earlier in `specs`; itself and what is to wait for the same is left out.
+        that failed for another run alone, whose weights they do not need. With `force` all run afresh, and so
+        do those of `incomplete`, whose evaluations were lost: old directories move to `.superseded/`.
+        `sources`, which those of `specs` take weights from and wait for, are queued first where missing, and
+        never forced. `max_attempts` are allowed before a vanishing worker fails a run. `after` tells, by run
+        id, what else must succeed before it starts; itself and what is to wait for the same is left out.
 
-        Raises ConfigError: a run was trained elsewhere and imported.
+        Raises ConfigError, DataError: a run was imported, or as of `check_images`.
         Raises StorageError: the runs directory cannot be written or holds a damaged queue.
         Raises UnknownRunError: a run would wait for one that is not queued, has failed or waits for it; none
             is.
@@ -128,6 +128,7 @@ class QueueClient(SchedulerClient):
         runs = {spec.run_id: spec for spec in (*sources, *specs)}
         if imported := next((run_id for run_id, spec in runs.items() if spec.imported), ""):
             raise ConfigError("was trained elsewhere and imported: it cannot be run", where=imported)
+        self.check_images(tuple(runs.values()), data_dir)
         forced = {spec.run_id for spec in specs} if force else set()
         doubt = create_database(self.project.queue)
         again = self._stranded(runs)
@@ -137,6 +138,24 @@ class QueueClient(SchedulerClient):
             self.project.root, runs, data_dir=data_dir, max_attempts=max_attempts, after=waits_for
         )
         return self._insert(documents, waits_for, forced, again, incomplete, priority, doubt)
+
+    def check_images(self, specs: Sequence[RunSpec], data_dir: Path | None) -> Mapping[str, Sequence[str]]:
+        """Look at the image files of runs that are to be queued; what is to be told of each data set.
+
+        Raises ConfigError: a run reads image files by other rules than earlier ones of its experiment.
+        Raises DataError: image files cannot be shown as a person sees them.
+        """
+        if not image_files.has_image_files(specs):
+            return {}
+        shapes, cancelled = (
+            self.shapes(),
+            {job.run_id for job in self.jobs() if job.state is JobState.CANCELLED},
+        )
+        shape_of = self.runs_of_shapes(shapes.keys())
+        earlier = [shapes[number] for run_id, number in shape_of.items() if run_id not in cancelled]
+        pending: list[RunSpec] = self._read(reading.read_pending, [])
+        image_files.refuse_mixed(specs, [*earlier, *pending])
+        return image_files.check_images(specs, data_dir or data_directory(self.project.root))
 
     def _stranded(self, runs: Mapping[str, RunSpec]) -> set[str]:
         """Runs that failed for another alone, which they waited for and need no weights of."""

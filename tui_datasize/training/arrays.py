@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import errno
 import fcntl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -84,6 +84,8 @@ class LoadedDataset:
     """Per channel, of pixels scaled to [0, 1]; 1 for a channel that is the same everywhere."""
     fingerprint: str
     """16 hexadecimal digits that change with any pixel or label."""
+    images: Mapping[str, Any] = field(default_factory=dict)
+    """How image files were listed and decoded, as `dataset.json` tells it; empty for others."""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -140,6 +142,7 @@ def _open(name: str, directory: Path) -> LoadedDataset:
         mean=tuple(facts["mean"]),
         std=tuple(facts["std"]),
         fingerprint=facts["fingerprint"],
+        images=facts.get("images", {}),
     )
 
 

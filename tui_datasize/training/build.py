@@ -12,7 +12,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -184,6 +184,10 @@ class DatasetSource:
     std: tuple[float, ...] | None = None
     fill: Fill | None = None
     """How to write chunks in another way than reading them one after the other."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What else is to be told of the images in `dataset.json`."""
+    names: Sequence[str] = ()
+    """Of the images, those for training first, where they are to be told apart by name."""
 
     @property
     def splits(self) -> Mapping[SplitName, SplitSource]:
@@ -238,9 +242,11 @@ def _write(folder: Path, source: DatasetSource) -> None:
         hashes = SplitArrays.open(folder, name).hashes
         for part in (np.asarray(split.shape), hashes, split.labels):
             digest.update(part.tobytes())
+    if rules := source.facts.get("images", {}).get("rules"):
+        digest.update(f"rules {rules}".encode())
     mean, std = (source.mean, source.std) if source.mean and source.std else _statistics(counts)
     facts = {"class_names": source.class_names, "mean": mean, "std": std, "fingerprint": digest.hexdigest()}
-    write_json(folder / "dataset.json", facts)
+    write_json(folder / "dataset.json", facts | dict(source.facts))
     for path in folder.glob("*.npy"):
         with path.open("rb") as file:
             os.fsync(file.fileno())

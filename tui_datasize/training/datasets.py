@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -18,7 +19,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, DataError, DatasizeError
-from tui_datasize.experiments.catalogue import ARRAYS, DATASETS, IMAGE_FOLDER, image_files, refuse_classes
+from tui_datasize.experiments.catalogue import ARRAYS, DATASETS, IMAGE_FOLDER, NEWEST, refuse_classes
+from tui_datasize.experiments.images.reading import ImageReading
+from tui_datasize.experiments.images.walk import images_in
 from tui_datasize.experiments.load import data_directory
 from tui_datasize.experiments.spec import SubsetSpec
 from tui_datasize.experiments.subsets import draw
@@ -33,6 +36,7 @@ from tui_datasize.training.image_folder import (
     folder_source,
     list_folder,
     list_tests,
+    seen_source,
 )
 
 if TYPE_CHECKING:
@@ -44,10 +48,13 @@ _TINY_IMAGENET = "tiny-imagenet"
 _NETWORK_PATIENCE_S = 30.0
 
 
-def load_dataset(name: str, data_dir: Path, image_px: int = 0) -> LoadedDataset:
+def load_dataset(
+    name: str, data_dir: Path, image_px: int = 0, reading: ImageReading = NEWEST
+) -> LoadedDataset:
     """Open a data set, downloading and decoding it first where that has not been done.
 
     `image_px` is the side of the square to which image files are resized and cropped; 0: as they are.
+    `reading` is of image folders.
 
     Raises DataError: the data set is unknown, cannot be had, or an image cannot be decoded.
     Raises OSError: `data_dir` cannot be written.
@@ -55,9 +62,9 @@ def load_dataset(name: str, data_dir: Path, image_px: int = 0) -> LoadedDataset:
     arrays = data_dir / ARRAYS
     version = f"px{image_px}-v{FORMAT}" if image_px else f"v{FORMAT}"
     if name.startswith(IMAGE_FOLDER):
-        listing = list_folder(name, data_dir)
+        listing = list_folder(name, data_dir, reading)
         directory = arrays / f"imagefolder-{listing.key}-{version}"
-        return cached(name, directory, partial(folder_source, listing, image_px))
+        return cached(name, directory, partial(seen_source, listing, data_dir, reading, image_px))
     if name == _TINY_IMAGENET:
         return cached(name, arrays / f"{name}-{version}", partial(_tiny_imagenet, data_dir, image_px))
     if name not in SOURCES:
@@ -69,7 +76,13 @@ def load_dataset(name: str, data_dir: Path, image_px: int = 0) -> LoadedDataset:
     return cached(name, arrays / f"{name}-{version}", partial(SOURCES[name], data_dir))
 
 
-def load_tests(name: str, data_dir: Path, whole: LoadedDataset, class_names: Sequence[str]) -> ImageSplit:
+def load_tests(
+    name: str,
+    data_dir: Path,
+    whole: LoadedDataset,
+    class_names: Sequence[str],
+    reading: ImageReading = NEWEST,
+) -> ImageSplit:
     """The test images of another data set, in the shape of a whole one, of some of its classes.
 
     Labels are places in `class_names`.
@@ -78,9 +91,9 @@ def load_tests(name: str, data_dir: Path, whole: LoadedDataset, class_names: Seq
     Raises OSError: `data_dir` cannot be written.
     """
     if name.startswith(IMAGE_FOLDER):
-        listing, shape = list_tests(name, data_dir), whole.image_shape
+        listing, shape = list_tests(name, data_dir, reading), whole.image_shape
         directory = data_dir / ARRAYS / f"imagefolder-{listing.key}-{'x'.join(map(str, shape))}-v{FORMAT}"
-        found = cached(name, directory, partial(folder_source, listing, 0, shape))
+        found = cached(name, directory, partial(seen_source, listing, data_dir, reading, 0, shape))
     else:
         found = load_dataset(name, data_dir)
     refuse_classes(set(found.class_names) - set(whole.class_names), name)
@@ -248,9 +261,7 @@ def list_tiny_imagenet(folder: Path) -> FolderListing:
     try:
         with os.scandir(folder / "train") as entries:
             names = tuple(sorted(entry.name for entry in entries if entry.is_dir()))
-        train = file_split(
-            [image_files(_of_the_archive(folder / "train" / name / "images")) for name in names]
-        )
+        train = file_split([images_in(_of_the_archive(folder / "train" / name / "images")) for name in names])
         test = _validation_images(folder / "val", names)
     except FileNotFoundError as error:
         raise DataError(
@@ -289,14 +300,17 @@ def _validation_images(folder: Path, class_names: tuple[str, ...]) -> FileSplit:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Have a data set decoded where that has not been done: its name, the project's directory, `image_px`.
+    """Have a data set decoded where that has not been done.
+
+    The arguments are its name, the project's directory, `image_px` and, as JSON, how image folders are read.
 
     Returns:
         Exit status: 0 it is there; 1 it cannot be had, which a line says.
     """
-    name, root, image_px = argv
+    name, root, image_px, reading = argv
     try:
-        load_dataset(name, data_directory(Path(root)), int(image_px))
+        read = ImageReading(**json.loads(reading))
+        load_dataset(name, data_directory(Path(root)), int(image_px), read)
     except DatasizeError as error:
         print(error.line, file=sys.stderr, flush=True)
         return EXIT_RUN_FAILED

@@ -14,11 +14,11 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from tui_datasize.errors import DataError
+from tui_datasize.experiments.images.walk import together
 from tui_datasize.programs import python_module
+from tui_datasize.training import build
 from tui_datasize.training.build import Chunk, Filled, SplitArrays, SplitName
 from tui_datasize.training.decoding_process import BadImages, Form, question, read_files, understand
-
-_TOLD_FILES = 5
 
 
 class FileFiller:
@@ -43,7 +43,9 @@ class FileFiller:
         Raises OSError: a process met this error, or ended before its time.
         """
         bad: list[DataError] = []
-        count = min(self._processes, len(chunks))
+        # A chunk for each: to start a process takes longer than to decode some hundred images.
+        images = sum(chunk.stop - chunk.start for chunk in chunks)
+        count = min(self._processes, -(-images // build.CHUNK_IMAGES))
         attempts = self._in_processes(folder, chunks, count) if count > 1 else self._here(folder, chunks)
         # Left to the garbage collector, threads and processes would be ended at any moment, on any thread.
         with contextlib.closing(attempts):
@@ -54,15 +56,8 @@ class FileFiller:
                     for error in found.args:
                         print(error.line, flush=True)
                     bad += found.args
-        if len(bad) == 1:
-            raise bad[0]
         if bad:
-            others = ", ".join(error.where for error in bad[1:_TOLD_FILES])
-            raise DataError(
-                f"{bad[0].what}; so are {len(bad) - 1} more: {others}; stdout.log names them all",
-                where=bad[0].where,
-                fix=bad[0].fix,
-            )
+            raise together(bad, "; stdout.log names them all")
 
     def _here(self, folder: Path, chunks: Sequence[Chunk]) -> Generator[Future[Filled], None, None]:
         """One after the other in this process: where there is little to do, starting others takes longer."""

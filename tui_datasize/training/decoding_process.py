@@ -10,9 +10,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,13 +19,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tui_datasize.errors import DataError
-from tui_datasize.files import open_regular
+from tui_datasize.experiments.images.pixels import as_seen, opened
+from tui_datasize.experiments.images.reading import FIRST_RULES, colour_of
 from tui_datasize.training.build import Chunk, Filled, Images, SplitArrays, SplitName
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 _GREY_MODES = frozenset({"1", "L", "LA"})
+_PILLOWS_MOST = 178.95697
+"""Megapixels that Pillow decodes by itself."""
 _WIDE_MODES = frozenset({"I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
 
 
@@ -46,6 +48,11 @@ class Form:
     """Whether an image of another size is resized and cropped; refused otherwise."""
     example: str
     """A file that has this size, to name where another has not."""
+    rules: int = FIRST_RULES
+    background: str = "white"
+    most_megapixels: float = _PILLOWS_MOST
+    whites: Mapping[str, float] = field(default_factory=dict)
+    """What is white in floating-point and in 32-bit images, by Pillow's mode."""
 
 
 def common_form(files: Sequence[str], image_px: int) -> Form:
@@ -75,19 +82,25 @@ def decode_file(file: str, form: Form) -> Images:
     Raises AnotherSizeError: it has another size, and the form does not resize.
     Raises DataError: the file is damaged or has more than 8 bits a channel; `where` names it.
     """
-    with _opened(file) as image:
-        _refuse_wide(file, image.mode)
-        if not form.resize and image.size != (form.width_px, form.height_px):
-            width, height = image.size
+    with opened(file, form.most_megapixels) as image:
+        colours = _shown(file, image, form)
+        if not form.resize and colours.size != (form.width_px, form.height_px):
+            width, height = colours.size
             raise AnotherSizeError(
                 f"{width}x{height} pixels, but {form.example} has {form.width_px}x{form.height_px}",
                 where=os.fspath(file),
                 fix="set image_px, the side to which all images are resized and cropped",
             )
-        colours = image.convert("L" if form.channels == 1 else "RGB")
         fitted = _resize_and_crop(colours, form.height_px) if form.resize else colours
         pixels = np.asarray(fitted, dtype=np.uint8)
     return pixels[None] if form.channels == 1 else pixels.transpose(2, 0, 1)
+
+
+def _shown(file: str, image: Image, form: Form) -> Image:
+    if form.rules == FIRST_RULES:
+        _refuse_wide(file, image.mode)
+        return image.convert("L" if form.channels == 1 else "RGB")
+    return as_seen(image, colour_of(form.background), form.whites, grey=form.channels == 1)
 
 
 def _resize_and_crop(image: Image, side_px: int) -> Image:
@@ -102,27 +115,9 @@ def _resize_and_crop(image: Image, side_px: int) -> Image:
 
 
 def _read_header(file: str) -> tuple[tuple[int, int], str]:
-    with _opened(file) as image:
+    with opened(file, _PILLOWS_MOST) as image:
         _refuse_wide(file, image.mode)
         return image.size, image.mode
-
-
-@contextmanager
-def _opened(file: str) -> Iterator[Image]:
-    """An open image; what Pillow raises for it becomes one line."""
-    from PIL import Image
-
-    try:
-        with open_regular(Path(file)) as stream, Image.open(stream) as image:
-            yield image
-    except DataError:
-        raise
-    # Pillow's plug-ins let through whatever the parser of a format raises.
-    except Exception as error:
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(
-            f"image cannot be decoded ({why})", where=file, fix="replace or remove this file and retry"
-        ) from error
 
 
 def _refuse_wide(file: str, mode: str) -> None:

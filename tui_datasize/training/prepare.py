@@ -71,7 +71,7 @@ def prepare(paths: RunPaths, attempt: int, shared: Shared, tell: Callable[[str],
     if advice := device.advice(chosen, spec.precision):
         print(advice, flush=True)
     data_dir = data_directory(paths.directory.parents[2])
-    whole = load_dataset(spec.dataset, data_dir, spec.image_px)
+    whole = load_dataset(spec.dataset, data_dir, spec.image_px, spec.images)
     task = make_task(spec, whole)
     dataset, further = task.dataset, {}
     facts = _provenance(attempt, spec, dataset, chosen)
@@ -81,7 +81,7 @@ def prepare(paths: RunPaths, attempt: int, shared: Shared, tell: Callable[[str],
     _describe(paths, task)
     test = shared.place(dataset.fingerprint, dataset.test, chosen)
     for name, tests in spec.tests:
-        split = load_tests(tests, data_dir, whole, dataset.class_names)
+        split = load_tests(tests, data_dir, whole, dataset.class_names, spec.images)
         further[name] = shared.place(f"{dataset.fingerprint} {tests}", split, chosen)
     session = Session(
         *(paths, spec, dataset, task.subset, chosen),
@@ -139,6 +139,7 @@ def _describe(paths: RunPaths, task: Task) -> None:
             "mean": dataset.mean,
             "std": dataset.std,
             "fingerprint": dataset.fingerprint,
+            **({"images": dataset.images} if dataset.images else {}),
         },
     )
 

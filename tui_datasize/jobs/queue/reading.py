@@ -157,6 +157,17 @@ def read_shapes(connection: sqlite3.Connection) -> dict[int, RunSpec]:
     return specs
 
 
+def read_pending(connection: sqlite3.Connection) -> list[RunSpec]:
+    """The runs that were acknowledged and are no jobs yet."""
+    from tui_datasize.experiments.spec import RunSpec
+
+    specs = []
+    for (text,) in connection.execute("SELECT document FROM commands WHERE applied_at IS NULL"):
+        with suppress(KeyError, TypeError, ValueError):
+            specs.append(RunSpec.from_dict(json.loads(text)["spec"]))
+    return specs
+
+
 _BEGAN = "julianday(attempts.started_at)"
 _ENDED = "julianday(iif(attempts.finished_at = '', 'now', attempts.finished_at))"
 _COUNTS = f"(attempts.finished_at != '' OR (jobs.{ACTIVE} AND attempts.attempt = jobs.attempts))"

@@ -6,7 +6,7 @@ import json
 import logging
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
@@ -254,7 +254,7 @@ class Dispatcher:
         _, images = self._of_shape(job.shape)
         return images is None or self._preparing.prepare(Images(*images, job.data_dir))
 
-    def _read_shape(self, number: int) -> tuple[str, tuple[str, int] | None]:
+    def _read_shape(self, number: int) -> tuple[str, tuple[str, int, str] | None]:
         """The key of packs of such jobs; data set and size of images, where these are not there at once."""
         try:
             spec = RunSpec.from_dict(parse_object(self._store.shape(number)))
@@ -262,7 +262,8 @@ class Dispatcher:
         except (KeyError, TypeError, ValueError):
             # Of another version: its worker will say what is wrong with it.
             return "", None
-        return key, (spec.dataset, spec.image_px) if takes_preparing(spec.dataset) else None
+        images = (spec.dataset, spec.image_px, json.dumps(asdict(spec.images)))
+        return key, images if takes_preparing(spec.dataset) else None
 
     def _candidate(self, job: QueuedJob, gpu_bytes: int, *, can_share: bool) -> WaitingJob:
         """A job as placement sees it; without a GPU nothing is asked about its memory."""

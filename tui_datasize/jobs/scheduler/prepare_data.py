@@ -26,6 +26,8 @@ class Images:
 
     dataset: str
     image_px: int
+    reading: str
+    """How image folders are read, as JSON."""
     data_dir: str
     """Where it lies; empty for what the project's file says."""
 
@@ -62,6 +64,6 @@ class Preparing:
         return SpawnRequest(
             *((), side_environment("") | data, uuid.uuid4().hex, (), root),
             module=_MODULE,
-            words=(wanted.dataset, str(root), str(wanted.image_px)),
+            words=(wanted.dataset, str(root), str(wanted.image_px), wanted.reading),
             output=self._project.scheduler_log,
         )

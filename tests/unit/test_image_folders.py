@@ -1,0 +1,426 @@
+"""Which files of a folder are images, of which class and split, and what is said of the others.
+
+Kind: images passed over without a word. The case: half of the images of each class lie one folder deeper. Of
+the same kind: suffixes in capitals and of further formats, splits by other names, classes whose names Unicode
+writes in two ways, folders without splits, formats that are not read, files in no class.
+
+Kind: a traceback, or a run that fails, in place of a line at queueing. The case: a class folder whose name is
+not UTF-8. Of the same kind: links that lead nowhere or back, pipes, files that are no images, large ones.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import unicodedata
+from collections.abc import Callable, Mapping
+from itertools import chain
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tui_datasize.cli.dispatch import main
+from tui_datasize.cli.doctor import _folder
+from tui_datasize.errors import ConfigError, DataError
+from tui_datasize.experiments.catalogue import dataset_info, folder_listing, refuse_unshown
+from tui_datasize.experiments.images import look, walk
+from tui_datasize.experiments.images.pixels import _UNDECODED
+from tui_datasize.experiments.images.reading import ImageReading
+from tui_datasize.experiments.load import load_project
+from tui_datasize.experiments.sweep import plan_runs
+from tui_datasize.jobs.client import QueueClient
+from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.training.datasets import load_dataset, load_tests
+
+NEWEST = ImageReading(rules=2)
+SKIP = ImageReading(rules=2, on_bad_image="skip")
+SPLIT = ImageReading(rules=2, split=0.25)
+NFC, NFD = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
+Make = Callable[..., Path]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Make:
+    """Make an image folder of these files, each an image of its own where its name is not told otherwise."""
+
+    def make(*files: str | bytes) -> Path:
+        for number, name in enumerate(files):
+            file = tmp_path / "odd" / os.fsdecode(name)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if file.suffix.lower() in (".txt", ".heic", ".db", ".ini", ""):
+                file.write_bytes(b"something")
+            else:
+                # What Pillow tells by its content.
+                Image.new("L", (4, 4), 3 * number).save(file, "PNG")
+        return tmp_path / "odd"
+
+    return make
+
+
+def names(listing: walk.Listing) -> tuple[list[list[str]], list[list[str]]]:
+    """The files by class, by their names below the folder, for training and for testing."""
+    train, test = (
+        [[listing.named(file.path) for file in files] for files in split]
+        for split in (listing.train, listing.test)
+    )
+    return train, test
+
+
+BOTH = ("train/cat/1.png", "train/dog/1.png", "test/cat/1.png", "test/dog/1.png")
+
+
+def test_images_in_sub_folders_are_taken_in_the_order_of_torchvision(folder):
+    from torchvision.datasets import ImageFolder
+
+    root = folder(*BOTH, "train/cat/batch2/0.png", "train/cat/batch2/deep/2.png", "train/cat/a/9.png")
+    listing = walk.walk(root, NEWEST)
+    theirs = [os.path.relpath(file, root) for file, _ in ImageFolder(str(root / "train")).samples]
+    assert [*chain(*names(listing)[0])] == theirs
+    assert len(theirs) == 5
+    assert not listing.passed_over
+
+
+def test_every_suffix_that_pillow_decodes_is_an_image():
+    Image.init()
+    known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    undecoded = {suffix for suffix, kind in Image.registered_extensions().items() if kind in _UNDECODED}
+    assert set(walk.SUFFIXES) == known - undecoded
+    assert len(walk.SUFFIXES) == len(set(walk.SUFFIXES))
+
+
+def test_suffixes_in_capitals_and_of_further_formats_are_taken(folder):
+    root = folder(*BOTH, "train/cat/2.JPG", "train/cat/3.Gif", "train/cat/4.jfif", "train/cat/5.avif")
+    assert len(walk.walk(root, NEWEST).train[0]) == 5
+
+
+def test_what_is_passed_over_is_counted_by_reason(folder):
+    root = folder(
+        *(*BOTH, "train/cat/2.heic", "train/cat/deep/3.HEIC", "train/dog/notes.txt", "train/dog/README"),
+        *("train/5.png", "6.png", "val/cat/1.png", "val/dog/deep/2.png", "more/cat/1.png"),
+        *("train/cat/Thumbs.db", "train/.DS_Store.png", "train/cat/._1.png", "train/__MACOSX/cat/1.png"),
+        *("@eaDir/1.png", "train/dog/@eaDir/1.png", "train/cat/.ipynb_checkpoints/1.png", "desktop.ini"),
+    )
+    assert walk.walk(root, NEWEST).passed_over == {
+        ".heic": 2,
+        "in no class folder": 2,
+        "in val/ (validation)": 2,
+        ".txt": 1,
+        "without a suffix": 1,
+        "in more/": 1,
+    }
+
+
+def test_a_class_of_images_that_are_not_read_is_told_as_such(folder):
+    root = folder("train/cat/1.heic", "train/dog/1.png", "test/cat/1.png", "test/dog/1.png")
+    with pytest.raises(DataError, match=r"train/cat: no images \(1 \.heic passed over\)"):
+        walk.walk(root, NEWEST)
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("train", "valid"),
+        ("train", "validation"),
+        ("Train", "Test"),
+        ("TRAINING", "Val"),
+        ("training", "testing"),
+    ],
+)
+def test_splits_have_other_names_too(folder, train, test):
+    root = folder(f"{train}/cat/1.png", f"{test}/cat/1.png", f"{test}/cat/2.png")
+    listing = walk.walk(root, NEWEST)
+    assert (len(listing.train[0]), len(listing.test[0])) == (1, 2)
+    # Also where they are measured on alone.
+    assert len(walk.walk_tests(root, NEWEST).test[0]) == 2
+
+
+@pytest.mark.parametrize("other", ["Train/cat/1.png", "training/cat/1.png", "Test/cat/1.png"])
+def test_two_splits_of_one_kind_are_not_guessed_at(folder, other):
+    with pytest.raises(DataError, match="mean the same"):
+        walk.walk(folder(*BOTH, other), NEWEST)
+
+
+def test_names_that_unicode_writes_in_two_ways_are_one_class(folder):
+    root = folder(
+        f"train/{NFC}/1.png", f"train/{NFD}/2.png", "train/dog/1.png", f"test/{NFD}/1.png", "test/dog/1.png"
+    )
+    listing = walk.walk(root, NEWEST)
+    assert listing.class_names == (NFC, "dog")
+    assert [len(files) for files in (*listing.train, *listing.test)] == [2, 1, 1, 1]
+
+
+def test_a_folder_without_splits_is_drawn(folder):
+    files = [f"{name}/{place}{i}.png" for name in ("cat", "dog") for place in ("", "deep/") for i in range(8)]
+    root = folder(*files, "cat/notes.txt")
+    listing = walk.walk(root, SPLIT)
+    train, test = names(listing)
+    assert [len(one) for one in (*train, *test)] == [12, 12, 4, 4]
+    assert sorted(chain(*train, *test)) == sorted(files)
+    assert listing.passed_over == {".txt": 1}
+    again, other = (names(walk.walk(root, ImageReading(2, split=0.25, split_seed=seed))) for seed in (0, 1))
+    assert again == (train, test) != other
+    # The same files wherever the folder lies.
+    moved = root.rename(root.with_name("moved"))
+    assert names(walk.walk(moved, SPLIT)) == (train, test)
+    info = dataset_info(f"imagefolder:{moved}", moved, SPLIT)
+    assert (info.train_per_class, info.test_per_class) == ((12, 12), (4, 4))
+    loaded = load_dataset(f"imagefolder:{moved}", moved.parent, 0, SPLIT)
+    assert (len(loaded.train.labels), len(loaded.test.labels)) == (24, 8)
+
+
+def test_a_folder_for_training_alone_is_drawn_and_so_are_classes_called_like_splits(folder):
+    root = folder(*(f"train/{name}/{i}.png" for name in ("cat", "dog") for i in range(4)))
+    assert walk.walk(root, SPLIT).class_names == ("cat", "dog")
+    shutil.rmtree(root)
+    root = folder(*(f"{name}/{i}.png" for name in ("bus", "test", "train") for i in range(4)))
+    assert walk.walk(root, SPLIT).class_names == ("bus", "test", "train")
+
+
+def test_a_split_is_drawn_only_where_it_is_asked_for_and_there_is_none(folder):
+    root = folder("cat/1.png", "cat/2.png")
+    with pytest.raises(DataError, match=r"split = 0\.2 draws a test set"):
+        walk.walk(root, NEWEST)
+    with pytest.raises(DataError, match="nothing is to be split; leave split out"):
+        walk.walk(folder(*BOTH), SPLIT)
+
+
+def test_a_class_folder_that_is_not_utf8_is_one_line(folder):
+    root = folder(b"train/caf\xe9/1.png", b"test/caf\xe9/1.png")
+    with pytest.raises(DataError) as caught:
+        walk.walk(root, NEWEST)
+    assert r"train/caf\udce9: the name of a class is not UTF-8; rename it" in caught.value.line
+
+
+def test_a_file_whose_name_is_not_utf8_is_an_image_and_is_shown_with_a_stand_in(folder):
+    root = folder(*BOTH, b"train/cat/\xff.png")
+    (root / "train/cat" / os.fsdecode(b"\xfe.png")).write_bytes(b"none")
+    loaded = load_dataset("imagefolder:odd", root.parent, 0, SKIP)
+    assert len(loaded.train.labels) == 3
+    assert list(loaded.images["skipped"]) == [r"train/cat/\udcfe.png"]
+
+
+def link_to(target: str) -> Callable[[Path], None]:
+    return lambda file: file.symlink_to(target)
+
+
+BAD: Mapping[str, tuple[str, Callable[[Path], object], str]] = {
+    "dangling": ("train/cat/9.png", link_to("/nowhere/9.png"), "a link that leads nowhere"),
+    "dangling folder": ("train/cat/batch", link_to("/nowhere"), "a link that leads nowhere"),
+    "dangling class": ("train/bird", link_to("/nowhere"), "a link that leads nowhere"),
+    "link to itself": ("test/dog/9.png", link_to("9.png"), "a link that leads nowhere"),
+    "pipe": ("train/cat/9.png", os.mkfifo, "not a regular file"),
+    "empty": ("train/cat/9.jpg", lambda file: file.write_bytes(b""), "cannot be decoded"),
+    "text": ("train/cat/9.jpg", lambda file: file.write_text("<html>404</html>"), "cannot be decoded"),
+    "video": (
+        "test/cat/9.jpg",
+        lambda file: file.write_bytes(b"\0\0\1\xb3" + bytes(100)),
+        "cannot be decoded",
+    ),
+    "large": (
+        "test/cat/9.png",
+        lambda file: Image.new("1", (2000, 600)).save(file),
+        "of more than most_megapixels = 1",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_what_is_no_image_is_refused_by_name_at_queueing_or_skipped_and_listed(folder, kind):
+    root = folder(*BOTH)
+    name, make, told = BAD[kind]
+    make(root / name)
+    with pytest.raises(DataError) as caught:
+        refuse_unshown("imagefolder:odd", root.parent, ImageReading(2, most_megapixels=1), 4)
+    assert f"{root / name}: " in caught.value.line
+    assert told in caught.value.line
+    assert "\n" not in caught.value.line
+    skip = ImageReading(2, on_bad_image="skip", most_megapixels=1)
+    info = dataset_info("imagefolder:odd", root.parent, skip)
+    assert (info.train_per_class, info.test_per_class) == ((1, 1), (1, 1))
+    loaded = load_dataset("imagefolder:odd", root.parent, 4, skip)
+    assert (len(loaded.train.labels), len(loaded.test.labels)) == (2, 2)
+    assert list(loaded.images["skipped"]) == [name]
+    assert told in loaded.images["skipped"][name]
+
+
+def test_a_truncated_image_is_skipped_before_sizes_are_counted(folder):
+    root = folder(*BOTH)
+    noise = Image.effect_noise((64, 64), 90)
+    noise.save(root / "train/cat/2.jpg")
+    (root / "train/cat/2.jpg").write_bytes((root / "train/cat/2.jpg").read_bytes()[:-500])
+    assert dataset_info("imagefolder:odd", root.parent, NEWEST).train_images == 3
+    assert dataset_info("imagefolder:odd", root.parent, SKIP).train_images == 2
+    with pytest.raises(DataError, match=r"2\.jpg: image cannot be decoded"):
+        load_dataset("imagefolder:odd", root.parent, 4)
+    assert len(load_dataset("imagefolder:odd", root.parent, 4, SKIP).train.labels) == 2
+
+
+def test_a_class_of_bad_images_alone_is_refused(folder):
+    root = folder(*BOTH)
+    (root / "train/dog/1.png").write_bytes(b"none")
+    with pytest.raises(DataError, match="train/dog: no images"):
+        dataset_info("imagefolder:odd", root.parent, SKIP)
+
+
+def test_links_are_followed_and_never_in_a_circle(folder):
+    root = folder(*BOTH, "elsewhere/7.png")
+    (root / "train/cat/more").symlink_to(root / "elsewhere")
+    (root / "train/cat/again").symlink_to(root / "train")
+    listing = walk.walk(root, NEWEST)
+    assert names(listing)[0][0] == ["train/cat/1.png", "train/cat/more/7.png"]
+    assert listing.passed_over["links back to a folder above"] == 1
+
+
+def test_many_bad_images_are_named_and_all_are_in_a_file(folder):
+    root = folder(*BOTH)
+    for i in range(9):
+        (root / f"train/cat/bad{i}.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"so are 8 more: .*bad4\.png; .* names them all") as caught:
+        refuse_unshown("imagefolder:odd", root.parent, NEWEST, 4)
+    assert "bad5" not in caught.value.line
+    assert len((root.parent / "arrays/bad-images.txt").read_text().splitlines()) == 9
+
+
+def test_images_of_two_sizes_are_refused_at_queueing(folder):
+    root = folder(*BOTH)
+    Image.new("L", (5, 4)).save(root / "train/cat/2.png")
+    with pytest.raises(DataError, match=r"cat/2\.png: 5x4 pixels, but .*1\.png has 4x4; set image_px"):
+        refuse_unshown("imagefolder:odd", root.parent, NEWEST, 0)
+    assert refuse_unshown("imagefolder:odd", root.parent, NEWEST, 4) is not None
+
+
+def test_headers_are_read_once(folder, monkeypatch):
+    root = folder(*BOTH)
+    opened = look._look_at
+    asked: list[int] = []
+    monkeypatch.setattr(
+        look, "_look_at", lambda files, reading: asked.append(len(files)) or opened(files, reading)
+    )
+    for _ in range(2):
+        refuse_unshown("imagefolder:odd", root.parent, NEWEST, 4)
+    Image.new("L", (4, 4), 99).save(root / "train/cat/2.png")
+    refuse_unshown("imagefolder:odd", root.parent, NEWEST, 4)
+    assert asked == [4, 0, 1]
+
+
+def test_many_are_looked_at_by_other_processes_which_a_bad_one_may_bring_down(folder, monkeypatch):
+    root = folder(*BOTH)
+    monkeypatch.setattr(look, "_MOST_HERE", 0)
+    whole = refuse_unshown("imagefolder:odd", root.parent, NEWEST, 4)
+    assert whole is not None
+    assert {header[:3] for header in whole.headers} == {(4, 4, "L")}
+    monkeypatch.setattr(look, "python_module", lambda _: ("/bin/sh", "-c", "kill -SEGV $$"))
+    (root / "train/cat/2.png").write_bytes((root / "train/cat/1.png").read_bytes())
+    with pytest.raises(DataError, match=r"cat/2\.png: image brings down what decodes it"):
+        refuse_unshown("imagefolder:odd", root.parent, NEWEST, 4)
+
+
+EXPERIMENT = """
+[paths]
+data = "."
+[experiments.e]
+dataset = "imagefolder:odd"
+model = "mlp"
+fractions = [0.5, 1.0]
+budget = { updates = 2 }
+image_px = 4
+"""
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch) -> ProjectPaths:
+    monkeypatch.delenv("DATASIZE_DATA", raising=False)
+    (tmp_path / "experiments.toml").write_text(EXPERIMENT)
+    return ProjectPaths(tmp_path)
+
+
+def test_what_is_done_with_files_is_told_before_they_are_queued(folder, project, capsys):
+    root = folder(*BOTH, "train/cat/deep/2.png", "val/cat/1.png", "train/cat/notes.txt")
+    Image.new("RGBA", (4, 4)).save(root / "train/dog/2.png")
+    assert main(["queue", "e", "--dry-run", "--project", str(project.root)]) == 0
+    told = "passed over: 1 in val/ (validation), 1 .txt; 1 with transparency, laid on white"
+    out, err = capsys.readouterr()
+    assert f"imagefolder:odd: {told}" in err
+    assert "e-n4-" in out
+    check = _folder("imagefolder:odd", project.root, NEWEST)
+    assert (check.verdict, check.text) == ("warn", f"imagefolder:odd, 4 and 2 images of 2 classes; {told}")
+    images = load_dataset("imagefolder:odd", project.root, 4).images
+    assert images["passed_over"] == {"in val/ (validation)": 1, ".txt": 1}
+    assert images["treated"] == {"with transparency, laid on white": 1}
+
+
+def test_bad_images_are_refused_when_they_are_queued(folder, project, capsys):
+    root = folder(*BOTH)
+    (root / "test/cat/2.png").write_bytes(b"none")
+    for words in (["--dry-run"], []):
+        assert main(["queue", "e", *words, "--project", str(project.root)]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"{root}/test/cat/2.png: image cannot be decoded" in line
+    assert _folder("imagefolder:odd", project.root, NEWEST).verdict == "fail"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("background = 'whitish'", "the name of a colour, or '#rrggbb'"),
+        ("background = '#ff000080'", "the name of a colour, or '#rrggbb'"),
+        ("split = 1.0", "below 1"),
+        ("on_bad_image = 'ignore'", "fail, skip"),
+        ("most_megapixels = 0", "above 0"),
+        ("image_rules = 3", "at most 2"),
+        ("sweep = { most_megapixels = [5, 6] }", "decide which images there are"),
+        ("image_rules = 1\nbackground = 'black'", "by the newest rules"),
+    ],
+)
+def test_keys_that_are_wrong_are_named(folder, project, text, told):
+    folder(*BOTH)
+    project.experiments.write_text(EXPERIMENT.replace("image_px = 4", text))
+    with pytest.raises(ConfigError) as caught:
+        plan_runs((loaded := load_project(project.experiments)).experiment("e"), loaded)
+    assert told in caught.value.line
+
+
+def test_a_sweep_never_mixes_two_versions_of_the_rules(folder, project, capsys):
+    folder(*BOTH)
+    client = QueueClient(project)
+    file = project.experiments
+    loaded = load_project(file)
+    newest = plan_runs(loaded.experiment("e"), loaded)
+    file.write_text(EXPERIMENT.replace("[experiments.e]", "[experiments.e]\nimage_rules = 1"))
+    loaded = load_project(file)
+    first = plan_runs(loaded.experiment("e"), loaded)
+    assert {run.images.rules for run in newest} == {2}
+    assert {run.images for run in first} == {ImageReading()}
+    assert {run.run_id for run in first}.isdisjoint(run.run_id for run in newest)
+    # A recorded specification stays what it was.
+    recorded = {name: value for name, value in first[0].to_dict().items() if name != "images"}
+    assert first[0].from_dict(recorded) == first[0]
+    client.enqueue(first)
+    assert len(client.enqueue(first).command_ids) == 0
+    with pytest.raises(
+        ConfigError, match=r"e: 2 runs read image files by rules 1, .* set image_rules = 1"
+    ) as caught:
+        client.enqueue(newest)
+    assert "another name" in caught.value.line
+    file.write_text(EXPERIMENT)
+    assert main(["queue", "e", "--dry-run", "--project", str(project.root)]) == 2
+    assert "set image_rules = 1" in capsys.readouterr().err
+
+
+def test_the_first_rules_list_what_they_listed(folder):
+    root = folder(*BOTH, "train/cat/deep/2.png", "train/cat/3.gif", "Test/cat/9.png")
+    listing = folder_listing("imagefolder:odd", root.parent, ImageReading())
+    assert names(listing) == (
+        [["train/cat/1.png"], ["train/dog/1.png"]],
+        [["test/cat/1.png"], ["test/dog/1.png"]],
+    )
+    assert not listing.passed_over
+
+
+def test_a_further_test_set_is_read_alike(folder):
+    root = folder(*BOTH, "far/Valid/cat/deep/1.png", "far/Valid/dog/2.png", "far/Valid/dog/none.png")
+    (root / "far/Valid/dog/none.png").write_bytes(b"none")
+    whole = load_dataset("imagefolder:odd", root.parent, 4, SKIP)
+    tested = load_tests("imagefolder:odd/far", root.parent, whole, whole.class_names, SKIP)
+    assert tested.labels.tolist() == [0, 1]
