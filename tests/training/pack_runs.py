@@ -80,7 +80,7 @@ def work_until_death(runs: Sequence[RunPaths], monkeypatch: pytest.MonkeyPatch) 
     with monkeypatch.context() as patch:
         patch.setattr(worker, "acquire", take)
         patch.setattr(session, "_READING_INTERVAL_S", 0.0)
-        patch.setattr(session, "_CHECKPOINT_INTERVAL_S", 0.0)
+        patch.setattr(session, "save_interval_s", lambda _: 0.0)
         with pytest.raises(Died):
             work(runs)
     for claim in claims:

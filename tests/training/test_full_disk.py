@@ -84,7 +84,7 @@ def test_a_run_that_met_a_full_disk_goes_on_and_measures_the_same(
 
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, write_or_save)
-        patch.setattr(session, "_CHECKPOINT_INTERVAL_S", interval_s)
+        patch.setattr(session, "save_interval_s", lambda _: interval_s)
         assert main([str(run.directory)]) == EXIT_RUN_FAILED
     assert "No space left on device" in capfd.readouterr().err
     assert {path.name for path in run.directory.glob("*.pt")} == saved

@@ -179,9 +179,9 @@ def test_memory_that_runs_out_leaves_images_in_their_file_and_then_halves_the_pa
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
             super().step(lanes)
 
-    # Checkpoints as if half a minute had passed after each update.
+    # Checkpoints as if they were due after each update.
     monkeypatch.setattr("tui_datasize.training.session._READING_INTERVAL_S", 0.0)
-    monkeypatch.setattr("tui_datasize.training.session._CHECKPOINT_INTERVAL_S", 0.0)
+    monkeypatch.setattr("tui_datasize.training.session.save_interval_s", lambda _: 0.0)
     compute(Large)
     runs = [queue_run(spec) for spec in specs_of(CNN, 3)]
     assert work(runs) == EXIT_OK

@@ -26,7 +26,7 @@ MOST_CUTS = 6
 @pytest.fixture
 def recorded(queue_run, monkeypatch):
     """A run that saves after every evaluation, and the states of the disk while it was trained."""
-    monkeypatch.setattr(session, "_CHECKPOINT_INTERVAL_S", 0.0)
+    monkeypatch.setattr(session, "save_interval_s", lambda _: 0.0)
     run = queue_run(SPEC)
     with Recorder(run.directory) as recorder:
         assert main([str(run.directory)]) == 0

@@ -48,7 +48,10 @@ from tui_datasize.training.transfer import SourceWeights
 
 _NONE: Integers = np.empty(0, dtype=np.int64)
 _READING_INTERVAL_S = 1.0
-_CHECKPOINT_INTERVAL_S = 30.0
+_CHECKPOINT_INTERVAL_S = 9.0
+"""The least, and with the interval between readings at most ten seconds of work lost."""
+_CHECKPOINT_SHARE = 0.02
+"""Of the time, at most, that goes into checkpoints."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +113,11 @@ class Session:
         self._evaluated = 0
         self._best: Best | None = None
         self._earlier_wall_s, self._earlier_replays = 0.0, 0
+        self._saving_s = 0.0
         self.has_resumed = self._restore()
         """Whether it continues from a checkpoint."""
+        self.sharers = 1
+        """Runs that take turns in this process: each waits while another writes its checkpoint."""
         self._clock, self._tell = clock, tell
         # Begins when it is entered: until then, other runs of a pack are made ready.
         self._started_s = self._read_s = self._saved_s = math.nan
@@ -344,10 +350,11 @@ class Session:
         )
 
     def _save_if_due(self) -> None:
-        if self._clock() - self._saved_s >= _CHECKPOINT_INTERVAL_S:
+        if self._clock() - self._saved_s >= save_interval_s(self._saving_s * self.sharers):
             self._save()
 
     def _save(self) -> None:
+        begun_s = self._clock()
         state = {
             "trainer": self.trainer.state_dict(),
             "evaluated": self._evaluated,
@@ -361,6 +368,7 @@ class Session:
         self._metrics.sync()
         checkpoint.save(self._paths.checkpoint, self._identity, state)
         self._read_s = self._saved_s = self._clock()
+        self._saving_s = self._saved_s - begun_s
 
     def _restore(self) -> bool:
         try:
@@ -382,6 +390,15 @@ class Session:
         self._earlier_replays = state.get("replays", 0)
         print(f"resuming at update {self._update} of {self._updates}", flush=True)
         return True
+
+
+def save_interval_s(cost_s: float) -> float:
+    """Seconds from one checkpoint to the next, where all that share the process take so long to write theirs.
+
+    >>> save_interval_s(0.05), save_interval_s(2.0)
+    (9.0, 100.0)
+    """
+    return max(_CHECKPOINT_INTERVAL_S, cost_s / _CHECKPOINT_SHARE)
 
 
 def _rate(images: int, elapsed_s: float) -> float | None:

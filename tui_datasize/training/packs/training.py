@@ -135,6 +135,8 @@ def _put_together(members: Sequence[PackMember], width: int) -> Together:
         member.lane.say(f"one of {width} runs trained together, {chosen}{beside}")
         with _concerning(member.lane):
             provenance.add_pack(member.lane.paths, width, chosen)
+    for session in sessions:
+        session.sharers = len(sessions)
     trainers = [session.trainer for session in sessions]
     return IMPLEMENTATIONS[chosen]([*trainers, *(_idle(trainers[0]) for _ in range(idle))])
 
