@@ -28,6 +28,9 @@ class Desk:
     def bring(self, *words: str | Path, experiment: str = "theirs") -> int:
         return main(["import", experiment, *map(str, words), "--project", str(self.project.root)])
 
+    def back(self, *words: str) -> int:
+        return main(["import", *words, "--project", str(self.project.root)])
+
     def rows(self, *columns: str) -> list[tuple]:
         """Size, seed (of repeats from 0) and other columns of all runs."""
         runs = RunLog(self.project).runs()

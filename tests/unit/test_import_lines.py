@@ -205,3 +205,11 @@ def test_a_file_of_another_form_is_said_to_be_one(desk, capsys, content):
     assert desk.bring(desk.file("a.csv", content)) == 2
     assert "unknown format; expected TensorBoard event file" in (error := capsys.readouterr().err)
     assert "save its table as CSV" in error
+
+
+@pytest.mark.parametrize("n_rows", [1, 48, 49, 50, 51, 52, 200])
+@pytest.mark.parametrize("above", ["", "A title\n", "# a comment\n\nOurs,,\n"])
+def test_no_row_is_lost_however_many_there_are(desk, n_rows, above):
+    rows = "".join(f"{n},1,0.5\n" for n in range(1, n_rows + 1))
+    assert desk.bring(desk.file("a.csv", f"{above}n,seed,test_acc\n{rows}"), "--strict") == 0
+    assert [row[0] for row in desk.rows()] == [*range(1, n_rows + 1)]

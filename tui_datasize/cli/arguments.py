@@ -337,6 +337,24 @@ RUN = (
 )
 QUEUE = (*RUN, flags(dry_run="show what would be queued, queue nothing"), _JSON)
 _SEED = whole_number(0, 2**63 - 1)
+
+
+class _InPlaceOfFiles(argparse.Action):
+    """An option with which the command takes no other argument."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        _option_string: str | None = None,
+    ) -> None:
+        setattr(namespace, self.dest, values)
+        for action in parser._actions:
+            if not action.option_strings:
+                action.required = False
+
+
 IMPORT = (
     valued("experiment", "EXPERIMENT", "name under which the runs are analysed"),
     valued(
@@ -418,6 +436,18 @@ IMPORT = (
         valued("--model", "TEXT", "name of the model, in free words"),
     ),
     flags(dry_run="show what would be read as what, and write nothing", json="with --dry-run: as JSON"),
+    group(
+        "in place of files",
+        valued("--remove", "EXPERIMENT", "remove all its runs, which were imported", action=_InPlaceOfFiles),
+        valued(
+            "--undo",
+            "EXPERIMENT",
+            "take the last import back, of one experiment or of all; runs that it renewed are as before",
+            action=_InPlaceOfFiles,
+            nargs="?",
+            const="",
+        ),
+    ),
 )
 
 

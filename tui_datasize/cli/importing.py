@@ -15,14 +15,18 @@ from tui_datasize.runlog.importing.collected import ForeignRun
 from tui_datasize.runlog.importing.into_project import SourceFile, bring_in
 from tui_datasize.runlog.importing.layout import Layout, read_layout
 from tui_datasize.runlog.importing.reading import ReadFiles, read_all, refusals, without_runs
+from tui_datasize.runlog.importing.taking_back import remove_imported, undo_last
+from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.text import plural
 
 _IGNORED_TOLD = 8
 
 
 def import_runs(arguments: argparse.Namespace) -> int:
-    """Read all files, then write the runs that are not there yet."""
+    """Read all files, then write the runs that are not there yet; or take imported runs back."""
     paths = project_paths(arguments)
+    if arguments.remove is not None or arguments.undo is not None:
+        return _take_back(arguments, paths)
     layout = _layout(arguments)
     reading = read_all(arguments.files, layout, is_strict=arguments.strict)
     if arguments.dry_run:
@@ -35,7 +39,8 @@ def import_runs(arguments: argparse.Namespace) -> int:
     sources = [SourceFile.of(one.file) for one in reading.files]
     for experiment, done in bring_in(paths, arguments.experiment, reading.runs, layout, sources).items():
         there = f"{done.present} {'was' if done.present == 1 else 'were'} there with the same values"
-        talk(f"{experiment}: {plural(done.new, 'run')} imported, {there}")
+        grown = f"{plural(done.grown, 'run')} went on, " if done.grown else ""
+        talk(f"{experiment}: {plural(done.new, 'run')} imported, {grown}{there}")
     for line in (*refusals(reading), *reading.notes):
         talk(line)
     if not paths.experiments.exists():
@@ -45,6 +50,18 @@ def import_runs(arguments: argparse.Namespace) -> int:
         more = f" and {len(names) - _IGNORED_TOLD} more" if len(names) > _IGNORED_TOLD else ""
         talk(f"not read: {', '.join(names[:_IGNORED_TOLD])}{more}")
     return EXIT_BAD_INPUT if reading.refused else EXIT_OK
+
+
+def _take_back(arguments: argparse.Namespace, paths: ProjectPaths) -> int:
+    if arguments.files or arguments.experiment or None not in (arguments.remove, arguments.undo):
+        raise ConfigError("--remove and --undo take the name of an experiment alone")
+    if arguments.remove is not None:
+        talk(f"{arguments.remove}: {plural(remove_imported(paths, arguments.remove), 'run')} removed")
+        return EXIT_OK
+    for name, (removed, back) in undo_last(paths, arguments.undo).items():
+        put_back = f", {plural(back, 'run')} as before" if back else ""
+        talk(f"{name}: {plural(removed, 'run')} of the last import removed{put_back}")
+    return EXIT_OK
 
 
 def _show(reading: ReadFiles, *, as_json: bool) -> None:

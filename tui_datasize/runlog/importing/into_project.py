@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -23,12 +23,15 @@ from tui_datasize.runlog.claim import ExitRecord, RunOutcome, utc_now
 from tui_datasize.runlog.describe import TELLS
 from tui_datasize.runlog.importing.collected import ForeignRun
 from tui_datasize.runlog.importing.layout import Layout
+from tui_datasize.runlog.importing.taking_back import IMPORTED_AT, has_grown, imported_specs, set_aside
 from tui_datasize.runlog.locks import make_runs
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 from tui_datasize.runlog.scan import Problem, object_or_problem
 
 _STAGING = ".import-"
 """Beginning of the name of the folder in which an import is put together; its process follows."""
+MOST_AT_ONCE = 20_000
+"""Runs that are put together before they are moved into place: each takes four files."""
 _Specified: TypeAlias = tuple[ForeignRun, RunSpec]
 
 
@@ -58,6 +61,8 @@ class Imported:
     new: int
     present: int
     """Runs that had been imported before, with the same values."""
+    grown: int = 0
+    """Runs of an earlier import that go on in the files, and take the place of what they were."""
 
 
 def bring_in(
@@ -76,19 +81,21 @@ def bring_in(
     Raises StorageError: the runs directory cannot be written.
     """
     done: dict[str, Imported] = {}
-    missing: dict[str, list[_Specified]] = {}
+    plans: dict[str, tuple[list[_Specified], list[str]]] = {}
     for name, own in _by_experiment(experiment, runs).items():
         if not NAME_PATTERN.fullmatch(name) or len(name) > LONGEST_NAME:
             what = f"{name!r} is not a name of an experiment"
             raise ConfigError(what, fix="use letters, digits and . _ -")
-        there = _specs_there(project, name)
+        there = imported_specs(project, name)
         _refuse_told_later(project, name, own, there)
-        missing[name] = _not_there(project, name, [(run, run.spec(name, layout)) for run in own], there)
-        done[name] = Imported(len(missing[name]), len(own) - len(missing[name]))
-    facts = {"files": [asdict(source) for source in sources], "imported_at": utc_now()}
-    for name, new in missing.items():
-        if new:
-            _write(project, name, new, facts)
+        specified = [(run, run.spec(name, layout)) for run in own]
+        missing, renewed = plans[name] = _not_there(project, name, specified, there)
+        done[name] = Imported(len(missing) - len(renewed), len(own) - len(missing), len(renewed))
+    facts = {"files": [asdict(source) for source in sources], IMPORTED_AT: utc_now()}
+    for name, (missing, renewed) in plans.items():
+        for start in range(0, len(missing), MOST_AT_ONCE):
+            block = missing[start : start + MOST_AT_ONCE]
+            _write(project, name, block, facts, [] if start else renewed)
     return done
 
 
@@ -107,21 +114,26 @@ def _by_experiment(experiment: str, runs: Sequence[ForeignRun]) -> dict[str, lis
 
 def _not_there(
     project: ProjectPaths, experiment: str, runs: Iterable[_Specified], there: Iterable[RunSpec]
-) -> list[_Specified]:
+) -> tuple[list[_Specified], list[str]]:
+    """The runs that are to be written, and the ids of those there that they go on from."""
     cells = {_cell(spec): spec.run_id for spec in there}
-    missing = []
+    missing, renewed = [], []
     for run, spec in runs:
         known = cells.get(_cell(spec))
+        if known == spec.run_id:
+            continue
+        missing.append((run, spec))
         if known is None:
-            missing.append((run, spec))
-        elif known != spec.run_id:
+            continue
+        renewed.append(known)
+        if run.n_runs is not None or not has_grown(project.run(experiment, known), run.rows):
             raise ConfigError(
                 f"{experiment} has other values for {run}",
                 where=str(project.run(experiment, known).directory),
-                fix="remove that directory to replace them, or import under another name; "
+                fix=f"`import --remove {experiment}` removes them all, or import under another name; "
                 "give files whose runs are numbered together",
             )
-    return missing
+    return missing, renewed
 
 
 def _refuse_told_later(
@@ -146,27 +158,16 @@ def _refuse_told_later(
             raise ConfigError(what, where=where, fix="import under another name, or remove these runs first")
 
 
-def _specs_there(project: ProjectPaths, experiment: str) -> list[RunSpec]:
-    specs = []
-    for file in sorted((project.runs / experiment).glob("[!.]*/spec.json")):
-        document = object_or_problem(file)
-        try:
-            spec = None if isinstance(document, Problem) else RunSpec.from_dict(document["spec"])
-        except (KeyError, TypeError, ValueError, AttributeError):
-            spec = None
-        if spec is None or not spec.imported:
-            what = f"{experiment} holds runs that were not imported"
-            raise ConfigError(what, where=str(file.parent), fix="import under another name")
-        specs.append(spec)
-    return specs
-
-
 def _cell(spec: RunSpec) -> RunSpec:
     return replace(spec, imported="", budget=Budget("updates", 1))
 
 
 def _write(
-    project: ProjectPaths, experiment: str, runs: Iterable[_Specified], facts: Mapping[str, Any]
+    project: ProjectPaths,
+    experiment: str,
+    runs: Iterable[_Specified],
+    facts: Mapping[str, Any],
+    renewed: Collection[str],
 ) -> None:
     # What imports have left that were ended.
     for left in project.runs.glob(f"{_STAGING}*-*"):
@@ -185,6 +186,7 @@ def _write(
         if not folder.exists():
             staging.rename(folder)
         else:
+            set_aside(project, experiment, renewed, facts[IMPORTED_AT])
             for directory in sorted(staging.iterdir()):
                 directory.rename(folder / directory.name)
             sync_directory(folder)

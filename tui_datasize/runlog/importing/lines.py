@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from itertools import islice
 from typing import TextIO
 
 from tui_datasize.runlog.importing.text_file import MOST_LINE
@@ -90,7 +91,7 @@ class Lines:
 
     def ahead(self) -> list[str]:
         """The next lines, which are given again."""
-        found = [line for line, _ in zip(self, range(_LOOKED_AT), strict=False)]
+        found = [*islice(self, _LOOKED_AT)]
         for line in reversed(found):
             self.give_back(line)
         return found

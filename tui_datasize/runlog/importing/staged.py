@@ -14,7 +14,7 @@ from tui_datasize.errors import ConfigError
 from tui_datasize.files import read_bounded
 from tui_datasize.runlog.importing.meanings import Meaning, plain
 
-MOST_RUNS = 20_000
+MOST_RUNS = 400_000
 MOST_VALUES = 4_000_000
 MOST_BYTES = 256 * 2**20
 """Of a file that is read as a whole: a table is not."""
