@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from statistics import median, quantiles
 from types import MappingProxyType
@@ -27,6 +28,9 @@ from tests.stand_ins import FakeSpawner
 from tui_datasize.experiments.device_settings import DeviceSettings, Packs
 from tui_datasize.experiments.spec import Budget, ModelSpec, RunSpec
 from tui_datasize.jobs.client import QueueClient
+from tui_datasize.jobs.queue.state import JobState
+from tui_datasize.jobs.queue.store import Store
+from tui_datasize.jobs.scheduler.apply_commands import CommandApplier
 from tui_datasize.jobs.scheduler.devices import VISIBLE_VARIABLE
 from tui_datasize.jobs.scheduler.dispatch import Dispatcher
 from tui_datasize.jobs.scheduler.main import (
@@ -62,6 +66,7 @@ def main() -> None:
         project = ProjectPaths(root / "project")
         project.root.mkdir()
         specs = [_spec(seed, root / "gate") for seed in range(arguments.jobs)]
+        _measure_after(ProjectPaths(root / "after"), root / "gate")
         _measure_queueing(project, specs)
         _measure_rest(project, arguments.rest_s, root / "gate")
         _measure_asking(project, arguments.repeats)
@@ -99,6 +104,40 @@ def _timed(call: Callable[[], object]) -> float:
     started_s = time.perf_counter()
     call()
     return time.perf_counter() - started_s
+
+
+def _measure_after(project: ProjectPaths, gate: Path) -> None:
+    """600 runs behind 600 others, of which 20 then succeed; in processor time of this process alone."""
+    project.root.mkdir()
+    client, specs = QueueClient(project), [_spec(seed, gate) for seed in range(1200)]
+    first, second = specs[:600], specs[600:]
+    before = [spec.run_id for spec in first]
+
+    def apply() -> None:
+        while CommandApplier(store, project).apply_pending():
+            pass
+
+    def succeed() -> None:
+        with store.transaction():
+            for run_id in before[:20]:
+                for state in (JobState.STARTING, JobState.RUNNING, JobState.SUCCEEDED):
+                    store.change(run_id, state)
+
+    client.enqueue(first)
+    with closing(Store(project.queue)) as store:
+        apply()
+        steps = (
+            (lambda: client.enqueue(second, after=dict.fromkeys([s.run_id for s in second], before))),
+            apply,
+            succeed,
+        )
+        spent = []
+        for step in steps:
+            begun_s = time.process_time()
+            step()
+            spent.append(time.process_time() - begun_s)
+    _report("600 runs after 600: asked, applied", "< 1 s", *(f"{one:.2f} s" for one in spent[:2]))
+    _report("20 of the 600 start, run, succeed", "", f"{spent[2]:.2f} s")
 
 
 def _measure_queueing(project: ProjectPaths, specs: Sequence[RunSpec]) -> None:

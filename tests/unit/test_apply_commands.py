@@ -386,6 +386,55 @@ def test_a_database_of_the_first_version_goes_on(project: ProjectPaths) -> None:
         assert store.settings.read().draining
 
 
+def test_dependencies_of_an_older_database_become_shared_sets(project: ProjectPaths) -> None:
+    first, second, third, fourth = (spec.run_id for spec in fake_sweep()[:4])
+    with closing(sqlite3.connect(project.queue)) as old:
+        old.execute("PRAGMA journal_mode = WAL")
+        for step in STEPS[:9]:
+            old.executescript(step)
+        old.execute("PRAGMA application_id = 0x64733162")
+        old.execute("PRAGMA user_version = 9")
+        states = {first: "succeeded", second: "queued", third: "queued", fourth: "queued"}
+        for position, (run_id, state) in enumerate(states.items()):
+            old.execute(
+                "INSERT INTO jobs (run_id, experiment, workload, state, position, max_attempts, queued_at, "
+                "document) VALUES (?, 'digits', 'w', ?, ?, 3, '', '{}')",
+                (run_id, state, position),
+            )
+        named = [(run_id, source) for run_id in (third, fourth) for source in (second, first)]
+        old.executemany("INSERT INTO dependencies VALUES (?, ?)", named)
+        old.execute("UPDATE jobs SET blocked = 1 WHERE run_id IN (?, ?)", (third, fourth))
+        old.commit()
+    sources = tuple(sorted((first, second)))
+    with closing(Store(project.queue)) as store:
+        assert [job.run_id for job in store.waiting(9)] == [second]
+        by_id = {job.run_id: job for job in QueueClient(project).jobs()}
+        assert [by_id[run_id].after for run_id in (first, second, third, fourth)] == [
+            (),
+            (),
+            sources,
+            sources,
+        ]
+        assert by_id[fourth].waits_for == (second,)
+        with store.transaction():
+            store.change(second, JobState.SUCCEEDED)
+        assert [job.run_id for job in store.waiting(9)] == [third, fourth]
+
+
+def test_runs_that_wait_for_the_same_runs_share_what_they_wait_for(
+    queue: Queue, project: ProjectPaths
+) -> None:
+    sources, dependants = fake_sweep()[:8], fake_sweep()[8:16]
+    queue.enqueue(*sources)
+    queue.enqueue(*dependants, after=dict.fromkeys(dependants, sources))
+    with closing(sqlite3.connect(project.queue)) as connection:
+        assert connection.execute("SELECT count(*) FROM sources").fetchone() == (len(sources),)
+    for spec in sources:
+        assert queue.job(dependants[0]).waits_for
+        queue.end(spec, JobState.SUCCEEDED)
+    assert queue.startable() == [spec.run_id for spec in dependants]
+
+
 MACHINE = (errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
 
 

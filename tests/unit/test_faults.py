@@ -124,10 +124,12 @@ def test_what_else_a_disk_may_lack(
 def test_a_database_without_the_table_gets_it(project: ProjectPaths) -> None:
     create_database(project.queue)
     with closing(sqlite3.connect(project.queue)) as connection:
-        tables = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
-        for (name,) in tables:
+        known = connection.execute(
+            "SELECT type, name FROM sqlite_schema WHERE type IN ('table', 'view') ORDER BY type DESC"
+        ).fetchall()
+        for kind, name in known:
             if name != "sqlite_sequence":
-                connection.execute(f"DROP TABLE {name}")
+                connection.execute(f"DROP {kind} {name}")
         for step in STEPS[:3]:
             connection.executescript(step)
         connection.execute("PRAGMA user_version = 3")

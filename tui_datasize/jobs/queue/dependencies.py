@@ -2,37 +2,41 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from tui_datasize.errors import UnknownRunError
-from tui_datasize.jobs.queue.schema import ACTIVE, UNFINISHED
+from tui_datasize.jobs.queue.schema import ACTIVE, COUNT_SOURCES, UNFINISHED
 from tui_datasize.jobs.queue.state import JobState
 
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """The table `dependencies` of one open database; its changes belong to the caller's transaction."""
+    """The sets of sources of one open database; their changes belong to the caller's transaction."""
 
     _connection: sqlite3.Connection
 
     def replace(self, run_id: str, sources: Sequence[str]) -> None:
         """Let a job wait for these runs, and for no others."""
-        self._connection.execute("DELETE FROM dependencies WHERE run_id = ?", (run_id,))
-        self._connection.executemany(
-            "INSERT OR IGNORE INTO dependencies VALUES (?, ?)", [(run_id, source) for source in sources]
+        self._connection.execute(
+            "UPDATE jobs SET (waits, blocked) = (SELECT id, blocked FROM source_sets WHERE id = ? "
+            "UNION ALL SELECT 0, 0 LIMIT 1) WHERE run_id = ?",
+            (self._set_of(sources), run_id),
         )
-        self._count_again([run_id])
 
     def sources(self, run_id: str) -> list[str]:
         """The runs that a job waits for, or has waited for."""
         return self._runs("SELECT source FROM dependencies WHERE run_id = ? ORDER BY source", run_id)
 
     def follow(self, source: str) -> None:
-        """Count again what the dependants of a job wait for, after its state has changed."""
-        self._count_again(self._runs("SELECT run_id FROM dependencies WHERE source = ?", source))
+        """Count again what the dependants of a job wait for, after it has come or its state has changed."""
+        for (waits,) in self._connection.execute(
+            "SELECT waits FROM sources WHERE source = ?", (source,)
+        ).fetchall():
+            self._count_again(waits)
 
     def stranded(self, source: str) -> list[str]:
         """The unfinished dependants of a job that no worker has."""
@@ -75,19 +79,26 @@ class Dependencies:
 
     def hopeless(self, sources: Sequence[str]) -> str:
         """Which of these runs will not succeed, and why; empty where all may."""
-        for source in sources:
-            row = self._connection.execute("SELECT state FROM jobs WHERE run_id = ?", (source,)).fetchone()
-            if row is None:
-                return f"its source {source} is not in the queue"
-            if JobState(row[0]) in (JobState.FAILED, JobState.CANCELLED):
-                return stranded_by(source, JobState(row[0]))
-        return ""
+        run = self._connection.execute
+        # Hundreds of runs ask this of one set.
+        known = run("SELECT hopeless FROM source_sets WHERE named = ?", (" ".join(sorted(set(sources))),))
+        if (row := known.fetchone()) and row[0] == 0:
+            return ""
+        found = run(
+            "SELECT value, state FROM json_each(?) LEFT JOIN jobs ON run_id = value "
+            "WHERE state IS NULL OR state IN (?, ?) ORDER BY key LIMIT 1",
+            (json.dumps(list(sources)), JobState.FAILED, JobState.CANCELLED),
+        ).fetchone()
+        if found is None:
+            return ""
+        source, state = found
+        return stranded_by(source, JobState(state)) if state else f"its source {source} is not in the queue"
 
     def circle(self, run_id: str, sources: Collection[str]) -> str:
         """The first of the sources that is, or waits for, the job itself; empty where none does."""
         if run_id in sources:
             return run_id
-        waited_for = "SELECT 1 FROM dependencies WHERE source = ? LIMIT 1"
+        waited_for = "SELECT 1 FROM sources WHERE source = ? LIMIT 1"
         if not sources or not self._connection.execute(waited_for, (run_id,)).fetchone():
             return ""
         for source in sources:
@@ -104,12 +115,29 @@ class Dependencies:
     def _runs(self, query: str, run_id: str) -> list[str]:
         return [row[0] for row in self._connection.execute(query, (run_id,))]
 
-    def _count_again(self, run_ids: Sequence[str]) -> None:
-        # Counted and not stepped up and down, so that no path of a state can make it wrong for good.
+    def _set_of(self, sources: Sequence[str]) -> int:
+        """The set of these runs, which many jobs may share; 0 where there are none."""
+        if not sources:
+            return 0
+        members, run = sorted(set(sources)), self._connection.execute
+        named = " ".join(members)
+        if found := run("SELECT id FROM source_sets WHERE named = ?", (named,)).fetchone():
+            return int(found[0])
+        waits = run("INSERT INTO source_sets (named) VALUES (?)", (named,)).lastrowid or 0
         self._connection.executemany(
-            "UPDATE jobs SET blocked = (SELECT count(*) FROM dependencies AS d JOIN jobs AS s "
-            "ON s.run_id = d.source WHERE d.run_id = jobs.run_id AND s.state != ?) WHERE run_id = ?",
-            [(JobState.SUCCEEDED, run_id) for run_id in run_ids],
+            "INSERT INTO sources VALUES (?, ?)", [(waits, source) for source in members]
+        )
+        self._count_again(waits)
+        return waits
+
+    def _count_again(self, waits: int) -> None:
+        # Counted and not stepped up and down, so that no path of a state can make it wrong for good.
+        run = self._connection.execute
+        run(f"{COUNT_SOURCES} WHERE id = ?", (waits,))
+        (blocked,) = run("SELECT blocked FROM source_sets WHERE id = ?", (waits,)).fetchone()
+        run(
+            "UPDATE jobs SET blocked = ? WHERE waits = ? AND waits != 0 AND blocked != ?",
+            (blocked, waits, blocked),
         )
 
 

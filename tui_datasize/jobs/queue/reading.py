@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -66,12 +66,12 @@ def read_jobs(connection: sqlite3.Connection) -> list[Job]:
     after, waits_for = _dependencies(connection)
     packs = _packs(connection)
     jobs = []
-    for run_id, experiment, word, *others in connection.execute(
-        f"SELECT {_JOB_COLUMNS} FROM jobs ORDER BY position"
+    for waits, run_id, experiment, word, *others in connection.execute(
+        f"SELECT waits, {_JOB_COLUMNS} FROM jobs ORDER BY position"
     ):
         state = _STATES[word]
-        open_sources = () if state.is_final else tuple(waits_for.get(run_id, ()))
-        sources = tuple(after.get(run_id, ()))
+        sources = after.get(waits, ())
+        open_sources = () if state.is_final else waits_for.get(waits, ())
         pack = packs.get(run_id, ())
         jobs.append(Job._make((run_id, experiment, state, *others, sources, open_sources, pack)))
     known = {job.run_id for job in jobs}
@@ -214,21 +214,19 @@ def _packs(connection: sqlite3.Connection) -> Mapping[str, tuple[str, ...]]:
     return {run_id: tuple(pack) for pack in packs.values() if len(pack) > 1 for run_id in pack}
 
 
-def _dependencies(
-    connection: sqlite3.Connection,
-) -> tuple[Mapping[str, Sequence[str]], Mapping[str, Sequence[str]]]:
-    """The sources of every job that has any, and those of them that have not succeeded."""
-    after: dict[str, list[str]] = defaultdict(list)
-    waits_for: dict[str, list[str]] = defaultdict(list)
+def _dependencies(connection: sqlite3.Connection) -> list[dict[int, tuple[str, ...]]]:
+    """The members of every set of sources, and those of them that have not succeeded."""
+    after: dict[int, list[str]] = defaultdict(list)
+    waits_for: dict[int, list[str]] = defaultdict(list)
     rows = connection.execute(
-        "SELECT d.run_id, d.source, s.state FROM dependencies AS d LEFT JOIN jobs AS s "
-        "ON s.run_id = d.source ORDER BY d.run_id, d.source"
+        "SELECT sources.waits, source, state FROM sources LEFT JOIN jobs ON run_id = source "
+        "ORDER BY sources.waits, source"
     )
-    for run_id, source, state in rows:
-        after[run_id].append(source)
+    for waits, source, state in rows:
+        after[waits].append(source)
         if state != JobState.SUCCEEDED:
-            waits_for[run_id].append(source)
-    return after, waits_for
+            waits_for[waits].append(source)
+    return [{waits: tuple(named) for waits, named in each.items()} for each in (after, waits_for)]
 
 
 def _acknowledged_jobs(connection: sqlite3.Connection) -> Iterator[Job]:

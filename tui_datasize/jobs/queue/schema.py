@@ -192,7 +192,47 @@ ALTER TABLE cards ADD COLUMN context_with TEXT NOT NULL DEFAULT '';
 """
 """What a process was seen to have on the GPU beyond its tensors, and with which driver and torch."""
 
-STEPS = (_FIRST, _DEPENDENCIES, _SHAPES, _FAULTS, _CARDS, _MEMORY, _PROBES, _ANSWERS, _CONTEXTS)
+COUNT_SOURCES = f"""
+UPDATE source_sets SET (blocked, hopeless) = (
+    SELECT coalesce(sum(state != '{JobState.SUCCEEDED}'), 0),
+           sum(coalesce(state IN ('{JobState.FAILED}', '{JobState.CANCELLED}'), 1))
+    FROM sources LEFT JOIN jobs ON run_id = source WHERE sources.waits = id)"""
+
+_SOURCE_SETS = f"""
+CREATE TABLE source_sets (
+    id INTEGER PRIMARY KEY,
+    named TEXT NOT NULL UNIQUE,
+    blocked INTEGER NOT NULL DEFAULT 0,
+    hopeless INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE sources (
+    waits INTEGER NOT NULL,
+    source TEXT NOT NULL,
+    PRIMARY KEY (waits, source)
+) WITHOUT ROWID;
+CREATE INDEX sources_source ON sources (source);
+ALTER TABLE jobs ADD COLUMN waits INTEGER NOT NULL DEFAULT 0;
+CREATE TEMP TABLE named_sets AS
+    SELECT run_id, group_concat(source, ' ') AS named
+    FROM (SELECT run_id, source FROM dependencies ORDER BY run_id, source) GROUP BY run_id;
+INSERT INTO source_sets (named) SELECT DISTINCT named FROM named_sets;
+UPDATE jobs SET waits = coalesce(
+    (SELECT id FROM named_sets JOIN source_sets USING (named) WHERE run_id = jobs.run_id), 0);
+DROP TABLE named_sets;
+INSERT INTO sources SELECT DISTINCT waits, source FROM dependencies JOIN jobs USING (run_id);
+{COUNT_SOURCES};
+CREATE INDEX jobs_waits ON jobs (waits) WHERE waits != 0;
+DROP TABLE dependencies;
+CREATE VIEW dependencies AS SELECT run_id, source FROM jobs JOIN sources USING (waits) WHERE jobs.waits != 0;
+"""
+"""Hundreds of runs that wait for the same hundreds share one set of sources, `named` by their ids in order:
+`sources` are its members, `blocked` counts those that have not succeeded, as it does of each job, and
+`hopeless` those that will not: failed, cancelled, not in the queue."""
+
+STEPS = (
+    *(_FIRST, _DEPENDENCIES, _SHAPES, _FAULTS, _CARDS, _MEMORY, _PROBES, _ANSWERS, _CONTEXTS),
+    _SOURCE_SETS,
+)
 """What takes a database from each version to the next; a new one takes them all. Never edit a step
 that was released: add another."""
 

@@ -175,6 +175,7 @@ class Store:
             *(job.started_at, job.finished_at, job.document, job.attempts_allowed),
             self._shape(job.document),
         )
+        self.dependencies.follow(job.run_id)
 
     def queue_again(self, run_id: str) -> None:
         """Put a finished job back to the end of the queue with a fresh allowance of attempts."""
