@@ -6,9 +6,7 @@ import argparse
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
-
-from rich.table import Table
+from typing import TYPE_CHECKING, Any
 
 from tui_datasize.cli.basics import print_json, project_paths, talk, without_collection
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, ConfigError, UnknownRunError
@@ -21,10 +19,12 @@ from tui_datasize.jobs.queue.reading import Usage
 from tui_datasize.jobs.queue.settings import QueueSettings
 from tui_datasize.jobs.queue.state import Job, JobState
 from tui_datasize.jobs.queue.time_left import time_left_of
-from tui_datasize.render.console import plain_table
 from tui_datasize.runlog.incomplete import noted_incomplete
 from tui_datasize.runlog.reached import Reached, read_reached
 from tui_datasize.text import duration, plural, time_left
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 _CHAINED_SHOWN = 5
 """Jobs that wait for other runs, in the table of all experiments."""
@@ -206,6 +206,8 @@ def _is_of_interest(job: Job) -> bool:
 
 def counts_table(look: Look) -> Table:
     """Jobs per experiment and state, states that nothing is in left out, time left and time used."""
+    from tui_datasize.render.console import plain_table
+
     jobs = look.jobs
     found = {look.state_of(job) for job in jobs}
     names = [name for name in (*(state.value for state in JobState), "incomplete") if name in found]
@@ -233,6 +235,8 @@ def _hours(seconds: float) -> str:
 
 def jobs_table(jobs: Sequence[Job], look: Look) -> Table:
     """One line per job; with a column for what is swept, where something is."""
+    from tui_datasize.render.console import plain_table
+
     has_variants = any(job.run_id in look.variants for job in jobs)
     columns = ["run", *(["variant"] if has_variants else [])]
     table = plain_table(*columns, "state", "attempt", "device", "time left", "reason", right=("time left",))
