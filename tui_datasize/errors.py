@@ -9,6 +9,8 @@ from tui_datasize.text import visible
 EXIT_OK = 0
 EXIT_RUN_FAILED = 1
 EXIT_BAD_INPUT = 2
+EXIT_TRY_AGAIN = 3
+"""The machine is short of something, or a file is locked: the same may succeed in a moment."""
 
 SHORT_OF_HOST = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
 """Numbers of an `OSError` for the want of memory, processes or open files, of the machine or by a limit."""
@@ -39,6 +41,11 @@ class DatasizeError(Exception):
         text = f"{self.where}: {self.what}" if self.where else self.what
         text = f"{text}; {self.fix}" if self.fix else text
         return visible(" ".join(text.split()))
+
+
+def exit_status_of(error: OSError) -> int:
+    """Whether what the system refused was for the want of something, which may be there in a moment."""
+    return EXIT_TRY_AGAIN if error.errno in SHORT_OF_HOST | SHORT_OF_DISK else EXIT_BAD_INPUT
 
 
 class ConfigError(DatasizeError):

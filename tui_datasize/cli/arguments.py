@@ -467,3 +467,4 @@ SCHEDULER = (
     ),
     _device_options,
 )
+COMPLETION = (argument("shell", choices=("bash", "zsh", "fish", "tcsh"), help="of which shell"),)

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TypeAlias, cast
 
 from tui_datasize.cli.parser import SUBCOMMANDS, build_parser
-from tui_datasize.errors import EXIT_BAD_INPUT, ConfigError, DatasizeError
+from tui_datasize.errors import ConfigError, DatasizeError, exit_status_of
 from tui_datasize.text import visible
 
 Call: TypeAlias = Callable[[argparse.Namespace], int]
@@ -22,7 +22,8 @@ EXIT_INTERRUPTED = 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command, from the words after the program's name; those of the process by default.
 
-    The exit status is 0 done, 1 a run failed, 2 wrong usage or bad input, 130 interrupted.
+    The exit status is 0 done, 1 a run failed, 2 wrong usage or bad input, 3 the machine is short of something
+    for now, 130 interrupted.
     """
     words = sys.argv[1:] if argv is None else argv
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -44,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         print(visible(f"datasize-tui: {where}{error.strerror or error}"), file=sys.stderr)
-        return EXIT_BAD_INPUT
+        return exit_status_of(error)
     return status
 
 
@@ -62,6 +63,10 @@ def open_app(arguments: argparse.Namespace) -> int:
 
     paths = project_paths(arguments)
     experiments_of(paths)
+    if os.environ.get("TERM", "dumb") == "dumb":
+        from tui_datasize.cli.terminals import plain_screen
+
+        return plain_screen(arguments)
     from tui_datasize.tui.app import run_app
 
     return run_app(paths)

@@ -16,7 +16,10 @@ DESCRIPTION = """\
 How much data is enough? Queue sweeps of image-classifier trainings over the train size,
 watch them live, and read their learning curves. Without a command the app opens."""
 
-EXIT_STATUSES = "exit status: 0 done, 1 a run failed, 2 wrong usage or bad input"
+EXIT_STATUSES = (
+    "exit status: 0 done, 1 a run failed, 2 wrong usage or bad input, 3 the machine is short of\n"
+    "something or a file is locked: try again"
+)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -173,6 +176,13 @@ SUBCOMMANDS = (
         "start, restart, stop or look for the project's scheduler",
         " restart --slots-per-gpu 2",
         arguments.SCHEDULER,
+    ),
+    Subcommand(
+        "completion",
+        "terminals:completion",
+        "print the script by which a shell completes these commands",
+        " bash",
+        arguments.COMPLETION,
     ),
 )
 """In the order of the help."""

@@ -112,13 +112,11 @@ class Session:
         self._due = frozenset(evaluation_updates(self._updates, spec.evaluations))
         self._evaluated = 0
         self._best: Best | None = None
-        self._earlier_wall_s, self._earlier_replays = 0.0, 0
-        self._saving_s = 0.0
+        self._earlier_wall_s, self._saving_s, self._earlier_replays = 0.0, 0.0, 0
         self.has_resumed = self._restore()
         """Whether it continues from a checkpoint."""
-        self.sharers = 1
+        self.sharers, self._clock, self._tell = 1, clock, tell
         """Runs that take turns in this process: each waits while another writes its checkpoint."""
-        self._clock, self._tell = clock, tell
         # Begins when it is entered: until then, other runs of a pack are made ready.
         self._started_s = self._read_s = self._saved_s = math.nan
         self._metrics = MetricsWriter(paths.metrics)

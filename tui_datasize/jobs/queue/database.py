@@ -16,7 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from tui_datasize.errors import SHORT_OF_DISK, SHORT_OF_HOST, StorageError
+from tui_datasize.errors import (
+    EXIT_BAD_INPUT,
+    EXIT_TRY_AGAIN,
+    SHORT_OF_DISK,
+    SHORT_OF_HOST,
+    StorageError,
+    exit_status_of,
+)
 from tui_datasize.jobs.queue.file_systems import KEEP_LOCAL, check_file_system
 from tui_datasize.jobs.queue.schema import SCHEMA_VERSION, statements
 from tui_datasize.runlog.atomic import rename
@@ -45,6 +52,7 @@ _PASSING_FAULTS: Mapping[int, tuple[str, str]] = MappingProxyType(
         sqlite3.SQLITE_IOERR: ("reading or writing failed", "check the disk"),
     }
 )
+_TRY_AGAIN = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_IOERR})
 _FOR_WRITING = "mount it for writing; nothing acknowledged is lost"
 _READ_ONLY = ("is on a read-only file system", _FOR_WRITING)
 PASSING_ERRNOS = frozenset(SHORT_OF_DISK | SHORT_OF_HOST | {errno.EACCES, errno.EPERM, errno.EIO})
@@ -87,14 +95,18 @@ def storage_errors(path: Path) -> Iterator[None]:
         what, where = f"cannot be written: {error.strerror or error}", str(error.filename or path)
         others = "check free space, owner and permissions of the directory"
         fix = _FOR_WRITING if error.errno == errno.EROFS else others
-        raise PassingStorageError(what, where=where, fix=fix) from error
+        passing = PassingStorageError(what, where=where, fix=fix)
+        passing.exit_status = exit_status_of(error)
+        raise passing from error
 
 
 def _explain(error: sqlite3.Error, path: Path) -> StorageError:
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if code in _PASSING_FAULTS:
         what, fix = _READ_ONLY if _is_read_only(path) else _PASSING_FAULTS[code]
-        return PassingStorageError(what, where=str(path), fix=fix)
+        passing = PassingStorageError(what, where=str(path), fix=fix)
+        passing.exit_status = EXIT_TRY_AGAIN if code in _TRY_AGAIN else EXIT_BAD_INPUT
+        return passing
     what = _LASTING_FAULTS.get(code, f"the queue database cannot be used: {error}")
     return DamagedQueueError(what, where=str(path), fix=_REBUILD)
 

@@ -1,0 +1,40 @@
+"""What a terminal gets that is not the app: completion of commands in a shell, and plain text."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from tui_datasize.errors import EXIT_OK
+
+
+def completion(arguments: argparse.Namespace) -> int:
+    """Print the script by which a shell completes commands, options and names of files."""
+    import shtab
+
+    from tui_datasize.cli.parser import build_parser
+
+    parser = build_parser()
+    for each in (parser, *_commands(parser)):
+        for action in each._actions:
+            if action.type is Path:
+                kind = shtab.DIRECTORY if action.metavar == "DIR" else shtab.FILE
+                action.complete = kind  # type: ignore[attr-defined]
+    print(shtab.complete(parser, arguments.shell))
+    return EXIT_OK
+
+
+def _commands(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+    (commands,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+    return list(commands.choices.values())
+
+
+def plain_screen(arguments: argparse.Namespace) -> int:
+    """Show the queue as text, where the terminal cannot move its cursor, and what to do without the app."""
+    from tui_datasize.cli.basics import talk
+    from tui_datasize.cli.status import status
+
+    shown = status(argparse.Namespace(project=arguments.project, experiment=None, json=False))
+    talk("the app needs a terminal that can move its cursor, and TERM says that this one cannot")
+    talk("here: `datasize-tui status`, `queue EXPERIMENT`, `analyze EXPERIMENT`, `logs JOB -f`, `--help`")
+    return shown
