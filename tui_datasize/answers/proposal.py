@@ -34,6 +34,8 @@ class Proposal:
     """By train size, the runs that the sweep does not list, in `further` or not to be had."""
     words: str
     """What is to be known of the lacking ones; empty where none are."""
+    lines: str = ""
+    """What lists those of `further` at the end of experiments.toml; empty where nothing can."""
 
     @property
     def specs(self) -> tuple[RunSpec, ...]:
@@ -80,8 +82,8 @@ def propose(
             new = chain(of_size if size.is_new else (), _beyond(of_size, by_draws=by_draws))
             beyond = (spec for spec in new if spec.run_id not in there)
             further += islice(beyond, lacks)
-    words = _words(cells, further, runs, sweep or cells) if lacking else ""
-    return Proposal(tuple(listed), tuple(further), lacking, words)
+    words, lines = _told(cells, further, runs, sweep or cells) if lacking else ("", "")
+    return Proposal(tuple(listed), tuple(further), lacking, words, lines)
 
 
 def _beyond(cells: Sequence[RunSpec], *, by_draws: bool) -> Iterator[RunSpec]:
@@ -99,24 +101,26 @@ def _beyond(cells: Sequence[RunSpec], *, by_draws: bool) -> Iterator[RunSpec]:
             yield replace(cells[0], seed=seed, subset=replace(cells[0].subset, seed=draw))
 
 
-def _words(
+def _told(
     cells: Sequence[RunSpec], further: Sequence[RunSpec], runs: pl.DataFrame, sweep: Sequence[RunSpec]
-) -> str:
-    """What to write into experiments.toml for runs that it does not list, or why none can be named."""
+) -> tuple[str, str]:
+    """What to know of runs that experiments.toml does not list, and the lines that list them there."""
     if were_imported(runs):
-        return "These runs were imported: train the further ones where they come from."
+        return "These runs were imported: train the further ones where they come from.", ""
     if not cells:
-        return "experiments.toml no longer has the recipe of these runs: put it back to queue further ones."
+        why = "experiments.toml no longer has the recipe of these runs: put it back to queue further ones."
+        return why, ""
     if not further:
-        return "These runs take weights from others: list more seeds in experiments.toml, for both."
+        return "These runs take weights from others: list more seeds in experiments.toml, for both.", ""
     labels = variant_labels(sweep)
     name, variant = cells[0].experiment, labels.get(cells[0].run_id, "")
     are = f"{plural(len(further), 'run')} of these {'is' if len(further) == 1 else 'are'}"
     where = "A sweep of its own at the end of experiments.toml lists exactly these:"
     blocks = "".join(_block(name, variant, *cell) for cell in _products(further))
-    return (
+    told = (
         f"{are} not in experiments.toml; the map of cells shows them once they are queued. {where}\n{blocks}"
     )
+    return told, blocks
 
 
 def _products(specs: Sequence[RunSpec]) -> Iterator[tuple[list[int], list[int], list[int]]]:

@@ -275,7 +275,10 @@ PLAN = (
     valued("--variant", "VARIANT", "which curve, where the experiment sweeps several"),
     _METRIC,
     *_PLAN_QUESTION,
-    flags(queue="queue the proposed runs, with further seeds or draws where the sweep lists too few"),
+    flags(
+        queue="queue the proposed runs, with further seeds or draws where the sweep lists too few",
+        write="add those that it does not list to the end of experiments.toml, whose text stays as it is",
+    ),
     _JSON,
 )
 REPORT = (

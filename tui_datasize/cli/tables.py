@@ -18,6 +18,7 @@ from tui_datasize.answers.answer import Answer, Asked
 from tui_datasize.answers.catalogue import QUESTIONS
 from tui_datasize.answers.document import to_dict
 from tui_datasize.answers.plan import Planned, make_plan, plan_dict, plan_table
+from tui_datasize.answers.proposal import Proposal
 from tui_datasize.answers.record import Reading, Record
 from tui_datasize.answers.tables import TABLES
 from tui_datasize.cli.basics import experiments_of, print_json, project_paths, talk, tell
@@ -36,7 +37,7 @@ from tui_datasize.render.json import answers_dict, finite
 from tui_datasize.render.page import to_html, to_markdown
 from tui_datasize.runlog.export import SUFFIXES
 from tui_datasize.runlog.export import export_frame as export_frame
-from tui_datasize.runlog.outputs import refuse_output, write_output
+from tui_datasize.runlog.outputs import extend_project_file, refuse_output, write_output
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.text import plural
@@ -177,7 +178,9 @@ def plan(arguments: argparse.Namespace) -> int:
         print_words(console, "\n".join(made.words) + "\n")
         if made.plan.n_added:
             print_table(console, written(plan_table({"": made}, record), None))
-    if made.proposal.words:
+    if arguments.write:
+        _write(paths, name, made.proposal)
+    elif made.proposal.words:
         talk(made.proposal.words)
     return _queue(paths, project, name, made.proposal.specs) if arguments.queue else EXIT_OK
 
@@ -192,6 +195,16 @@ def _curve(runs: pl.DataFrame, variant: str | None) -> pl.DataFrame:
         known = ", ".join(f'"{name}"' for name in variants)
         raise ConfigError(f"{what}: one curve is planned at a time", fix=f"name one with --variant: {known}")
     return runs.filter(pl.col("variant") == variant)
+
+
+def _write(paths: ProjectPaths, name: str, proposal: Proposal) -> None:
+    """Add the proposed runs to experiments.toml where it does not list them, and show what was added."""
+    if not proposal.lines:
+        talk(proposal.words or f"{name}: experiments.toml lists these runs already")
+        return
+    extend_project_file(paths.experiments, proposal.lines)
+    talk(f"{paths.experiments}: added")
+    talk("\n".join(f"+ {line}" for line in proposal.lines.strip("\n").split("\n")))
 
 
 def _queue(paths: ProjectPaths, project: Project, name: str, specs: Sequence[RunSpec]) -> int:
