@@ -339,7 +339,7 @@ def test_what_is_done_with_files_is_told_before_they_are_queued(folder, project,
     root = folder(*BOTH, "train/cat/deep/2.png", "val/cat/1.png", "train/cat/notes.txt")
     Image.new("RGBA", (4, 4)).save(root / "train/dog/2.png")
     assert main(["queue", "e", "--dry-run", "--project", str(project.root)]) == 0
-    told = "passed over: 1 in val/ (validation), 1 .txt; 1 with transparency, laid on white"
+    told = "passed over: 1 in val/ (validation), 1 .txt; shown: 1 with transparency, laid on white"
     out, err = capsys.readouterr()
     assert f"imagefolder:odd: {told}" in err
     assert "e-n4-" in out
@@ -358,6 +358,14 @@ def test_bad_images_are_refused_when_they_are_queued(folder, project, capsys):
         (line,) = capsys.readouterr().err.splitlines()
         assert f"{root}/test/cat/2.png: image cannot be decoded" in line
     assert _folder("imagefolder:odd", project.root, NEWEST).verdict == "fail"
+
+
+def test_bad_images_of_a_further_test_set_are_refused_too(folder, project, capsys):
+    root = folder(*BOTH, "far/cat/1.png")
+    (root / "far/cat/2.png").write_bytes(b"none")
+    project.experiments.write_text(f"{EXPERIMENT}tests = {{ far = 'imagefolder:odd/far' }}")
+    assert main(["queue", "e", "--project", str(project.root)]) == 2
+    assert f"{root}/far/cat/2.png: image cannot be decoded" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -343,7 +343,7 @@ def test_a_table_with_other_columns_is_read_as_far_as_it_goes(project):
     paths = write_run(project, fake_spec())
     pl.read_parquet(paths.subset).drop("hash").with_columns(extra=1).write_parquet(paths.subset)
     subsets = RunLog(project).table("subsets")
-    assert subsets.columns == ["run_id", "index", "label", "hash", "true_label", "role"]
+    assert subsets.columns == ["run_id", *schema.SUBSET]
     assert subsets["hash"].null_count() == 40
 
 

@@ -157,10 +157,13 @@ def seen(listing: Listing, data_dir: Path, reading: ImageReading) -> SeenImages:
     return look(listing, reading, data_dir / ARRAYS)
 
 
-def refuse_unshown(name: str, data_dir: Path, reading: ImageReading, image_px: int) -> SeenImages | None:
+def refuse_unshown(
+    name: str, data_dir: Path, reading: ImageReading, image_px: int, *, are_tests: bool = False
+) -> SeenImages | None:
     """Refuse images that cannot be shown as a person sees them, and say what is to be told of the others.
 
-    None for what is no image folder, and under the first rules.
+    None for what is no image folder, and under the first rules. A further test set is compared in size with
+    other images once both are decoded.
 
     Raises DataError: some are bad and not skipped, or differ in size where `image_px` is 0.
     """
@@ -168,8 +171,10 @@ def refuse_unshown(name: str, data_dir: Path, reading: ImageReading, image_px: i
         return None
     from tui_datasize.experiments.images.look import refuse_sizes
 
-    found = seen(walk(image_folder(name, data_dir), reading), data_dir, reading)
-    if not image_px:
+    folder = image_folder(name, data_dir)
+    listing = walk_tests(folder, reading) if are_tests else walk(folder, reading)
+    found = seen(listing, data_dir, reading)
+    if not image_px and not are_tests:
         refuse_sizes(found)
     return found
 

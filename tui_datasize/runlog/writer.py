@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -93,17 +94,21 @@ def subset_frame(
     image_hash: Integers,
     true_label: Integers | None = None,
     is_held_out: NDArray[np.bool_] | None = None,
+    twins: Mapping[int, tuple[str, str]] = MappingProxyType({}),
 ) -> pl.DataFrame:
     """`subset.parquet`: one row per image with a label, in draw order, each argument of shape (n,).
 
     `index` is the place in the whole training set, `label` the one given for training, `true_label` the one
-    without noise where that differs; by default all are trained on.
+    without noise where that differs; by default all are trained on. `twins` has by index the file of an
+    image, and that of a test image that looks like it.
     """
     true = label if true_label is None else true_label
     held_out = np.zeros(len(label), dtype=np.bool_) if is_held_out is None else is_held_out
     role = np.where(held_out, "validation", "train")
+    named = [twins.get(int(one), (None, None)) for one in index] if twins else [(None, None)] * len(index)
+    files = {name: [one[place] for one in named] for place, name in enumerate(("image_file", "twin"))}
     columns = {"index": index, "label": label, "hash": image_hash, "true_label": true, "role": role}
-    return pl.DataFrame(columns, schema=dict(schema.SUBSET))
+    return pl.DataFrame(columns | files, schema=dict(schema.SUBSET))
 
 
 def per_class_frame(

@@ -86,6 +86,8 @@ class LoadedDataset:
     """16 hexadecimal digits that change with any pixel or label."""
     images: Mapping[str, Any] = field(default_factory=dict)
     """How image files were listed and decoded, as `dataset.json` tells it; empty for others."""
+    twins: Mapping[int, tuple[str, str, int]] = field(default_factory=dict)
+    """By row of a training image its file, and file and row of a test image that looks almost like it."""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -143,6 +145,7 @@ def _open(name: str, directory: Path) -> LoadedDataset:
         std=tuple(facts["std"]),
         fingerprint=facts["fingerprint"],
         images=facts.get("images", {}),
+        twins={int(row): tuple(twin) for row, twin in facts.get("twins", {}).items()},
     )
 
 

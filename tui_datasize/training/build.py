@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 
 from tui_datasize.files import is_regular, known_object, parse_object, read_bounded
 from tui_datasize.runlog.atomic import rename, sync_directory, write_json
+from tui_datasize.training.twins import SIDE, Thumbnails, find_twins, thumbnails
 
 Images: TypeAlias = NDArray[np.uint8]
 Hashes: TypeAlias = NDArray[np.uint64]
@@ -31,6 +33,8 @@ Read: TypeAlias = Callable[[int, int], Images]
 """Images start .. stop - 1 of a split, shape (stop - start, C, H, W)."""
 
 CHUNK_IMAGES = 512
+_THUMBNAILS = "thumbnails.npy"
+_MOST_TWINS = 20_000
 _MOST_BYTES = 2**28
 """Of the journal: of a thousand million images."""
 
@@ -61,16 +65,19 @@ class SplitArrays:
 
     images: Images
     hashes: Hashes
+    thumbnails: Thumbnails | None = None
+    """Where image files are compared with one another."""
 
     @classmethod
-    def reserve(cls, folder: Path, split: SplitName, shape: Shape) -> None:
-        """Make the files where they are missing.
+    def reserve(cls, folder: Path, split: SplitName, shape: Shape, *, has_names: bool) -> None:
+        """Make the files where they are missing; those of images with names have thumbnails beside.
 
         Their disk space is taken at once: a full disk must not surface as SIGBUS.
         """
         for path, dtype, size in (
             (folder / f"{split}_images.npy", np.uint8, shape),
             (folder / f"{split}_hashes.npy", np.uint64, shape[:1]),
+            *([(folder / f"{split}_{_THUMBNAILS}", np.uint8, (shape[0], SIDE, SIDE))] if has_names else []),
         ):
             if not path.exists():
                 open_memmap(path, mode="w+", dtype=dtype, shape=size)
@@ -82,7 +89,8 @@ class SplitArrays:
         images, hashes = (
             np.load(folder / f"{split}_{part}.npy", mmap_mode="r+") for part in ("images", "hashes")
         )
-        return cls(images, hashes)
+        small = folder / f"{split}_{_THUMBNAILS}"
+        return cls(images, hashes, np.load(small, mmap_mode="r+") if small.is_file() else None)
 
     def fill(self, chunk: Chunk, read: Read) -> Filled:
         """Write a chunk, unless what is there has its digest."""
@@ -93,6 +101,8 @@ class SplitArrays:
             images[...] = read(chunk.start, chunk.stop)
             hashes = hash_images(images)
         self.hashes[rows] = hashes
+        if self.thumbnails is not None:
+            self.thumbnails[rows] = thumbnails(images)
         counts = [np.bincount(channel.reshape(-1), minlength=256) for channel in images.swapaxes(0, 1)]
         filled = Chunk(chunk.split, chunk.start, chunk.stop, _digest(hashes))
         return Filled(filled, tuple(tuple(count.tolist()) for count in counts))
@@ -234,7 +244,7 @@ def build(directory: Path, source: DatasetSource) -> None:
 
 def _write(folder: Path, source: DatasetSource) -> None:
     for name, split in source.splits.items():
-        SplitArrays.reserve(folder, name, split.shape)
+        SplitArrays.reserve(folder, name, split.shape, has_names=bool(source.names))
         np.save(folder / f"{name}_labels.npy", split.labels)
     counts = _fill(folder, source)
     digest = hashlib.blake2b(digest_size=8)
@@ -246,10 +256,30 @@ def _write(folder: Path, source: DatasetSource) -> None:
         digest.update(f"rules {rules}".encode())
     mean, std = (source.mean, source.std) if source.mean and source.std else _statistics(counts)
     facts = {"class_names": source.class_names, "mean": mean, "std": std, "fingerprint": digest.hexdigest()}
-    write_json(folder / "dataset.json", facts | dict(source.facts))
+    twins = _twins(folder, source.names) if source.names else {}
+    write_json(folder / "dataset.json", facts | dict(source.facts) | {"twins": twins})
     for path in folder.glob("*.npy"):
         with path.open("rb") as file:
             os.fsync(file.fileno())
+
+
+def _twins(folder: Path, names: Sequence[str]) -> dict[str, tuple[str, str, int]]:
+    """By row of a training image its name, and name and row of a test image that looks like it.
+
+    Those with the same pixels are found by their hashes. The thumbnails are not kept.
+    """
+    train, test = (SplitArrays.open(folder, name) for name in SPLITS)
+    if train.thumbnails is None or test.thumbnails is None:
+        return {}
+    first = len(train.hashes)
+    twins = {
+        str(row): (names[row], names[first + other], other)
+        for row, other in find_twins(train.thumbnails, test.thumbnails).items()
+        if train.hashes[row] != test.hashes[other]
+    }
+    for name in SPLITS:
+        (folder / f"{name}_{_THUMBNAILS}").unlink()
+    return dict(islice(twins.items(), _MOST_TWINS))
 
 
 def _fill(folder: Path, source: DatasetSource) -> NDArray[np.int64]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,7 +78,7 @@ def prepare(paths: RunPaths, attempt: int, shared: Shared, tell: Callable[[str],
     history = provenance.pack_history(paths) if paths.checkpoint.is_file() else {}
     # Now, so that a run that ends while it is made ready tells where; with what the session tells below.
     write_json(paths.provenance, facts | history)
-    _describe(paths, task)
+    _describe(paths, task, _twins(task, whole))
     test = shared.place(dataset.fingerprint, dataset.test, chosen)
     for name, tests in spec.tests:
         split = load_tests(tests, data_dir, whole, dataset.class_names, spec.images)
@@ -118,13 +118,22 @@ def _provenance(attempt: int, spec: RunSpec, dataset: LoadedDataset, chosen: tor
     }
 
 
-def _describe(paths: RunPaths, task: Task) -> None:
+def _twins(task: Task, whole: LoadedDataset) -> dict[int, tuple[str, str]]:
+    """By place in the whole data set, training images that look like a test image of the run's classes."""
+    classes = {whole.class_names.index(name) for name in task.dataset.class_names}
+    return {
+        row: (file, twin)
+        for row, (file, twin, other) in whole.twins.items()
+        if int(whole.test.labels[other]) in classes
+    }
+
+
+def _describe(paths: RunPaths, task: Task, twins: Mapping[int, tuple[str, str]]) -> None:
     """Write `dataset.json`, the run's classes of the data set, by true labels, and `subset.parquet`."""
     dataset, subset = task.dataset, task.subset
     labels, hashes = (part[subset] for part in (dataset.train.labels, dataset.train.hashes))
-    write_table(
-        paths.subset, subset_frame(task.index, labels, hashes, task.true_labels[subset], task.is_held_out)
-    )
+    true_labels = task.true_labels[subset]
+    write_table(paths.subset, subset_frame(task.index, labels, hashes, true_labels, task.is_held_out, twins))
     channels, height, width = dataset.image_shape
     write_json(
         paths.dataset,

@@ -80,6 +80,7 @@ def _audit_experiment(runs: pl.DataFrame, record: AuditRecord) -> Iterator[Findi
     counted = runs.filter(pl.col("state").is_in(COUNTED_STATES))
     yield from images.check_missing_classes(runs, record.subsets, record.datasets)
     yield from images.check_leaks(runs, record.subsets, record.predictions)
+    yield from images.check_twins(runs, record.subsets, record.datasets)
     yield from images.check_changed_data(runs, record.datasets)
     yield from sweep.check_duplicates(counted)
     yield from sweep.check_one_draw(counted)

@@ -13,6 +13,8 @@ from tui_datasize.answers.checks.finding import Finding, Severity, finding, size
 from tui_datasize.stats.overlap import find_leaks
 from tui_datasize.text import plural
 
+_MOST_PAIRS = 3
+
 
 def check_missing_classes(
     runs: pl.DataFrame, subsets: pl.DataFrame, datasets: pl.DataFrame
@@ -78,6 +80,33 @@ def check_leaks(runs: pl.DataFrame, subsets: pl.DataFrame, predictions: pl.DataF
     )
     to_do = "Remove them from the training set: the test accuracy is too high, more so at large sizes."
     yield finding(Severity.ERROR, "test-in-training", concerned, what, to_do)
+
+
+def check_twins(runs: pl.DataFrame, subsets: pl.DataFrame, datasets: pl.DataFrame) -> Iterator[Finding]:
+    """Test images that look almost like one of the training subsets, as the decoding of image files found.
+
+    `subsets` and `datasets` are of one run per draw.
+    """
+    if "twin" not in subsets.columns:
+        return
+    alike = subsets.filter(pl.col("twin").is_not_null()).join(runs, on="run_id", how="semi")
+    if alike.is_empty():
+        return
+    tested = datasets.join(alike, on="run_id", how="semi").group_by("run_id").agg(pl.sum("test_images"))
+    count, most = alike["twin"].n_unique(), int(str(tested["test_images"].max()))
+    pairs = (
+        alike.unique("twin", keep="first", maintain_order=True).select("twin", "image_file").head(_MOST_PAIRS)
+    )
+    examples = ", ".join(f"{twin} and {file}" for twin, file in pairs.rows())
+    what = (
+        f"{count:,} of {most:,} test images ({100 * count / most:.1f} %) look almost like one of the "
+        f"training subsets, such as {examples}."
+    )
+    to_do = (
+        "Look at them: if they are copies, remove these from the training set; the test accuracy is too high."
+    )
+    concerned = runs.join(alike, on="run_id", how="semi")
+    yield finding(Severity.WARNING, "near-duplicates", concerned, what, to_do)
 
 
 def check_changed_data(runs: pl.DataFrame, datasets: pl.DataFrame) -> Iterator[Finding]:

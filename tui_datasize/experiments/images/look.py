@@ -29,6 +29,7 @@ from tui_datasize.programs import installed_version, python_module
 
 _MOST_HERE, _MOST_DECODED_HERE = 1_000, 100
 """Files that are looked at, or decoded, in this process: to start others takes longer."""
+_MOST_UNTOLD = 20_000
 _CHUNK = 2_000
 _MOST_BYTES = 2**30
 _MEGA = 10**6
@@ -91,7 +92,7 @@ class SeenImages:
         passed, treated, bad = (words(each) for each in (self.listing.passed_over, self.treated, {}))
         if self.skipped:
             bad = f"{len(self.skipped):,} bad skipped, such as {next(iter(self.skipped))}"
-        return [*filter(None, (passed and f"passed over: {passed}", treated, bad))]
+        return [*filter(None, (passed and f"passed over: {passed}", treated and f"shown: {treated}", bad))]
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -196,6 +197,9 @@ def _wrong(header: Header, reading: ImageReading) -> str:
 
 def _look_at(files: Sequence[str], reading: ImageReading) -> list[Header | str]:
     """The header of each, or what is wrong with it."""
+    if len(files) > _MOST_UNTOLD:
+        how = "decoded once, to know which are bad" if reading.skips else "looked at"
+        print(f"{len(files):,} images are {how}", file=sys.stderr, flush=True)
     if len(files) <= (_MOST_DECODED_HERE if reading.skips else _MOST_HERE):
         return [_header(file, reading) for file in files]
     size = _CHUNK // 10 if reading.skips else _CHUNK

@@ -41,7 +41,7 @@ NOTES: Mapping[Note, str] = MappingProxyType(
         "palette": "with a palette",
         "frames": "of several frames, the first taken",
         "wide": "of 16 bits scaled to 8",
-        "numbers": "of floating-point or 32-bit numbers, {white:g} taken for white",
+        "numbers": "of floating-point or 32-bit numbers (white is {white:g})",
         "cmyk": "in CMYK without a colour profile",
         "cmyk-profile": "in CMYK by their colour profile",
         "profile": "made sRGB by their colour profile",
@@ -65,7 +65,7 @@ def opened(file: str, most_megapixels: float) -> Iterator[Image]:
 
     Raises DataError: it cannot be decoded, or has more pixels than that; `where` names it.
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     # It raises an error for twice as many, and else a warning.
     Image.MAX_IMAGE_PIXELS = int(most_megapixels * _MEGA / 2)
@@ -79,6 +79,10 @@ def opened(file: str, most_megapixels: float) -> Iterator[Image]:
                 yield image
     except DataError:
         raise
+    except UnidentifiedImageError as error:
+        what = "image cannot be decoded (of no format that is known here, or damaged at its beginning)"
+        what = what if Path(file).stat().st_size else "image cannot be decoded (the file is empty)"
+        raise DataError(what, where=file, fix=fix) from error
     except Image.DecompressionBombError as error:
         what = f"image of more than most_megapixels = {most_megapixels:g} ({str(error).split(' exceeds')[0]})"
         raise DataError(

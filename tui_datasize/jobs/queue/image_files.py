@@ -17,8 +17,10 @@ def check_images(specs: Sequence[RunSpec], data_dir: Path) -> Mapping[str, Seque
     Raises DataError: images are bad and not skipped, or differ in size where nothing resizes them.
     """
     told: dict[str, Sequence[str]] = {}
-    for dataset, image_px, reading in dict.fromkeys((one.dataset, one.image_px, one.images) for one in specs):
-        if found := refuse_unshown(dataset, data_dir, reading, image_px):
+    named = [(one.dataset, one.image_px, one.images, False) for one in specs]
+    named += [(tests, 0, one.images, True) for one in specs for _, tests in one.tests]
+    for dataset, image_px, reading, are_tests in dict.fromkeys(named):
+        if found := refuse_unshown(dataset, data_dir, reading, image_px, are_tests=are_tests):
             told[dataset] = found.told
     return told
 
