@@ -10,6 +10,7 @@ not UTF-8. Of the same kind: links that lead nowhere or back, pipes, files that 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import unicodedata
@@ -177,6 +178,13 @@ def test_a_folder_for_training_alone_is_drawn_and_so_are_classes_called_like_spl
     assert walk.walk(root, SPLIT).class_names == ("bus", "test", "train")
 
 
+def test_what_is_decoded_into_the_folder_itself_is_no_class(folder):
+    root = folder(*(f"{name}/{i}.png" for name in ("cat", "dog") for i in range(4)))
+    for _ in range(2):
+        assert load_dataset("imagefolder:.", root, 0, SPLIT).class_names == ("cat", "dog")
+        assert (root / "arrays").is_dir()
+
+
 def test_a_split_is_drawn_only_where_it_is_asked_for_and_there_is_none(folder):
     root = folder("cat/1.png", "cat/2.png")
     with pytest.raises(DataError, match=r"split = 0\.2 draws a test set"):
@@ -220,7 +228,7 @@ BAD: Mapping[str, tuple[str, Callable[[Path], object], str]] = {
     "large": (
         "test/cat/9.png",
         lambda file: Image.new("1", (2000, 600)).save(file),
-        "of more than most_megapixels = 1",
+        "(1200000 pixels), above most_megapixels = 1",
     ),
 }
 
@@ -250,6 +258,8 @@ def test_a_truncated_image_is_skipped_before_sizes_are_counted(folder):
     noise.save(root / "train/cat/2.jpg")
     (root / "train/cat/2.jpg").write_bytes((root / "train/cat/2.jpg").read_bytes()[:-500])
     assert dataset_info("imagefolder:odd", root.parent, NEWEST).train_images == 3
+    with pytest.raises(DataError, match=r"2\.jpg: image cannot be decoded"):
+        refuse_unshown("imagefolder:odd", root.parent, NEWEST, 4)
     assert dataset_info("imagefolder:odd", root.parent, SKIP).train_images == 2
     with pytest.raises(DataError, match=r"2\.jpg: image cannot be decoded"):
         load_dataset("imagefolder:odd", root.parent, 4)
@@ -295,7 +305,7 @@ def test_headers_are_read_once(folder, monkeypatch):
     opened = look._look_at
     asked: list[int] = []
     monkeypatch.setattr(
-        look, "_look_at", lambda files, reading: asked.append(len(files)) or opened(files, reading)
+        look, "_look_at", lambda files, *most, **how: asked.append(len(files)) or opened(files, *most, **how)
     )
     for _ in range(2):
         refuse_unshown("imagefolder:odd", root.parent, NEWEST, 4)
@@ -306,7 +316,7 @@ def test_headers_are_read_once(folder, monkeypatch):
 
 def test_many_are_looked_at_by_other_processes_which_a_bad_one_may_bring_down(folder, monkeypatch):
     root = folder(*BOTH)
-    monkeypatch.setattr(look, "_MOST_HERE", 0)
+    monkeypatch.setattr(look, "_MOST_DECODED_HERE", 0)
     whole = refuse_unshown("imagefolder:odd", root.parent, NEWEST, 4)
     assert whole is not None
     assert {header[:3] for header in whole.headers} == {(4, 4, "L")}
@@ -432,3 +442,14 @@ def test_a_further_test_set_is_read_alike(folder):
     whole = load_dataset("imagefolder:odd", root.parent, 4, SKIP)
     tested = load_tests("imagefolder:odd/far", root.parent, whole, whole.class_names, SKIP)
     assert tested.labels.tolist() == [0, 1]
+
+
+def test_the_first_rules_find_the_arrays_that_they_made(folder):
+    """Queued or interrupted runs of before go on: the name of the cache is what it was."""
+    root = folder(*BOTH)
+    digest = hashlib.blake2b(digest_size=8)
+    for file in ("train/cat/1.png", "train/dog/1.png", "test/cat/1.png", "test/dog/1.png"):
+        status = (root / file).stat()
+        digest.update(f"{root / file}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    load_dataset("imagefolder:odd", root.parent, 4, ImageReading())
+    assert (root.parent / "arrays" / f"imagefolder-{digest.hexdigest()}-px4-v1").is_dir()

@@ -145,8 +145,17 @@ def folder_listing(name: str, data_dir: Path, reading: ImageReading) -> Listing:
 
     Raises DataError: the folder is missing or has no images, or some are bad and not skipped.
     """
-    listing = walk(image_folder(name, data_dir), reading)
+    listing = walked(name, data_dir, reading)
     return seen(listing, data_dir, reading).listing if reading.skips else listing
+
+
+def walked(name: str, data_dir: Path, reading: ImageReading, *, are_tests: bool = False) -> Listing:
+    """The files of `imagefolder:PATH`, none of them opened, or those of a folder that is measured on alone.
+
+    Raises DataError: it is missing, or has no images.
+    """
+    folder = image_folder(name, data_dir)
+    return (walk_tests if are_tests else walk)(folder, reading, data_dir / ARRAYS)
 
 
 def seen(listing: Listing, data_dir: Path, reading: ImageReading) -> SeenImages:
@@ -171,9 +180,7 @@ def refuse_unshown(
         return None
     from tui_datasize.experiments.images.look import refuse_sizes
 
-    folder = image_folder(name, data_dir)
-    listing = walk_tests(folder, reading) if are_tests else walk(folder, reading)
-    found = seen(listing, data_dir, reading)
+    found = seen(walked(name, data_dir, reading, are_tests=are_tests), data_dir, reading)
     if not image_px and not are_tests:
         refuse_sizes(found)
     return found
@@ -210,7 +217,7 @@ def refuse_tests(tests: str, name: str | None, data_dir: Path, reading: ImageRea
     """
     refuse_unknown(tests)
     if tests.startswith(IMAGE_FOLDER):
-        found = frozenset(walk_tests(image_folder(tests, data_dir), reading).class_names)
+        found = frozenset(walked(tests, data_dir, reading, are_tests=True).class_names)
     else:
         found = frozenset(DATASETS[tests].class_names)
     if name is None:

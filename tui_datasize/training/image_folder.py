@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tui_datasize.experiments.catalogue import image_folder, seen
+from tui_datasize.experiments.catalogue import seen, walked
 from tui_datasize.experiments.images.reading import FIRST_RULES, ImageReading
-from tui_datasize.experiments.images.walk import Listing, walk, walk_tests
+from tui_datasize.experiments.images.walk import Listing
 from tui_datasize.training.build import DatasetSource, SplitSource
 from tui_datasize.training.decoders import FileFiller
 from tui_datasize.training.decoding_process import Form, common_form, read_files
@@ -46,7 +46,7 @@ def list_folder(name: str, data_dir: Path, reading: ImageReading) -> FolderListi
 
     Raises DataError: the folder is missing, has no images, or its splits differ in classes.
     """
-    return _listed(walk(image_folder(name, data_dir), reading), reading)
+    return _listed(walked(name, data_dir, reading), reading)
 
 
 def list_tests(name: str, data_dir: Path, reading: ImageReading) -> FolderListing:
@@ -54,7 +54,7 @@ def list_tests(name: str, data_dir: Path, reading: ImageReading) -> FolderListin
 
     Raises DataError: it is missing or has no images.
     """
-    return _listed(walk_tests(image_folder(name, data_dir), reading), reading)
+    return _listed(walked(name, data_dir, reading, are_tests=True), reading)
 
 
 def _listed(listing: Listing, reading: ImageReading) -> FolderListing:

@@ -10,12 +10,14 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import chain
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -26,11 +28,16 @@ from tui_datasize.experiments.images.reading import ImageReading, colour_of
 from tui_datasize.experiments.images.walk import Files, Listing, refuse_empty, together, words
 from tui_datasize.files import parse_object, read_bounded
 from tui_datasize.programs import installed_version, python_module
+from tui_datasize.text import visible
 
 _MOST_HERE, _MOST_DECODED_HERE = 1_000, 100
 """Files that are looked at, or decoded, in this process: to start others takes longer."""
 _MOST_UNTOLD = 20_000
 _CHUNK = 2_000
+_MOST_BYTES_DECODED = 20 * 10**6
+"""Of the files of a folder that are decoded though none would be skipped: that takes a second or two."""
+_MOST_LISTED = 10_000
+"""Skipped images."""
 _MOST_BYTES = 2**30
 _MEGA = 10**6
 
@@ -103,25 +110,28 @@ class SeenImages:
             "rules": self.reading.rules,
             "passed_over": passed_over,
             **shown,
-            "skipped": dict(self.skipped),
+            "skipped_images": len(self.skipped),
+            "skipped": dict(islice(self.skipped.items(), _MOST_LISTED)),
         }
 
 
 def look(listing: Listing, reading: ImageReading, store: Path) -> SeenImages:
     """Read the headers of all images of a folder, or what was read of them before.
 
-    Where bad images are skipped all are decoded once, to know them. `store` is where it is kept.
+    Of a folder of a few megabytes, and where bad images are skipped, all are decoded once, so that nothing is
+    found bad later. `store` is where what was seen is kept.
 
     Raises DataError: some images are bad and none is skipped, or nothing is left.
     """
-    depth = f"decoded-{reading.most_megapixels:g}" if reading.skips else "header"
+    small = sum(file.stat().st_size for file in listing.files) <= _MOST_BYTES_DECODED
+    whole = small or reading.skips
+    depth = f"decoded-{reading.most_megapixels:g}" if whole else "header"
     of_folder = hashlib.blake2b(os.fsencode(listing.folder), digest_size=8).hexdigest()
     kept = store / f"headers-{of_folder}-{depth}-v{reading.rules}.json"
     known = _read_kept(kept)
-    keys = chain.from_iterable(listing.keys)
-    files = chain.from_iterable((*listing.train, *listing.test))
-    new = {key: file.path for key, file in zip(keys, files, strict=True) if key not in known}
-    found = dict(zip(new, _look_at([*new.values()], reading), strict=True))
+    keyed = zip(chain.from_iterable(listing.keys), listing.files, strict=True)
+    new = {key: file.path for key, file in keyed if key not in known}
+    found = dict(zip(new, _look_at([*new.values()], reading.most_megapixels, whole=whole), strict=True))
     if new:
         known = _keep(
             kept, listing, known | {key: one for key, one in found.items() if isinstance(one, Header)}
@@ -165,7 +175,7 @@ def _seen(
         raise together(errors, _name_all(errors, store))
     count = len(listing.train)
     kept = replace(listing, train=tuple(left[:count]), test=tuple(left[count:])) if bad else listing
-    skipped = {listing.named(file): what for file, what in bad.items()}
+    skipped = {listing.named(file): visible(what) for file, what in bad.items()}
     if bad:
         refuse_empty(kept, [Path(files[0].path).parent for files in listing.train if files], listing.folder)
     return SeenImages(kept, headers, MappingProxyType(skipped), reading)
@@ -173,9 +183,8 @@ def _seen(
 
 def refuse_sizes(seen: SeenImages) -> None:
     """Raises DataError: the images differ in size, and nothing says what to resize them to."""
-    files = chain.from_iterable((*seen.listing.train, *seen.listing.test))
     first: tuple[str, Header] | None = None
-    for file, header in zip(files, seen.headers, strict=True):
+    for file, header in zip(seen.listing.files, seen.headers, strict=True):
         first = first or (file.path, header)
         if header[:2] != first[1][:2]:
             sizes = (f"{one.width_px}x{one.height_px}" for one in (header, first[1]))
@@ -195,22 +204,22 @@ def _wrong(header: Header, reading: ImageReading) -> str:
     return ""
 
 
-def _look_at(files: Sequence[str], reading: ImageReading) -> list[Header | str]:
-    """The header of each, or what is wrong with it."""
+def _look_at(files: Sequence[str], most_megapixels: float, *, whole: bool) -> list[Header | str]:
+    """The header of each, or what is wrong with it, once it is decoded where `whole`."""
     if len(files) > _MOST_UNTOLD:
-        how = "decoded once, to know which are bad" if reading.skips else "looked at"
+        how = "decoded once, to know which are bad" if whole else "looked at"
         print(f"{len(files):,} images are {how}", file=sys.stderr, flush=True)
-    if len(files) <= (_MOST_DECODED_HERE if reading.skips else _MOST_HERE):
-        return [_header(file, reading) for file in files]
-    size = _CHUNK // 10 if reading.skips else _CHUNK
+    if len(files) <= (_MOST_DECODED_HERE if whole else _MOST_HERE):
+        return [_header(file, most_megapixels, whole=whole) for file in files]
+    size = _CHUNK // 10 if whole else _CHUNK
     chunks = [files[start : start + size] for start in range(0, len(files), size)]
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
-        return [*chain.from_iterable(threads.map(lambda chunk: _elsewhere(chunk, reading), chunks))]
+        return [*chain.from_iterable(threads.map(partial(_elsewhere, most_megapixels, whole), chunks))]
 
 
-def _elsewhere(files: Sequence[str], reading: ImageReading) -> list[Header | str]:
+def _elsewhere(most_megapixels: float, whole: bool, files: Sequence[str]) -> list[Header | str]:
     """The same by another process: what brings it down is bad, and does not bring down this one."""
-    asked = json.dumps({"files": list(files), "skips": reading.skips, "most": reading.most_megapixels})
+    asked = json.dumps({"files": list(files), "whole": whole, "most_megapixels": most_megapixels})
     done = subprocess.run(
         python_module(__name__), input=asked, capture_output=True, text=True, encoding="utf-8", check=False
     )
@@ -221,17 +230,18 @@ def _elsewhere(files: Sequence[str], reading: ImageReading) -> list[Header | str
     if len(files) == 1:
         return [f"image brings down what decodes it (exit status {done.returncode})"]
     half = len(files) // 2
-    return [*_elsewhere(files[:half], reading), *_elsewhere(files[half:], reading)]
+    halves = (files[:half], files[half:])
+    return [*chain.from_iterable(_elsewhere(most_megapixels, whole, one) for one in halves)]
 
 
-def _header(file: str, reading: ImageReading) -> Header | str:
+def _header(file: str, most_megapixels: float, *, whole: bool) -> Header | str:
     try:
-        with pixels.opened(file, reading.most_megapixels) as image:
+        with pixels.opened(file, most_megapixels) as image:
             notes, mode = tuple(pixels.notes_of(image)), image.mode
             size, highest = pixels.upright_size(image), 0.0
             if "numbers" in notes:
                 highest = pixels.numbers_of(image)[1]
-            if reading.skips:
+            if whole:
                 whites = {mode: max(highest, 1.0)}
                 size = pixels.as_seen(image, (0, 0, 0), whites, grey=True).size
     except DataError as error:
@@ -265,7 +275,7 @@ def _keep(file: Path, listing: Listing, headers: Mapping[str, Header]) -> dict[s
     }
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        beside = file.with_name(f".{file.name}.{os.getpid()}")
+        beside = file.with_name(f".{file.name}.{threading.get_native_id()}")
         beside.write_text(json.dumps(document))
         beside.replace(file)
     return own
@@ -276,10 +286,8 @@ def main() -> None:
     # Of whoever waits for the answer Control-C is the matter.
     os.nice(10)
     asked = json.loads(sys.stdin.read())
-    reading = ImageReading(
-        on_bad_image="skip" if asked["skips"] else "fail", most_megapixels=float(asked["most"])
-    )
-    json.dump([_header(file, reading) for file in asked["files"]], sys.stdout)
+    headers = [_header(file, asked["most_megapixels"], whole=asked["whole"]) for file in asked["files"]]
+    json.dump(headers, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -84,9 +84,10 @@ def opened(file: str, most_megapixels: float) -> Iterator[Image]:
         what = what if Path(file).stat().st_size else "image cannot be decoded (the file is empty)"
         raise DataError(what, where=file, fix=fix) from error
     except Image.DecompressionBombError as error:
-        what = f"image of more than most_megapixels = {most_megapixels:g} ({str(error).split(' exceeds')[0]})"
+        size = str(error).split(" exceeds")[0]
+        what = f"{size}, above most_megapixels = {most_megapixels:g}"
         raise DataError(
-            what, where=file, fix="raise it, make the image smaller, or skip bad images"
+            what, where=file, fix="raise it, make the image smaller, or set on_bad_image = 'skip'"
         ) from error
     # Pillow's plug-ins let through whatever the parser of a format raises.
     except Exception as error:

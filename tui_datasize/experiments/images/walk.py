@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, TypeAlias
@@ -77,6 +78,11 @@ class Listing:
         with _reading(self.folder):
             return tuple(tuple(map(_key, files)) for files in (*self.train, *self.test))
 
+    @property
+    def files(self) -> Iterator[os.DirEntry[str]]:
+        """Those of `train`, then those of `test`."""
+        return chain.from_iterable((*self.train, *self.test))
+
     def named(self, file: str) -> str:
         """A file by its path below the folder, as it may be shown and stored."""
         return visible(os.path.relpath(file, self.folder))
@@ -88,13 +94,15 @@ def _key(file: os.DirEntry[str]) -> str:
     return hashlib.blake2b(line.encode(errors="surrogateescape"), digest_size=8).hexdigest()
 
 
-def walk(folder: Path, reading: ImageReading) -> Listing:
+def walk(folder: Path, reading: ImageReading, arrays: Path | None = None) -> Listing:
     """List the images of a folder, or of its classes where it has no splits and `reading` draws them.
+
+    `arrays` is where decoded images are kept, which may be below it.
 
     Raises DataError: the folder or a split is missing, they differ in classes, or a class has no images, or a
         name that is not UTF-8.
     """
-    found = _Walk(reading)
+    found = _Walk(reading, arrays)
     train, test = _splits(folder, reading, found)
     classes = found.classes(train)
     if test:
@@ -114,12 +122,12 @@ def walk(folder: Path, reading: ImageReading) -> Listing:
     return listing
 
 
-def walk_tests(folder: Path, reading: ImageReading) -> Listing:
+def walk_tests(folder: Path, reading: ImageReading, arrays: Path | None = None) -> Listing:
     """List images that are measured on alone: those of `test/`, of `val/`, or of the folder itself.
 
     Raises DataError: there are none.
     """
-    found = _Walk(reading)
+    found = _Walk(reading, arrays)
     with _reading(folder):
         kinds = _by_kind(folder, reading)
     split = next((kinds[kind][0] for kind in ("test", "validation") if kinds[kind]), folder)
@@ -235,7 +243,8 @@ def _drawn(files: Files, folder: Path, reading: ImageReading) -> tuple[Files, Fi
 class _Walk:
     """What a walk meets beside the images it returns."""
 
-    def __init__(self, reading: ImageReading) -> None:
+    def __init__(self, reading: ImageReading, arrays: Path | None = None) -> None:
+        self._arrays = str(arrays)
         self._skips = reading.skips
         self._is_first = reading.rules == FIRST_RULES
         self._suffixes = FIRST_SUFFIXES if self._is_first else SUFFIXES
@@ -249,7 +258,7 @@ class _Walk:
         """
         named: dict[str, list[Path]] = {}
         for entry in _entries(split):
-            if _is_dir(entry):
+            if _is_dir(entry) and entry.path != self._arrays:
                 if not is_utf8(entry.name):
                     raise DataError("the name of a class is not UTF-8", where=entry.path, fix="rename it")
                 name = entry.name if self._is_first else normalize("NFC", entry.name)
@@ -284,7 +293,7 @@ class _Walk:
         for entry in _entries(folder):
             if not _is_dir(entry):
                 self._passed["in no class folder"] += self._is_image(entry)
-            elif Path(entry.path) not in splits:
+            elif Path(entry.path) not in splits and entry.path != self._arrays:
                 role = " (validation)" if _KINDS.get(entry.name.lower()) == "validation" else ""
                 # Whatever is wrong with them is no matter of this data set.
                 with suppress(DataError):
