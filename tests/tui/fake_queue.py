@@ -15,6 +15,7 @@ from tui_datasize.jobs.queue.faults import Fault
 from tui_datasize.jobs.queue.reading import Execution, Usage
 from tui_datasize.jobs.queue.requests import (
     Acknowledgement,
+    Answered,
     Command,
     CommandResult,
     Drain,
@@ -22,6 +23,7 @@ from tui_datasize.jobs.queue.requests import (
     Outcome,
     RestartScheduler,
     StopScheduler,
+    Undo,
     outcome_of,
     outcome_of_error,
     outcome_of_restart,
@@ -116,6 +118,8 @@ class FakeQueue:
     """Who has the slots."""
     drains: list[bool] = field(default_factory=list)
     """What was asked of the whole queue."""
+    undone: int = 0
+    """How often a command was to be taken back."""
     look: SchedulerLook = field(default_factory=lambda: SchedulerLook(alive=True, slots=2))
     """What is told of the scheduler, but for whether it runs or was stopped."""
     restarts: list[DeviceOptions] = field(default_factory=list)
@@ -207,6 +211,9 @@ class FakeQueue:
             self.restarts.append(command.options)
             self.alive, self.stopped = True, False
             return outcome_of_restart(command.options)
+        if isinstance(command, Undo):
+            self.undone += 1
+            return Outcome(Answered.DONE, "undo of: hold 1 run: released")
         if isinstance(command, Enqueue):
             try:
                 acknowledgement, run_ids = self._enqueue(command)

@@ -77,6 +77,7 @@ async def test_every_key_of_the_queue_tab_acts(busy: Stage):
             await keyboard.does("*", lambda: len(table.marked) == 14)
             table.mark(())
             await keyboard.does("D", lambda: queue.drains == [True])
+            await keyboard.does("z", lambda: queue.undone == 1)
             await go_to_jobs(show, running)
             await keyboard.opens("c", "Cancel")
             for key, kind, amount, state in (

@@ -118,6 +118,13 @@ SUBCOMMANDS = (
         arguments.DRAIN,
     ),
     Subcommand(
+        "undo",
+        "queueing:undo",
+        "take the last command for jobs back: queueing, hold, cancel, move, ...",
+        "",
+        (),
+    ),
+    Subcommand(
         "prune",
         "prune:prune",
         "remove checkpoints that nothing needs any more",

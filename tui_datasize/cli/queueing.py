@@ -26,7 +26,7 @@ from tui_datasize.experiments.sweep import (
 from tui_datasize.experiments.variants import variant_labels
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.queue.commands import CommandKind, nothing_to, select_jobs
-from tui_datasize.jobs.queue.requests import ChangeJobs, Drain, Enqueue, QueueTerms
+from tui_datasize.jobs.queue.requests import ChangeJobs, Drain, Enqueue, QueueTerms, Undo
 from tui_datasize.jobs.queue.state import Job, JobState
 from tui_datasize.render.console import data_console, plain_table
 from tui_datasize.runlog.paths import ProjectPaths
@@ -276,6 +276,11 @@ def change_jobs(arguments: argparse.Namespace) -> int:
 def drain(arguments: argparse.Namespace) -> int:
     """Let the queue finish what runs and start nothing, or start again."""
     return tell(QueueClient(project_paths(arguments)).request(Drain(not arguments.off)))
+
+
+def undo(arguments: argparse.Namespace) -> int:
+    """Take the last command back."""
+    return tell(QueueClient(project_paths(arguments)).request(Undo()))
 
 
 class _Named(NamedTuple):

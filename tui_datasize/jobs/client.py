@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tui_datasize.errors import ConfigError, DatasizeError, UnknownRunError
@@ -27,10 +28,12 @@ from tui_datasize.jobs.queue.requests import (
     Outcome,
     RestartScheduler,
     StopScheduler,
+    Undo,
 )
 from tui_datasize.jobs.queue.settings import Settings
 from tui_datasize.jobs.queue.spec_file import write_documents
 from tui_datasize.jobs.queue.state import MAX_ATTEMPTS, Job, JobState
+from tui_datasize.jobs.queue.undo import UNDO, last_done, taken_back
 from tui_datasize.jobs.scheduler import launch
 from tui_datasize.jobs.scheduler.devices import slots_by_file
 from tui_datasize.jobs.scheduler.lock import read_notes
@@ -39,6 +42,7 @@ from tui_datasize.jobs.scheduler_client import SchedulerClient, insert_commands
 from tui_datasize.jobs.workers.process import ProjectProcesses
 from tui_datasize.runlog.identity import ProcessIdentity
 from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.text import plural
 
 LOADING = "starting: loading PyTorch"
 STOPPED = "waiting for `datasize-tui scheduler start`: it was stopped"
@@ -63,6 +67,8 @@ class QueueClient(SchedulerClient):
             if isinstance(command, RestartScheduler):
                 self.restart_scheduler(command.options)
                 return requests.outcome_of_restart(command.options)
+            if isinstance(command, Undo):
+                return self._undo()
             return self.answer_to(command, self._commit(command))
         except DatasizeError as error:
             return requests.outcome_of_error(error)
@@ -81,6 +87,21 @@ class QueueClient(SchedulerClient):
         except DatasizeError as error:
             return requests.outcome_of(command, acknowledgement, None, error)
         return requests.outcome_of(command, acknowledgement, results)
+
+    def _undo(self) -> Outcome:
+        if not self.project.queue.exists():
+            raise ConfigError("nothing to undo: there is no queue here yet")
+        with self._database() as connection:
+            done, states = last_done(connection), reading.expected_states(connection)
+        command, name = taken_back(done, states), UNDO + done.batch
+        if isinstance(command, Drain):
+            acknowledgement = self.send(CommandKind.DRAIN, [""], int(command.draining), name)
+        else:
+            acknowledgement = self.send(command.kind, command.run_ids, command.amount, name)
+        outcome = self.answer_to(command, acknowledgement)
+        left = len(done.run_ids) - len(acknowledgement.command_ids)
+        rest = f"; {plural(left, 'run')} left alone, as changed since" if left else ""
+        return replace(outcome, sentence=f"undo of: {done.words}: {outcome.sentence}{rest}")
 
     def _commit(self, command: Enqueue | ChangeJobs | Drain) -> Acknowledgement:
         if isinstance(command, ChangeJobs):

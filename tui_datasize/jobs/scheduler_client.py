@@ -106,15 +106,18 @@ class SchedulerClient:
         self._scheduler_options = tuple(scheduler_options)
         self._device_options = DeviceOptions()
 
-    def send(self, kind: CommandKind, run_ids: Sequence[str], amount: int = 0) -> Acknowledgement:
+    def send(
+        self, kind: CommandKind, run_ids: Sequence[str], amount: int = 0, batch: str = ""
+    ) -> Acknowledgement:
         """Ask for a change of jobs, of any kind but ENQUEUE; it is applied as soon as a scheduler runs.
 
-        `amount` is a relative change of the priority, or places to move, negative for up.
+        `amount` is a relative change of the priority, or places to move, negative for up; `batch` names it
+        where it takes another back.
         """
         create_database(self.project.queue)
         rows = [(run_id, amount, False, "") for run_id in run_ids]
         with self._database() as connection, transaction(connection):
-            return Acknowledgement(insert_commands(connection, kind, rows))
+            return Acknowledgement(insert_commands(connection, kind, rows, batch))
 
     def settings(self) -> QueueSettings:
         """What holds for the whole queue, acknowledged but not yet applied changes included."""
@@ -222,12 +225,15 @@ class SchedulerClient:
 
 
 def insert_commands(
-    connection: sqlite3.Connection, kind: CommandKind, rows: Sequence[tuple[str, int, bool, str]]
+    connection: sqlite3.Connection,
+    kind: CommandKind,
+    rows: Sequence[tuple[str, int, bool, str]],
+    batch: str = "",
 ) -> tuple[int, ...]:
     """Add one command per (run id, amount, force, document) and return their ids."""
     if not rows:
         return ()
-    batch, now = uuid.uuid4().hex, utc_now()
+    batch, now = batch or uuid.uuid4().hex, utc_now()
     connection.executemany(
         "INSERT INTO commands (batch, kind, run_id, amount, force, document, created_at) "
         "VALUES (?, ?, ?, ?, ?, ?, ?)",

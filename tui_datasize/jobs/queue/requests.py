@@ -86,7 +86,12 @@ class RestartScheduler:
     options: DeviceOptions
 
 
-Command: TypeAlias = Enqueue | ChangeJobs | Drain | StopScheduler | RestartScheduler
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """Take the last command back: what was queued, held, released, cancelled, retried, raised or moved."""
+
+
+Command: TypeAlias = Enqueue | ChangeJobs | Drain | StopScheduler | RestartScheduler | Undo
 
 
 @dataclass(frozen=True, slots=True)

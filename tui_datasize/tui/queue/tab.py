@@ -43,6 +43,7 @@ BINDINGS: tuple[Binding, ...] = (
     Binding("c", "cancel", "cancel", tooltip="Cancel jobs, running ones too, after a question"),
     Binding("r", "change('retry')", "retry", tooltip="Queue failed, cancelled or interrupted jobs again"),
     Binding("D", "drain", "drain", tooltip="Finish running jobs and start no others, or start again"),
+    Binding("z", "undo", "undo", tooltip="Take the last command back: queueing, hold, cancel, move ..."),
     Binding("l,L", "log", "log", tooltip="The log of the job on the whole screen"),
     Binding("slash", "filter", "filter", tooltip="Such as size>=1000 state:failed lr=1e-3 !mlp"),
     Binding("plus,equals_sign", "change('priority', 1)", "raise", tooltip="Raise the priority"),
@@ -283,6 +284,11 @@ class QueuePane(Pane):
             from tui_datasize.jobs.queue.requests import Drain
 
             self.post_message(self.Requested(Drain(not self._snapshot.draining)))
+
+    def action_undo(self) -> None:
+        from tui_datasize.jobs.queue.requests import Undo
+
+        self.post_message(self.Requested(Undo()))
 
     def action_doctor(self) -> None:
         from tui_datasize.tui.doctor_dialog import DoctorDialog
