@@ -144,6 +144,12 @@ async def test_a_scheduler_that_does_not_start_is_a_line(busy: Stage, monkeypatc
         await show.shows("scheduler.log: the scheduler did not start: no space")
 
 
+async def test_ctrl_c_names_the_key_that_leaves(busy: Stage):
+    async with busy.open() as show:
+        await show.press("ctrl+c")
+        await show.shows("press q to leave; jobs run on")
+
+
 async def test_help_lists_the_keys_of_the_tab(busy: Stage):
     async with busy.open(WIDE) as show:
         await show.press("question_mark")

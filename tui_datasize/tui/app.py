@@ -419,6 +419,10 @@ class DatasizeApp(OrderlyApp):
         own = self.pane.key_groups()
         return (*own, without_taken(keys_of("Everywhere", self), own))
 
+    def action_help_quit(self) -> None:
+        """Tell the way out; Textual calls this for ctrl+c."""
+        self._status.say("press q to leave; jobs run on")
+
     async def action_leave(self) -> None:
         try:
             await self._requests.finish()
