@@ -196,6 +196,9 @@ def test_it_resumes_bit_for_bit_in_either_training(
     for steps in {9, ended - 1, ended, min(ended + 3, made), made}:
         broken = queue_run(spec)
         leave_after(steps, monkeypatch)(broken)
+        # How far it has to go is told as soon as it is known.
+        refit = recorded(broken)["refit_update"]
+        assert refit == (recorded(whole)["refit_update"] if steps > ended else None)
         resumed = train(broken)
         assert evaluations(broken) == evaluations(whole), steps
         assert torch.equal(weights(resumed), weights(undisturbed)), steps

@@ -68,6 +68,26 @@ async def test_every_page_has_twelve_rows_of_chart_and_its_answer_on_a_low_scree
                 break
 
 
+async def test_levers_have_the_baseline_of_the_question_until_one_is_chosen(tmp_path: Path):
+    stage = empty_stage(tmp_path / "project")
+    rest = 'dataset = "digits"\nmodel = "mlp"\nsizes = [40, 80]\nbudget = { updates = 9 }\n'
+    noise = "[experiments.noise.sweep]\nlabel_noise = [0.0, 0.2]\n"
+    stage.project.experiments.write_text(f"[experiments.noise]\n{rest}{noise}", encoding="utf-8")
+    for position, spec in enumerate(stage.specs("noise")):
+        write_run(stage.project, spec, tables=False)
+        stage.queue.entries.append(job(spec, JobState.SUCCEEDED, position))
+    async with stage.open(WIDE) as show:
+        pane = show.app.query_one(AnalysisPane)
+        await show.press("3")
+        await show.until(lambda: pane.is_settled)
+        while not (page := pane._shown_page) or page.name != "levers":
+            await show.press("P")
+        # Of labels the worst, though it is not the first by name.
+        await show.shows("label_noise=0.0 at ")
+        await show.press("v")
+        await show.shows("label_noise=0.2 at ")
+
+
 async def test_overlap_on_a_low_screen_is_a_key_away(finished: Stage):
     async with finished.open(NARROW) as show:
         await open_analysis(show)

@@ -6,19 +6,24 @@ import queue
 import threading
 from collections.abc import Callable
 
+import polars as pl
 import pytest
 
 from tests.fakes import State, metric_rows, write_lines, write_run
 from tests.tui.fake_queue import CPU_ONLY, TWO_GPUS
 from tests.tui.stage import DEADLINE_S, Stage
+from tui_datasize.experiments.load import load_project
+from tui_datasize.experiments.sweep import plan_runs
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.jobs.scheduler.devices import DeviceReport
+from tui_datasize.runlog.schema import RUNS
 from tui_datasize.tui.polling import poller, project_file, record
-from tui_datasize.tui.polling.collect import Collector
+from tui_datasize.tui.polling.collect import Collector, read_facts
 from tui_datasize.tui.polling.log_tail import read_tail, run_log_tail
 from tui_datasize.tui.polling.poller import Poller
 from tui_datasize.tui.polling.record import ProjectRecord
 from tui_datasize.tui.polling.snapshot import Interest, Snapshot
+from tui_datasize.tui.queue.cell_map import lay_out
 from tui_datasize.tui.widgets.header_strip import HeaderStrip
 
 
@@ -212,6 +217,49 @@ def test_a_changed_file_is_read_again(busy: Stage):
     digits = look.collect(Interest()).experiment("digits")
     assert digits is not None
     assert len(digits.cells) == 20
+
+
+LEVERS = """
+[experiments.levers]
+dataset = "digits"
+model = { name = "cnn3", width = 8 }
+sizes = [40]
+budget = { updates = 10 }
+validation = 0.2
+refit = true
+[experiments.levers.levers]
+augmentation = [{ crop_padding_px = 1, rotation_deg = 15 }]
+"model.width" = [16]
+label_noise = [0.2]
+"""
+
+
+def test_levers_are_told_apart_where_their_whole_names_are_too_long(empty: Stage):
+    file = empty.project.experiments
+    file.write_text(LEVERS, encoding="utf-8")
+    project = load_project(file)
+    for spec in plan_runs(project.experiment("levers"), project):
+        write_run(empty.project, spec, tables=False)
+    seen = collector(empty).collect(Interest())
+    pulled = ["", "crop_padding_px=1 rotation_deg=15.0", "label_noise=0.2", "width=16"]
+    assert sorted(row.short_variant for row in seen.jobs) == pulled
+    assert sorted(seen.table["name"]) == [f"levers-n40-d0-s0 {one}".strip() for one in pulled]
+    assert {len(one.split()) for one in seen.table["variant"]} == {4, 2, 1}
+    # A filter by a key finds them all.
+    assert sorted(seen.table["width"]) == [8, 8, 8, 16]
+    blocks = lay_out(seen.experiment("levers").cells).blocks
+    assert [one.variant for one in blocks[1:]] == [pulled[1], "label_noise=0.2", "width=16"]
+
+
+def test_a_run_that_trains_anew_has_come_so_far_of_both_trainings():
+    frame = pl.DataFrame(
+        {"total_updates": [100] * 3, "refit": [True, True, False], "refit_update": [None, 150, None]}
+    )
+    rest = {name: pl.lit(None, kind) for name, kind in RUNS.items() if name not in frame.columns}
+    frame = frame.with_columns(**rest).with_columns(
+        run_id=pl.Series(["a", "b", "c"]), state=pl.lit("running")
+    )
+    assert [fact.total_updates for fact in read_facts(frame).values()] == [200, 150, 100]
 
 
 def test_a_project_without_a_file_says_so(busy: Stage):

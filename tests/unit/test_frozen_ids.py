@@ -125,6 +125,28 @@ FROZEN_SHIPPED = {
     "depth-fashion-smoke": (3, "depth-fashion-smoke-n2000-d0-s0-735806da", "0ad6d7871585c52f"),
     "noise-cifar10-smoke": (4, "noise-cifar10-smoke-n2500-d0-s0-1d6120d6", "52ce17e885334b2f"),
     "imbalance-cifar10-smoke": (3, "imbalance-cifar10-smoke-n2500-d0-s0-ca2b8859", "b8147df984722bbc"),
+    "levers-mnist10k-source": (5, "levers-mnist10k-source-n20000-d0-s101-303fadf3", "967d62aee725942f"),
+    "levers-mnist10k": (1080, "levers-mnist10k-n50-d1-s101-129667fa", "e50efcd87feb63a4"),
+    "levers-mnist10k-source-cpu": (
+        5,
+        "levers-mnist10k-source-cpu-n20000-d0-s101-aa7e2368",
+        "ec6e8769aee3aab2",
+    ),
+    "levers-mnist10k-cpu": (360, "levers-mnist10k-cpu-n50-d1-s101-0e81defa", "c340781e58a2c2d8"),
+    "levers-cifar10-source": (5, "levers-cifar10-source-n25000-d0-s101-dda68eee", "a7d0ed637b2fa568"),
+    "levers-cifar10": (1080, "levers-cifar10-n250-d1-s101-9f1305ed", "7142036ba8473e0a"),
+    "levers-mnist10k-source-smoke": (
+        3,
+        "levers-mnist10k-source-smoke-n20000-d0-s101-5b1fae68",
+        "003e6c46d5216a5c",
+    ),
+    "levers-mnist10k-smoke": (216, "levers-mnist10k-smoke-n50-d1-s101-039a5367", "4c6669c689db577b"),
+    "levers-cifar10-source-smoke": (
+        3,
+        "levers-cifar10-source-smoke-n20000-d0-s101-73c701dd",
+        "55b95a6686d26361",
+    ),
+    "levers-cifar10-smoke": (72, "levers-cifar10-smoke-n250-d1-s101-a4a6fd5c", "46e7a34618c439ce"),
 }
 
 FROZEN_BY_RULES_2 = {
@@ -148,6 +170,26 @@ FROZEN_BY_RULES_2 = {
     "depth-fashion-smoke": (3, "depth-fashion-smoke-n2000-d0-s0-7c5f4a4a", "b2f1c8387a7beb5f"),
     "noise-cifar10-smoke": (4, "noise-cifar10-smoke-n2500-d0-s0-49b1a53c", "745abf8a11be4641"),
     "imbalance-cifar10-smoke": (3, "imbalance-cifar10-smoke-n2500-d0-s0-9d2b7d8e", "521b2c905444e915"),
+    "levers-mnist10k-source": (5, "levers-mnist10k-source-n20000-d0-s101-528513f7", "d2dd2fa7ac59bb8d"),
+    "levers-mnist10k": (1080, "levers-mnist10k-n50-d1-s101-8edf622f", "213150e75f8dd19d"),
+    "levers-mnist10k-source-cpu": (
+        5,
+        "levers-mnist10k-source-cpu-n20000-d0-s101-17b1111d",
+        "d466f43adfcd1b20",
+    ),
+    "levers-mnist10k-cpu": (360, "levers-mnist10k-cpu-n50-d1-s101-849a1a4a", "d9804b40aa132058"),
+    "levers-mnist10k-source-smoke": (
+        3,
+        "levers-mnist10k-source-smoke-n20000-d0-s101-9d5a57b3",
+        "34e3d9c76f740f9d",
+    ),
+    "levers-mnist10k-smoke": (216, "levers-mnist10k-smoke-n50-d1-s101-95d8c180", "8d2a73ff8a9e97fc"),
+    "levers-cifar10-source-smoke": (
+        3,
+        "levers-cifar10-source-smoke-n20000-d0-s101-0c366c31",
+        "75559ecb7123c112",
+    ),
+    "levers-cifar10-smoke": (72, "levers-cifar10-smoke-n250-d1-s101-6b6aec54", "02c4627e2818ece1"),
 }
 """Those over image folders, which are read by other rules since; `image_rules = 1` has the ids above."""
 FOLDER_BY_RULES_2 = (2, "folder-n400-d0-s0-61646a5c", "48317e748696f0b4")

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
 from benchmarks.nulls import ratios_held
+from tests.fakes import write_run
 from tests.unit.record_desk import record_of, said
 from tests.unit.test_tuned import table
 from tui_datasize.answers import levers, tuned
 from tui_datasize.answers.answer import Asked
 from tui_datasize.answers.checks.sweep import check_choosing, check_one_recipe
+from tui_datasize.answers.record import Reading, Record
 from tui_datasize.experiments.costs import Costs
+from tui_datasize.experiments.load import load_project
+from tui_datasize.experiments.sweep import plan_runs
+from tui_datasize.metric import metric_named
+from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.runlog.reader import RunLog
 from tui_datasize.stats.levers import baseline_of, lever_runs
 from tui_datasize.stats.tuned import TUNED
 
@@ -74,6 +85,58 @@ def test_a_lever_within_the_sizes_of_the_baseline_has_an_interval() -> None:
     assert re.match(
         r"flip at 800 images = about 1,.00 of the baseline: 1.9 times \(95 % 1.8 to 2.1\)\.$", answer.headline
     )
+
+
+WIDTH_AND_LABELS = """
+[experiments.e]
+dataset = "digits"
+model = { name = "cnn3", width = 8 }
+sizes = [40, 80, 160, 320]
+subset = { seeds = [0, 1, 2] }
+budget = { updates = 10 }
+imbalance = 10
+label_noise = 0.2
+[experiments.e.levers]
+"model.width" = [16]
+imbalance = [1, 3]
+label_noise = [0]
+"""
+WORTH = {"width=16": 1.4, "imbalance=1.0": 3.0, "imbalance=3.0": 2.0, "label_noise=0.0": 1.7}
+
+
+def write_worth(tmp_path: Path) -> Record:
+    """Runs of the file, three draws of each, that are worth what is known."""
+    file = tmp_path / "experiments.toml"
+    file.write_text(WIDTH_AND_LABELS, encoding="utf-8")
+    for spec in plan_runs((project := load_project(file)).experiment("e"), project):
+        width, noise = spec.model.options["width"], spec.label_noise.fraction
+        pulled = f"width={width}", f"imbalance={spec.subset.imbalance}", f"label_noise={noise}"
+        images = spec.train_size * math.prod(WORTH.get(name, 1.0) for name in pulled)
+        luck = 0.002 * math.sin(7 * images + spec.subset.seed)
+        run = write_run(ProjectPaths(tmp_path), spec, accuracy=1 - 2 / math.sqrt(images) + luck, tables=False)
+        known = json.loads(run.provenance.read_text())
+        run.provenance.write_text(json.dumps(known | {"parameters": 1000 * int(width)}))
+    log = RunLog(ProjectPaths(tmp_path))
+    return Record(Reading(log, log.runs("e")), metric_named("test_accuracy"))
+
+
+def test_width_and_balance_of_labels_are_levers(tmp_path: Path) -> None:
+    record = write_worth(tmp_path)
+    other = "label_noise=0.2 width=8 imbalance=3.0"
+    of_other = {"imbalance=10.0": 1 / 2, "imbalance=1.0": 3 / 2, "width=16 imbalance=10.0": 1.4 / 2}
+    of_other["label_noise=0.0 imbalance=10.0"] = 1.7 / 2
+    # By default the baseline is the smallest model with the labels as they are.
+    for asked, named, expected in (
+        (Asked(), "label_noise=0.2 width=8 imbalance=10.0", WORTH),
+        (Asked(variant=other), other, of_other),
+    ):
+        answer = levers.ask(replace(record, asked=asked))
+        assert answer.about == f"baseline: {named}; means over runs"
+        rows = {row["variant"]: row for row in answer.rows().iter_rows(named=True)}
+        assert rows.keys() == {"baseline", *expected}
+        for name, ratio in expected.items():
+            assert rows[name]["ratio"] == pytest.approx(ratio, rel=0.06)
+            assert rows[name]["p"] < 0.01
 
 
 def test_the_interval_of_a_known_ratio_holds() -> None:

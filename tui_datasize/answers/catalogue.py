@@ -35,6 +35,8 @@ class Entry:
     """What runs must have for it, where its module says in `is_offered` which do; empty for any."""
     has_page: bool = True
     """Whether the app shows it on a page of its own, and not with the learning curve."""
+    compares_all: bool = False
+    """Whether it needs all variants, and one of them as a baseline only where somebody chose it."""
     asks: str = ""
     """In a sentence, of those that have a page."""
     reads: str = ""
@@ -154,6 +156,7 @@ _ENTRIES = (
         "levers",
         "Levers beside more images",
         needs="two variants, or seeds for an ensemble",
+        compares_all=True,
         asks="What is worth more than labels?",
     ),
     Entry("cost", "Metric against training time", asks="What is best for the time?", reads="wall_s"),

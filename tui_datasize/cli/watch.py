@@ -110,7 +110,8 @@ class _Board:
         active = [job for job in ours if job.state.is_active]
         for job in active:
             if job.run_id not in self._bar_of:
-                total = total_updates(self._specs[job.run_id])
+                spec = self._specs[job.run_id]
+                total = total_updates(spec) * (1 + spec.refit)
                 task = self.bars.add_task(visible(job.run_id), total=total, unit="updates")
                 self._bar_of[job.run_id] = task
         for run_id, update in self._updates(active).items():

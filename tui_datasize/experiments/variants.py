@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,8 @@ _TRANSFER = "transfer"
 _UNNAMED = (_MODEL, _TRANSFER)
 AS_PUBLISHED = "as published"
 """The mark of runs that are measured or trained as a study's code did it, not as its text says."""
+_LONGEST_LABEL = 24
+"""That is shown as it is."""
 _AXES = ("experiment", "train_size", "seed", "subset.seed")
 
 
@@ -61,6 +63,23 @@ def variant_labels(specs: Iterable[RunSpec]) -> dict[str, str]:
     return {run_id: labels[shape] for run_id, shape in shape_of.items()}
 
 
+def short_labels(labels: Collection[str]) -> dict[str, str]:
+    """Of long labels of one experiment the parts that not most of them have; of the usual one nothing.
+
+    >>> labels = [f"rotation_deg={own} depth=8" for own in ("0 width=8", "9 width=8", "0 width=9")]
+    >>> list(short_labels(labels).values())
+    ['', 'rotation_deg=9', 'width=9']
+    >>> list(short_labels(["cnn3", "mlp lr=1", "mlp lr=2"]).values())
+    ['cnn3', 'mlp lr=1', 'mlp lr=2']
+    """
+    if max(map(len, labels), default=0) <= _LONGEST_LABEL:
+        return {label: label for label in labels}
+    count = Counter(part for label in labels for part in set(label.split()))
+    return {
+        label: " ".join(part for part in label.split() if 2 * count[part] <= len(labels)) for label in labels
+    }
+
+
 def _comes_along(key: str, shapes: Iterable[Mapping[str, Any]]) -> bool:
     """Whether the model's name alone decides an option: then nobody swept it."""
     by_model: dict[str, set[str]] = {}
@@ -74,8 +93,12 @@ def _short_names(keys: Sequence[str]) -> Mapping[str, str]:
 
     >>> _short_names(["model.name", "optimizer.lr", "schedule.name"])
     {'model.name': '', 'optimizer.lr': 'lr=', 'schedule.name': 'schedule='}
+    >>> _short_names(["label_noise.fraction"])
+    {'label_noise.fraction': 'label_noise='}
     """
-    short = {key: key.removesuffix(".name").rpartition(".")[2] for key in keys}
+    # Short forms of the file stand for a name, or for the fraction of labels that are wrong.
+    whole = {key: key.removesuffix(".name").removesuffix(".fraction") for key in keys}
+    short = {key: name.rpartition(".")[2] for key, name in whole.items()}
     counts = Counter(short.values())
     return {
         key: "" if key in _UNNAMED else f"{name if counts[name] == 1 else key}="

@@ -246,6 +246,7 @@ class Session:
             self._begin_again(self._done(), self._update + updates)
             images = plural(len(self._subset), "image")
             self._tell(f"trains anew on all {images} for {plural(updates, 'update')}")
+            provenance.add(self._paths, self.lengths())
             self._save()
         else:
             # Before the last checkpoint, so that a run resumed from it has nothing left to do.

@@ -259,8 +259,8 @@ class AnalysisPane(ChartPane, FilteredRuns, can_focus=True):
         choice, plan = self._choice, self._plan
         variants = self._curves.variants if self._curves else ()
         variant = chosen_variant(variants, choice)
-        if variant is None and self._page and variants:
-            # A page shows one variant, or compares all by itself.
+        page = self._shown_page
+        if variant is None and page and not page.compares_all and variants:
             variant = variants[0]
         let_through, state_of = self._let_through, self._snapshot.state_of
         sweep = tuple(

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
 from tui_datasize.errors import DatasizeError
+from tui_datasize.experiments.variants import short_labels
 from tui_datasize.jobs.queue.paces import TimeEstimate
 from tui_datasize.jobs.queue.settings import QueueSettings
 from tui_datasize.jobs.queue.state import Job, JobState
@@ -73,7 +74,7 @@ class Collector:
         self._kept_time = KeptTimeLeft()
         self._strangers: Kept[list[RunFacts]] = Kept()
         self._states: Kept[Mapping[str, JobState]] = Kept()
-        self._variants: Kept[Mapping[str, str]] = Kept()
+        self._variants: Kept[Mapping[str, tuple[str, str]]] = Kept()
         self._experiments: Kept[tuple[ExperimentPlan, ...]] = Kept()
         self._unlisted: frozenset[str] = frozenset()
         self._listed: Kept[set[str]] = Kept()
@@ -301,6 +302,9 @@ def read_facts(runs: pl.DataFrame) -> Mapping[str, RunFacts]:
     import polars as pl
 
     texts, numbers = pl.col(pl.String).fill_null(""), pl.col(pl.Int64, pl.Int32).fill_null(0)
+    # A second training is as long as the best of the first was: at most as long as that.
+    anew = pl.coalesce("refit_update", 2 * pl.col("total_updates"))
+    runs = runs.with_columns(total_updates=pl.when("refit").then(anew).otherwise("total_updates"))
     known = runs.select(_FACT_COLUMNS).with_columns(texts, numbers, pl.col("wall_s").fill_null(0.0))
     facts = {}
     for run_id, experiment, word, *others in known.iter_rows():
@@ -327,8 +331,13 @@ def _states(jobs: Iterable[Job], strangers: Iterable[RunFacts]) -> Mapping[str, 
     return MappingProxyType(told | {job.run_id: job.state for job in jobs})
 
 
-def _variants(plans: Sequence[ExperimentPlan]) -> Mapping[str, str]:
-    return {cell.run_id: cell.variant for plan in plans for cell in plan.cells if cell.variant}
+def _variants(plans: Sequence[ExperimentPlan]) -> Mapping[str, tuple[str, str]]:
+    """Of each run of a swept experiment its variant, and that in few words."""
+    found: dict[str, tuple[str, str]] = {}
+    for plan in plans:
+        short = short_labels({cell.variant for cell in plan.cells})
+        found |= {cell.run_id: (cell.variant, short[cell.variant]) for cell in plan.cells if cell.variant}
+    return found
 
 
 def _job_rows(
@@ -336,12 +345,12 @@ def _job_rows(
     strangers: Sequence[RunFacts],
     facts: Mapping[str, RunFacts],
     time_left: TimeLeft,
-    variants: Mapping[str, str],
+    variants: Mapping[str, tuple[str, str]],
 ) -> tuple[JobRow, ...]:
     estimates = time_left.estimates
     jobs = [*queued, *map(_as_job, strangers)]
     return tuple(
-        _job_row(job, facts.get(job.run_id), estimates.get(job.run_id), variants.get(job.run_id, ""))
+        _job_row(job, facts.get(job.run_id), estimates.get(job.run_id), variants.get(job.run_id, ("", "")))
         for job in display_order(jobs)
     )
 
@@ -363,12 +372,15 @@ def _as_job(fact: RunFacts) -> Job:
     )
 
 
-def _job_row(job: Job, fact: RunFacts | None, estimate: TimeEstimate | None, variant: str) -> JobRow:
+def _job_row(
+    job: Job, fact: RunFacts | None, estimate: TimeEstimate | None, variant: tuple[str, str]
+) -> JobRow:
     fraction = fact.updates / fact.total_updates if fact and fact.total_updates else 0.0
     return JobRow(
         run_id=job.run_id,
         experiment=job.experiment,
-        variant=variant,
+        variant=variant[0],
+        short_variant=variant[1],
         state=job.state,
         reason=job.reason or (fact.reason if fact else ""),
         device=job.device or (fact.device if fact else ""),
@@ -394,10 +406,46 @@ def runs_of_jobs(jobs: Sequence[JobRow], runs: pl.DataFrame | None) -> pl.DataFr
     """
     import polars as pl
 
-    from tui_datasize.runlog.schema import RUNS, schema
+    from tui_datasize.runlog.schema import RUNS
+
+    of_queue = _frame_of(jobs)
+    of_record = pl.DataFrame(schema=dict(RUNS)) if runs is None else runs
+    joined = of_queue.join(
+        of_record.drop(set(of_queue.columns) & RUNS.keys() - {"run_id"}),
+        on="run_id",
+        how="left",
+        maintain_order="left",
+    )
+    base = pl.col("run_id").str.replace(r"-[^-]*$", "")
+    short = pl.format("{} {}", base, "short").str.strip_chars_end()
+    named = joined.with_columns(
+        variant=pl.coalesce("told", "variant"),
+        name=pl.when(pl.col("told").is_null()).then("run_id").otherwise(short),
+    )
+    swept = _swept(named["variant"], named.columns)
+    return named.with_columns(*swept, variant=_shown(named)).drop("told", "short")
+
+
+def _shown(runs: pl.DataFrame) -> pl.Series:
+    """Their variants, long ones in few words, but for the usual one of an experiment."""
+    known = runs.select("experiment", "variant").unique().drop_nulls()
+    short = {
+        one: words
+        for _, own in known.group_by("experiment")
+        for one, words in short_labels(own["variant"].to_list()).items()
+        if words
+    }
+    return runs["variant"].replace(short)
+
+
+def _frame_of(jobs: Sequence[JobRow]) -> pl.DataFrame:
+    """One row per job: what the queue says of it, and its variant as `told`, in few words as `short`."""
+    import polars as pl
+
+    from tui_datasize.runlog.schema import schema
 
     told = schema(
-        (pl.String, "run_id", "experiment", "told", "state", "reason", "device", "note"),
+        (pl.String, "run_id", "experiment", "told", "short", "state", "reason", "device", "note"),
         (pl.Float64, "fraction", "remaining_s"),
         (pl.Int64, "priority"),
     )
@@ -405,6 +453,7 @@ def runs_of_jobs(jobs: Sequence[JobRow], runs: pl.DataFrame | None) -> pl.DataFr
         "run_id": [row.run_id for row in jobs],
         "experiment": [row.experiment for row in jobs],
         "told": [row.variant or None for row in jobs],
+        "short": [row.short_variant for row in jobs],
         "state": [STATE_LOOKS[row.shown_state].word for row in jobs],
         "reason": [row.reason for row in jobs],
         "device": [row.device for row in jobs],
@@ -413,16 +462,7 @@ def runs_of_jobs(jobs: Sequence[JobRow], runs: pl.DataFrame | None) -> pl.DataFr
         "remaining_s": [row.remaining_s if row.state.is_active else None for row in jobs],
         "priority": [row.priority for row in jobs],
     }
-    of_queue = pl.DataFrame(columns, schema=dict(told))
-    of_record = pl.DataFrame(schema=dict(RUNS)) if runs is None else runs
-    joined = of_queue.join(
-        of_record.drop(told.keys() & RUNS.keys() - {"run_id"}), on="run_id", how="left", maintain_order="left"
-    )
-    base = pl.col("run_id").str.replace(r"-[^-]*$", "")
-    named = joined.with_columns(
-        variant=pl.coalesce("told", "variant"), name=pl.coalesce(pl.format("{} {}", base, "told"), "run_id")
-    ).drop("told")
-    return named.with_columns(_swept(named["variant"], named.columns))
+    return pl.DataFrame(columns, schema=dict(told))
 
 
 def _swept(variants: pl.Series, columns: Collection[str]) -> list[pl.Series]:

@@ -79,6 +79,7 @@ class RunFacts:
     batch_size: int
     updates: int
     total_updates: int
+    """Of both trainings where it trains anew; until that begins the most that it may take."""
     missing_evaluations: int
     """Those of its specification that are not in its record (yet); 0 where nobody knows."""
     test_accuracy: float | None
@@ -105,6 +106,8 @@ class JobRow:
     experiment: str
     variant: str
     """What sets it apart in a swept experiment, see `sweep.variant_labels`; may be empty."""
+    short_variant: str
+    """The same in few words, see `variants.short_labels`."""
     state: JobState
     reason: str
     device: str

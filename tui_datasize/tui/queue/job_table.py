@@ -171,7 +171,7 @@ def _name(row: JobRow) -> str:
     """
     if not row.variant:
         return row.run_id
-    return f"{row.run_id.rpartition('-')[0]} {row.variant}"
+    return f"{row.run_id.rpartition('-')[0]} {row.short_variant}".rstrip()
 
 
 def _state_word(row: JobRow) -> str:
