@@ -56,6 +56,6 @@ def test_a_value_that_one_experiment_has_already_leaves_all_as_they_were(desk, c
 
 
 def test_a_row_is_written_as_json_writes_it():
-    evaluation = ForeignRow("test", 7, 1.5, (("accuracy", 1e-7), ("loss", None), ("ece", 0.1)), 3.25)
+    evaluation = ForeignRow("test", 7, 1.5, ("accuracy", "loss", "ece"), (1e-7, None, 0.1), 3.25)
     assert evaluation.line == json.dumps(evaluation.row) + "\n"
-    assert ForeignRow("train", 1, None, (), None).line.count("null") == len(evaluation.row) - 3
+    assert ForeignRow("train", 1, None, (), (), None).line.count("null") == len(evaluation.row) - 3

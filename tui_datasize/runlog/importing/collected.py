@@ -42,21 +42,23 @@ class ForeignRow(NamedTuple):
     split: str
     update: int
     epoch: float | None
-    scores: tuple[tuple[str, float | None], ...]
+    scores: tuple[str, ...]
+    values: tuple[float | None, ...]
+    """Of these scores."""
     wall_s: float | None
 
     @property
     def row(self) -> dict[str, Any]:
         """All columns of `METRICS`."""
         known = {"event": "evaluation", "update": self.update, "epoch": self.epoch, "split": self.split}
-        return {**_BLANK, **known, **dict(self.scores), "wall_s": self.wall_s}
+        own = dict(zip(self.scores, self.values, strict=True))
+        return {**_BLANK, **known, **own, "wall_s": self.wall_s}
 
     @property
     def line(self) -> str:
         """The row as JSON, as `json.dumps` writes it, only faster: an import has hundred thousands."""
-        names = tuple(name for name, _ in self.scores)
-        told = (self.update, self.epoch, self.split, *(value for _, value in self.scores), self.wall_s)
-        return _template(names) % tuple("null" if value is None else value for value in told)
+        told = (self.update, self.epoch, self.split, *self.values, self.wall_s)
+        return _template(self.scores) % tuple(["null" if value is None else value for value in told])
 
 
 _BLANK: Mapping[str, Any] = MappingProxyType(dict.fromkeys(METRICS))
@@ -106,7 +108,7 @@ class ForeignRun:
     @cached_property
     def end(self) -> Mapping[str, float | None]:
         """The scores of the last evaluation on each split, by their full names; None where there is none."""
-        last = {evaluation.split: dict(evaluation.scores) for evaluation in self.evaluations}
+        last = {one.split: dict(zip(one.scores, one.values, strict=True)) for one in self.evaluations}
         return {f"{split}_{s}": scores.get(s) for split, scores in last.items() for s in SCORES}
 
     def spec(self, experiment: str, layout: Layout) -> RunSpec:
@@ -409,21 +411,22 @@ def _evaluations(
         of_split = {s: values[f"{split}_{s}"] for s in SCORES if f"{split}_{s}" in values}
         last = {s: _last(found) for s, found in of_split.items()}
         end = max((m for m in last.values() if m is not None), key=_order, default=None)
-        for moment in moments:
-            if end is None or moment.order > end.order:
-                break
-            if not any(moment in found for found in of_split.values()):
+        names, columns = tuple(of_split), [*of_split.values()]
+        for moment in moments if end else ():
+            if not any([moment in found for found in columns]):
                 continue
-            scores = {s: found.get(moment) for s, found in of_split.items()}
+            values_then = tuple([found.get(moment) for found in columns])
             if moment == end:
-                scores |= {s: of_split[s][m] for s, m in last.items() if m is not None}
-            told = split, updates[moment], moment.epoch, tuple(scores.items()), seconds.get(moment)
+                values_then = tuple([of_split[s].get(m) if m else None for s, m in last.items()])
+            told = split, updates[moment], moment.epoch, names, values_then, seconds.get(moment)
             evaluations.append(ForeignRow(*told))
+            if moment == end:
+                break
         seen = max([goes_to, *(m for found in of_split.values() for m in found)], key=_order)
         carried |= {f"{split}_{s}": str(m) for s, m in last.items() if m is not None and m.order < seen.order}
     if not evaluations and seconds:
         moment = max(seconds, key=_order)
-        evaluations = [ForeignRow("test", updates[moment], moment.epoch, (), seconds[moment])]
+        evaluations = [ForeignRow("test", updates[moment], moment.epoch, (), (), seconds[moment])]
     evaluations.sort(key=lambda evaluation: evaluation.update)
     return tuple(evaluations), carried
 

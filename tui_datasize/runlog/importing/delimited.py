@@ -39,6 +39,7 @@ _DECIMALS = (r"-?(?:\d+|\d{1,3}(?:\.\d{3})+),\d+", r"-?(?:\d*\.\d+|\d+(?:,\d{3})
 _CELL_WITH_COMMA = re.compile(
     rf"\$?{_DECIMALS[0]}\s*\\?%?\s*((±|\+/?-|\\pm|\()\s*(\d+|{_DECIMALS[0]})\s*\\?%?\s*\)?)?\$?"
 )
+_PLAIN_COMMA = re.compile(r"-?\d+,\d+")
 _GROUPED = re.compile(r"-?\d{1,3}([.,]\d{3})+")
 """A number of thousands, with points or commas between them, that may also be one with three decimals."""
 _SEPARATOR = re.compile(r'"?sep=([^\r\n"])"?[,;\t ]*', re.IGNORECASE)
@@ -136,7 +137,7 @@ class _Rows:
         cells, width = [cell.strip() for cell in row], len(self._header)
         if len(row) < 2 and not any(cells):
             return []
-        if is_remark(cells) and (len(row) < width or line == self._lines.without_end):
+        if is_remark(cells) and len(row) < width and line != self._lines.without_end:
             self._remarks.append(line)
             return []
         if len(row) < width or any(cells[width:]):
@@ -160,7 +161,7 @@ class _Rows:
         except ValueError:
             if next(filter(None, row), "").lower() in _SUMMARIES:
                 self._summaries.append(line)
-            elif is_remark(row):
+            elif is_remark(row) and line != self._lines.without_end:
                 self._remarks.append(line)
             else:
                 raise
@@ -281,6 +282,10 @@ def _with_point(cell: str, is_size: bool = False) -> str:
     """
     if is_size and _GROUPED.fullmatch(cell):
         return cell.replace(".", "").replace(",", ".")
+    if "," not in cell:
+        return cell
+    if _PLAIN_COMMA.fullmatch(cell):
+        return cell.replace(",", ".")
     if _CELL_WITH_COMMA.fullmatch(cell):
         return re.sub(_DECIMALS[0], lambda found: found[0].replace(".", "").replace(",", "."), cell)
     return cell

@@ -10,6 +10,7 @@ import shutil
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -210,11 +211,20 @@ def _write_run(paths: RunPaths, run: ForeignRun, spec: RunSpec, facts: Mapping[s
         "spec": spec.to_dict(),
     }
     _write_json(paths.spec, queued)
-    imported = {**facts, **run.facts, "package_version": tui_datasize.__version__}
-    _write_json(paths.provenance, {"imported": imported})
+    paths.provenance.write_text(_provenance(json.dumps({**facts, **run.facts})), encoding="utf-8")
     paths.metrics.write_bytes(run.text())
     _write_json(paths.exit, asdict(ExitRecord(1, RunOutcome.SUCCEEDED, "", now)))
 
 
+@lru_cache(maxsize=64)
+def _provenance(facts: str) -> str:
+    """Text of the provenance of a run; most runs of an import have the same."""
+    return _text_of({"imported": {**json.loads(facts), "package_version": tui_datasize.__version__}})
+
+
 def _write_json(file: Path, value: object) -> None:
-    file.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    file.write_text(_text_of(value), encoding="utf-8")
+
+
+def _text_of(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
