@@ -105,27 +105,41 @@ def test_two_metrics_of_a_number_are_of_one_run(desk, capsys):
 
 
 _RUNS = st.lists(
-    st.tuples(st.integers(1, 99_999), st.integers(0, 999), st.integers(1, 9999)),
+    st.tuples(st.integers(1, 99_999), st.integers(0, 999), st.none() | st.integers(101, 9999)),
     min_size=1,
-    max_size=6,
+    max_size=70,
     unique_by=lambda run: run[:2],
-)
+).filter(lambda runs: any(run[2] for run in runs))
 _BETWEEN = [",", ";", "\t", "|", " ", "   "]
+"""A title above cells with spaces between is one more row of cells."""
+_ENCODINGS = ["utf-8", "utf-8-sig", "utf-16"]
+_BLANKS = ["NA", "n/a", "-", "None", "nan"]
 
 
-@given(runs=_RUNS, between=st.sampled_from(_BETWEEN), has_commas=st.booleans(), is_wide=st.booleans())
-def test_a_table_in_any_form_is_read_back(tmp_path_factory, runs, between, has_commas, is_wide):
-    comma = has_commas and between != ","
-    lines = [("size", "seed", "test_accuracy"), *((n, s, f"{a / 10_000:.4f}") for n, s, a in runs)]
-    cells = [[str(cell).replace(".", "," if comma else ".") for cell in line] for line in lines]
-    project = ProjectPaths(tmp_path_factory.mktemp("form"))
-    file = project.root / "a.csv"
-    file.write_bytes(
-        "".join(between.join(line) + "\n" for line in cells).encode("utf-16" if is_wide else "utf-8")
+@given(data=st.data(), runs=_RUNS, between=st.sampled_from(_BETWEEN), encoding=st.sampled_from(_ENCODINGS))
+def test_a_table_in_any_form_is_read_back(tmp_path_factory, data, runs, between, encoding):
+    has_commas, in_percent, has_title, has_footnote, is_repeated, is_grouped = (
+        data.draw(st.booleans()) for _ in range(6)
     )
+    comma = has_commas and between != ","
+    is_grouped &= between in (";", "\t", "|")
+    lines = [["size", "seed", "test_accuracy"]]
+    for n, seed, value in runs:
+        number = data.draw(st.sampled_from(_BLANKS)) if value is None else f"{value / 10_000:.4f}"
+        if value is not None and in_percent:
+            number = f"{value / 100:.2f}%"
+        number = number.replace(".", ",") if comma else number
+        lines.append([f"{n:,}".replace(",", "\u202f") if is_grouped else str(n), str(seed), number])
+    lines.insert(data.draw(st.integers(1, len(lines))), lines[0]) if is_repeated else None
+    above = ["Our results of spring"] if has_title and between.strip() else []
+    below = ["* one seed each"] if has_footnote and between.strip() else []
+    text = "".join(line + "\n" for line in [*above, *map(between.join, lines), *below])
+    file = ProjectPaths(tmp_path_factory.mktemp("form")).root / "a.csv"
+    file.write_bytes(text.encode(encoding))
     found = read_all([file], Layout(), is_strict=True).runs
-    read = {(run.cell.train_size, run.cell.seed): run.end["test_accuracy"] for run in found}
-    assert read == pytest.approx({(n, s): a / 10_000 for n, s, a in runs})
+    read = {(run.cell.train_size, run.cell.seed): run.end.get("test_accuracy") for run in found}
+    told = {(n, seed): None if value is None else value / 10_000 for n, seed, value in runs}
+    assert read == pytest.approx(told)
 
 
 SHARES = [(500, 1, 0.8), (1000, 2, 0.825)]

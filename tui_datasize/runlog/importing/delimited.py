@@ -42,6 +42,7 @@ _CELL_WITH_COMMA = re.compile(
 _PLAIN_COMMA = re.compile(r"-?\d+,\d+")
 _GROUPED = re.compile(r"-?\d{1,3}([.,]\d{3})+")
 """A number of thousands, with points or commas between them, that may also be one with three decimals."""
+_NUMERIC = re.compile(r"-?\.?\d")
 _SEPARATOR = re.compile(r'"?sep=([^\r\n"])"?[,;\t ]*', re.IGNORECASE)
 """What Excel writes, and looks for, in the first line."""
 
@@ -250,7 +251,7 @@ def _is_title(line: str, lines: Lines) -> bool:
     names, cells = (
         [cell for text in one.strip().split(between) if (cell := text.strip(' "'))] for one in (below, line)
     )
-    return bool(below) and len(cells) < len(names) and not any(map(reads_as_number, (*names, *cells)))
+    return bool(below) and len(cells) < len(names) and not any(map(_NUMERIC.match, (*names, *cells)))
 
 
 def _decimal_comma(pieces: Iterable[str], delimiter: str) -> str:

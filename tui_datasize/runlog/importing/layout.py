@@ -23,7 +23,14 @@ from tui_datasize.runlog.importing.meanings import (
     plain,
 )
 from tui_datasize.runlog.importing.means import SpreadKind
-from tui_datasize.runlog.importing.names import TOLD_BY_NAMES, UnclearNameError, count_of, told_by_name, whole
+from tui_datasize.runlog.importing.names import (
+    OF_ALL,
+    TOLD_BY_NAMES,
+    UnclearNameError,
+    count_of,
+    told_by_name,
+    whole,
+)
 from tui_datasize.runlog.importing.staged import Moment, Origin
 from tui_datasize.runlog.schema import SCORES
 from tui_datasize.text import listed
@@ -148,7 +155,7 @@ class Layout:
             found["size"] = shares[0]
         size = found.get("size", "")
         if counts_something_else(size) and not (is_share(size) and self.train_size is not None):
-            way_out = "--size N with the images of the whole set" if is_share(size) else ""
+            way_out = OF_ALL if is_share(size) else ""
             other = "--column size=COLUMN, with a column of numbers of images"
             raise ValueError(
                 f"{size!r} is in other units than images by its name; give "
@@ -221,7 +228,8 @@ def _told(name: str, text: str) -> int:
     try:
         return count_of(text) if name == "size" else whole(text)
     except ValueError as error:
-        other = f"--column {name}=COLUMN names another column"
+        other = f"give {OF_ALL}; " if "is a share" in str(error) else ""
+        other += f"--column {name}=COLUMN names another column"
         raise ValueError(f"the {name}: {error}; {other}, --ignore COLUMN reads none") from None
 
 

@@ -17,6 +17,7 @@ from tui_datasize.text import listed, plural
 LARGEST_WHOLE = 2**53
 SHARE_WORDS = frozenset({"pct", "percent", "perc", "pc", "p", "%"})
 """What is written behind a number that is a share of a data set."""
+OF_ALL = "--size N with the images of the whole set"
 
 _UNITS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6}
 _FORMS = re.compile(
@@ -278,8 +279,9 @@ def _size(match: re.Match[str], run: str, of_all: int | None) -> int:
             raise ValueError(f"{number!r} may be {first} or one number with its thousands apart")
         return count_of(first)
     except ValueError as error:
+        whole_set = f", {OF_ALL}" if tail.lower() in SHARE_WORDS else ""
         what = f"{error} (run {run!r})"
-        raise UnclearNameError(what, f"{_WAY_OUT}, or give --column size=COLUMN") from None
+        raise UnclearNameError(what, f"{_WAY_OUT}{whole_set}, or give --column size=COLUMN") from None
 
 
 def _refuse_range(number: str, rest: str) -> None:
