@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import polars as pl
@@ -59,6 +59,7 @@ def lever_runs(
     variants = runs["variant"].unique().to_list()
     chosen = baseline if baseline and baseline in variants else baseline_of(runs)
     names = {name: BASELINE if name == chosen else _apart(name, chosen) for name in variants}
+    names = _without_details(names, dict(runs.select("variant", "augmentation").unique().iter_rows()))
     renamed = runs.with_columns(pl.col("variant").replace_strict(names))
     if metric == "test_accuracy":
         together = disjoint_ensembles(renamed.filter(variant=BASELINE), read, MEMBERS)
@@ -85,6 +86,27 @@ def told_by(saved: Saved, sizes: Collection[int]) -> Saved:
     """With a bound for what a baseline of these sizes never reaches."""
     is_beyond = math.isinf(saved.images)
     return replace(saved, images=float(max(sizes)), is_more_than=True) if is_beyond else saved
+
+
+def _without_details(names: Mapping[str, str], augmentations: Mapping[str, str | None]) -> dict[str, str]:
+    """Variants with the one augmentation that there is told by that word, where it has several options.
+
+    >>> told = {"of none": "baseline", "of one": "flip=0.5 rotation_deg=9 width=8"}
+    >>> _without_details(told, {"of none": "none", "of one": "flip=0.5 rotation_deg=9"})
+    {'of none': 'baseline', 'of one': 'augmentation width=8'}
+    """
+    pulled = set(augmentations.values()) - {"none", None}
+    options = [part for one in pulled for part in str(one).split()]
+    if len(pulled) != 1 or len(options) < 2:
+        return dict(names)
+    own = {option.partition("=")[0] for option in options}
+    found = {}
+    for variant, name in names.items():
+        parts = name.split(" ")
+        rest = [part for part in parts if part.partition("=")[0] not in own]
+        word = "no augmentation" if augmentations[variant] == "none" else "augmentation"
+        found[variant] = " ".join([word, *rest]) if len(rest) < len(parts) else name
+    return found
 
 
 def _apart(variant: str, baseline: str) -> str:
