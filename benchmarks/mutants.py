@@ -44,6 +44,20 @@ MUTANTS = (
         "unit/test_subsets.py",
     ),
     Mutant(
+        "experiments: pictures lie as a phone has stored them",
+        "experiments/images/pixels.py",
+        "        ImageOps.exif_transpose(image, in_place=True)\n",
+        "        pass\n",
+        "training/test_image_pixels.py",
+    ),
+    Mutant(
+        "experiments: a split that is drawn depends on where the folder lies",
+        "experiments/images/walk.py",
+        "{file.path[below:]}",
+        "{file.path}",
+        "unit/test_image_folders.py",
+    ),
+    Mutant(
         "runlog: metrics are not synced before what relies on them",
         "runlog/writer.py",
         "        os.fsync(self._file.fileno())\n",

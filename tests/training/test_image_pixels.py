@@ -137,6 +137,7 @@ RAMP = np.linspace(0, 1, PX * PX).reshape(PX, PX)
     [
         (np.rint(RAMP * 65535).astype(np.uint16), ".png", {}),
         (np.rint(RAMP * 65535).astype(np.uint16), ".tif", {}),
+        (np.rint(RAMP * 65535).astype(np.uint16), ".tif", {"big_endian": True}),
         (np.rint(RAMP * 65535).astype(np.uint16), ".pgm", {}),
         (np.rint((1 - RAMP) * 65535).astype(np.uint16), ".tif", {"tiffinfo": {262: 0}}),
         (RAMP.astype(np.float32), ".tif", {}),
@@ -145,7 +146,18 @@ RAMP = np.linspace(0, 1, PX * PX).reshape(PX, PX)
         (np.rint(RAMP * 65535).astype(np.int32), ".tif", {}),
         (np.rint(RAMP * 255).astype(np.int32), ".tif", {}),
     ],
-    ids=["png16", "tif16", "pgm16", "tif16 inverted", "0-1", "0-255", "0-65535", "int32", "int32 bytes"],
+    ids=[
+        "png16",
+        "tif16",
+        "tif16 big",
+        "pgm16",
+        "tif16 inverted",
+        "0-1",
+        "0-255",
+        "0-65535",
+        "int32",
+        "int32 bytes",
+    ],
 )
 def test_more_than_eight_bits_are_scaled(decoded, values, suffix, options):
     found = decoded(Image.fromarray(values), suffix, others="", **options)

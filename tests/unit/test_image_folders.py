@@ -22,7 +22,7 @@ import pytest
 from PIL import Image
 
 from tui_datasize.cli.dispatch import main
-from tui_datasize.cli.doctor import _folder
+from tui_datasize.cli.doctor import Check, _project
 from tui_datasize.errors import ConfigError, DataError
 from tui_datasize.experiments.catalogue import dataset_info, folder_listing, refuse_unshown
 from tui_datasize.experiments.images import look, walk
@@ -252,6 +252,12 @@ def test_what_is_no_image_is_refused_by_name_at_queueing_or_skipped_and_listed(f
     assert told in loaded.images["skipped"][name]
 
 
+def test_a_folder_within_a_class_may_have_any_name(folder, capsys):
+    root = folder(b"cat/\xff\n/1.png", b"cat/\xff\n/2.png")
+    assert len(load_dataset("imagefolder:odd", root.parent, 4, SPLIT).train.labels) == 1
+    assert r"\udcff" in capsys.readouterr().out
+
+
 def test_a_truncated_image_is_skipped_before_sizes_are_counted(folder):
     root = folder(*BOTH)
     noise = Image.effect_noise((64, 64), 90)
@@ -345,6 +351,15 @@ def project(tmp_path, monkeypatch) -> ProjectPaths:
     return ProjectPaths(tmp_path)
 
 
+def test_doctor_tells_of_sizes_that_differ(folder, project):
+    root = folder(*BOTH)
+    Image.new("L", (5, 4)).save(root / "train/cat/2.png")
+    assert [check.verdict for check in _project(project)] == ["ok", "ok"]
+    project.experiments.write_text(EXPERIMENT.replace("image_px = 4", ""))
+    (_, check) = _project(project)
+    assert (check.verdict, "set image_px" in check.text) == ("fail", True)
+
+
 def test_what_is_done_with_files_is_told_before_they_are_queued(folder, project, capsys):
     root = folder(*BOTH, "train/cat/deep/2.png", "val/cat/1.png", "train/cat/notes.txt")
     Image.new("RGBA", (4, 4)).save(root / "train/dog/2.png")
@@ -353,8 +368,8 @@ def test_what_is_done_with_files_is_told_before_they_are_queued(folder, project,
     out, err = capsys.readouterr()
     assert f"imagefolder:odd: {told}" in err
     assert "e-n4-" in out
-    check = _folder("imagefolder:odd", project.root, NEWEST)
-    assert (check.verdict, check.text) == ("warn", f"imagefolder:odd, 4 and 2 images of 2 classes; {told}")
+    checks = [check for check in _project(project) if check.name == "data set"]
+    assert checks == [Check("data set", "warn", f"imagefolder:odd, 4 and 2 images of 2 classes; {told}")]
     images = load_dataset("imagefolder:odd", project.root, 4).images
     assert images["passed_over"] == {"in val/ (validation)": 1, ".txt": 1}
     assert images["treated"] == {"with transparency, laid on white": 1}
@@ -367,7 +382,7 @@ def test_bad_images_are_refused_when_they_are_queued(folder, project, capsys):
         assert main(["queue", "e", *words, "--project", str(project.root)]) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert f"{root}/test/cat/2.png: image cannot be decoded" in line
-    assert _folder("imagefolder:odd", project.root, NEWEST).verdict == "fail"
+    assert [check.verdict for check in _project(project)] == ["ok", "fail"]
 
 
 def test_bad_images_of_a_further_test_set_are_refused_too(folder, project, capsys):
@@ -376,6 +391,9 @@ def test_bad_images_of_a_further_test_set_are_refused_too(folder, project, capsy
     project.experiments.write_text(f"{EXPERIMENT}tests = {{ far = 'imagefolder:odd/far' }}")
     assert main(["queue", "e", "--project", str(project.root)]) == 2
     assert f"{root}/far/cat/2.png: image cannot be decoded" in capsys.readouterr().err
+    assert [check.verdict for check in _project(project)] == ["ok", "warn", "fail"]
+    (root / "far/cat/2.png").unlink()
+    assert [*_project(project)][-1].text == "imagefolder:odd/far, 1 further test images of 1 class"
 
 
 @pytest.mark.parametrize(

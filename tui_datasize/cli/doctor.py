@@ -13,12 +13,12 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from tui_datasize import __version__
 from tui_datasize.cli.basics import print_json, project_paths
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, ConfigError, DataError, DatasizeError
-from tui_datasize.experiments.catalogue import ARRAYS, DATASETS, folder_listing, refuse_unshown
+from tui_datasize.experiments.catalogue import ARRAYS, DATASETS, refuse_unshown, walked
 from tui_datasize.experiments.images.reading import ImageReading
 from tui_datasize.experiments.load import load_project
 from tui_datasize.experiments.sweep import check_runs
@@ -275,23 +275,36 @@ def _project(paths: ProjectPaths) -> Iterator[Check]:
         yield Check("experiments", "fail", error.line)
         return
     yield Check("experiments", "ok", f"{len(project.experiments)} in {paths.experiments}")
-    datasets: dict[tuple[str, ImageReading], None] = {}
+    datasets: dict[_NamedImages, None] = {}
     for experiment in project.experiments.values():
         try:
             check_runs(experiment, project)
-            reading = experiment.reading(experiment.recipes[0])
-            datasets[experiment.dataset, reading] = None
+            for recipe in experiment.recipes:
+                reading = experiment.reading(recipe)
+                datasets[_NamedImages(experiment.dataset, reading, recipe.spec.image_px)] = None
+                for _, tests in recipe.spec.tests:
+                    datasets[_NamedImages(tests, reading, are_tests=True)] = None
         except DataError as error:
             yield Check("data set", "fail", error.line)
         except DatasizeError as error:
             yield Check("experiments", "fail", error.line)
-    yield from (_dataset(dataset, project.data_dir, reading) for dataset, reading in datasets)
+    yield from dict.fromkeys(_dataset(named, project.data_dir) for named in datasets)
 
 
-def _dataset(name: str, data_dir: Path, reading: ImageReading) -> Check:
+class _NamedImages(NamedTuple):
+    """A data set that an experiment names, and how its image files are read."""
+
+    dataset: str
+    reading: ImageReading
+    image_px: int = 0
+    are_tests: bool = False
+
+
+def _dataset(named: _NamedImages, data_dir: Path) -> Check:
     """A data set that the first run has yet to download may fail there, on a machine without a network."""
+    name = named.dataset
     if name not in DATASETS:
-        return _folder(name, data_dir, reading)
+        return _folder(named, data_dir)
     how_to_get = DATASETS[name].how_to_get
     decoded = data_dir / ARRAYS
     if any(decoded.glob(f"{name}-*v[0-9]*")):
@@ -301,15 +314,17 @@ def _dataset(name: str, data_dir: Path, reading: ImageReading) -> Check:
     return Check("data set", "warn", f"{name} is not in {decoded} yet: {how_to_get}")
 
 
-def _folder(name: str, data_dir: Path, reading: ImageReading) -> Check:
+def _folder(named: _NamedImages, data_dir: Path) -> Check:
     """What of an image folder is used, and how that is shown."""
+    name, reading, image_px, are_tests = named
     try:
-        listing = folder_listing(name, data_dir, reading)
-        found = refuse_unshown(name, data_dir, reading, 1)
+        found = refuse_unshown(name, data_dir, reading, image_px, are_tests=are_tests)
+        listing = found.listing if found else walked(name, data_dir, reading, are_tests=are_tests)
     except DataError as error:
         return Check("data set", "fail", error.line)
     train, test = (sum(map(len, split)) for split in (listing.train, listing.test))
-    counted = f"{name}, {train:,} and {test:,} images of {plural(len(listing.train), 'class', 'classes')}"
+    images = f"{test:,} further test images" if are_tests else f"{train:,} and {test:,} images"
+    counted = f"{name}, {images} of {plural(len(listing.test), 'class', 'classes')}"
     told = found.told if found else ()
     lost = bool(listing.passed_over or (found and found.skipped))
     return Check("data set", "warn" if lost else "ok", "; ".join([counted, *told]))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tui_datasize.experiments.catalogue import seen, walked
 from tui_datasize.experiments.images.reading import FIRST_RULES, ImageReading
 from tui_datasize.experiments.images.walk import Listing
+from tui_datasize.text import visible
 from tui_datasize.training.build import DatasetSource, SplitSource
 from tui_datasize.training.decoders import FileFiller
 from tui_datasize.training.decoding_process import Form, common_form, read_files
@@ -140,7 +141,7 @@ def seen_source(
 
 def _source(listing: FolderListing, form: Form) -> DatasetSource:
     files = (*listing.train.files, *listing.test.files)
-    print(f"decoding {len(files):,} images below {os.path.commonpath(files)}", flush=True)
+    print(visible(f"decoding {len(files):,} images below {os.path.commonpath(files)}"), flush=True)
     return DatasetSource(
         train=_split_source(listing.train, form),
         test=_split_source(listing.test, form),

@@ -183,7 +183,7 @@ def as_seen(
     white = _white_in(image, whites)
     is_inverted = _tag(image, _PHOTOMETRIC) == 0
     with suppress(Exception):
-        image = ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)
     if is_wide_image or mode in ("I", "F"):
         image = _eight_bits(image, white, is_inverted=is_inverted)
     elif transform := _to_srgb(image.info.get("icc_profile"), mode):
@@ -191,7 +191,8 @@ def as_seen(
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, background), image)
-    return image.convert("L" if grey else "RGB")
+    target = "L" if grey else "RGB"
+    return image if image.mode == target else image.convert(target)
 
 
 def _white_in(image: Image, whites: Mapping[str, float]) -> float:
