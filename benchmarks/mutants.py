@@ -72,6 +72,20 @@ MUTANTS = (
         "unit/test_import_values.py unit/test_import_names.py",
     ),
     Mutant(
+        "importing: a mean counts as one run",
+        "runlog/importing/tables.py",
+        "        return row._replace(spreads=tuple(found), n_runs=n_runs)",
+        "        return row",
+        "unit/test_import_means.py",
+    ),
+    Mutant(
+        "importing: the line behind those looked at for a title is lost",
+        "runlog/importing/lines.py",
+        "[*islice(self, _LOOKED_AT)]",
+        "[line for line, _ in zip(self, range(_LOOKED_AT), strict=False)]",
+        "unit/test_import_lines.py",
+    ),
+    Mutant(
         "queue: the priority decides nothing",
         "jobs/queue/store.py",
         "ORDER BY priority DESC, position LIMIT ?",

@@ -14,6 +14,7 @@ from tui_datasize.errors import ConfigError
 from tui_datasize.runlog.importing.layout import Layout
 from tui_datasize.runlog.importing.reading import read_all
 
+_COMPARED = ("update", "epoch", "split", "accuracy", "loss", "top5")
 _DAMAGE = ("left out", "no line end")
 
 
@@ -87,7 +88,11 @@ def _read(
     file.write_bytes(content)
     reading = read_all([file], Layout(columns=case.columns), is_strict=is_strict)
     rows = {
-        (run.cell, *(row[key] for key in ("update", "epoch", "split", "accuracy", "loss", "top5")))
+        (
+            run.cell,
+            str(run.spreads),
+            *(row[k] for k in ("update", "epoch", "split", "accuracy", "loss", "top5")),
+        )
         for run in reading.runs
         for row in run.rows
     }
@@ -176,6 +181,30 @@ def _events(rng: random.Random) -> _Made:
     return "n500_s5/events.out.tfevents.1", made, {}
 
 
+def _printed(rng: random.Random) -> _Made:
+    text = "Namespace(epochs=9)\n"
+    for epoch in range(rng.randint(1, 4)):
+        for step in (0, 100):
+            means = f"loss: 1.2 ({_share(rng)})  acc1: 50.0 ({_percent(rng)})"
+            text += f"Epoch: [{epoch}]  [{step}/101]  eta: 0:00:31  {means}  time: 0.1\n"
+        text += f"Test:  [9/10]  loss: 0.7 ({_share(rng)})  acc1: 0.0 (0.0)\n"
+        text += f"Test:  Acc@1 {rng.uniform(2, 99):.3f} Acc@5 {rng.uniform(2, 99):.3f}\n"
+    return "n500_s6/train.log", text.encode(), {}
+
+
+def _matrix(rng: random.Random) -> _Made:
+    n = rng.randint(2, 5)
+    rows = [" ".join(str(rng.randint(0, 900)) for _ in range(n)) for _ in range(n)]
+    text = "[[" + "]\n [".join(rows) + "]]\n"
+    return "n500_s7/confusion.txt", text.encode(), {}
+
+
+def _means(rng: random.Random) -> _Made:
+    rows: list[Sequence[object]] = [("n", "runs", "test_acc ± std")]
+    rows += [(n, 5, f"{rng.uniform(0.3, 0.9):.4f} ± {rng.uniform(0, 0.1):.4f}") for n in (500, 900, 2000)]
+    return "means.csv", rows, {}
+
+
 _FORMS: Sequence[Callable[[random.Random], _Made]] = (
-    *(_keras, _fastai, _lightning, _timm, _table, _named, _chart, _events),
+    *(_keras, _fastai, _lightning, _timm, _table, _named, _chart, _events, _printed, _matrix, _means),
 )

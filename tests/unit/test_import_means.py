@@ -36,6 +36,8 @@ def means(desk) -> list[tuple]:
         ("n,test_acc,std,count\n500,.7,.02,5\n900,.8,.01,5\n", ()),
         ("n,Test acc (mean),Test acc (std. dev.)\n500,.7,.02\n900,.8,.01\n", FIVE),
         ("n,test_acc\n500,0.70 ± 0.02\n900,0.80 ± 0.01\n", FIVE),
+        ("n,Test acc (mean ± std)\n500,0.70 ± 0.02\n900,0.80 ± 0.01\n", FIVE),
+        ("n,test_acc ± SEM,n_seeds\n500,70 ± 0.89442719,5\n900,80 ± 0.447213595,5\n", ()),
         ("n,test_acc\n500,.7 +- .02\n900,.8 +/- .01\n", FIVE),
         ("n\ttest_acc\n500\t70.0 (2.0)\n900\t80 (1)\n", FIVE),
         ("n;runs;test_acc\n500;5;70,0 ± 2,0\n900;5;80,0 ± 1,0\n", ()),

@@ -106,6 +106,22 @@ def test_a_configuration_that_the_name_contradicts_is_asked_about(desk, capsys):
     assert "'0.8' is not a whole number" in capsys.readouterr().err
 
 
+def test_a_table_of_several_runs_asks_no_configuration(desk):
+    desk.file("config.yaml", "seed: 42\ntrain_size: 7\n")
+    assert desk.bring(desk.file("a.csv", "n,test_acc\n500,0.7\n500,0.8\n900,0.9\n")) == 0
+    assert values(desk, "test_accuracy") == [(500, 0, 0.7), (500, 1, 0.8), (900, 0, 0.9)]
+
+
+def test_a_last_line_of_a_printed_log_or_metric_without_a_line_end_is_told(desk, capsys):
+    printed = torchvision((3.0, 20.0, 2.5, 30.0)).partition("Test: EMA")[0][:-5]
+    assert desk.bring(desk.file("n500_s1/train.log", printed)) == 0
+    assert "the last, has no line end: read, though its last value may be cut off" in capsys.readouterr().err
+    mlflow(desk, "abc", 500, [0.6])
+    desk.file("mlruns/0/abc/metrics/val/acc", "17000 0.6 1")
+    assert desk.bring(desk.project.root / "mlruns", experiment="m") == 0
+    assert "the last line of metrics/val/acc has no line end" in capsys.readouterr().err
+
+
 def test_the_summary_of_a_run_folder_of_weights_and_biases(desk):
     for number, n in enumerate((500, 900)):
         folder = f"wandb/run-2026{number}/files"

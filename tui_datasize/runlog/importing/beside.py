@@ -30,16 +30,22 @@ _TOLD = {word for name in TOLD_BY_NAMES for word in FIELDS[name]} - {"n", "size"
 def facts_beside(file: Path, header: Collection[str], layout: Layout) -> dict[str, str]:
     """What the configuration in the folder of a log says of its run, by names that its table has not.
 
-    Only what tells size, seed or draw, or is named by an option.
+    Only what tells size, seed or draw, or is named by an option; a table of several runs asks for nothing.
     """
     wanted = {*layout.columns.values(), *layout.named}
     there = {plain(column) for column in header}
+    is_of_several = not there.isdisjoint((*FIELDS["size"], *FIELDS["run"]))
     found: dict[str, str] = {}
     for name, value in _facts(file.parent):
-        is_field = plain(name) in _TOLD and plain(name) not in there
+        is_field = plain(name) in _TOLD and not is_of_several and there.isdisjoint(_alike(name))
         if name not in header and (is_field or name in wanted):
             found.setdefault(name, value)
     return found
+
+
+def _alike(name: str) -> tuple[str, ...]:
+    """All names of what a name tells."""
+    return next((FIELDS[field] for field in TOLD_BY_NAMES if plain(name) in FIELDS[field]), ())
 
 
 def _facts(folder: Path) -> Iterator[tuple[str, str]]:

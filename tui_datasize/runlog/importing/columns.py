@@ -10,7 +10,13 @@ from dataclasses import dataclass, field
 from tui_datasize.runlog.importing import meanings
 from tui_datasize.runlog.importing.layout import FIELDS, SPREAD_ENDING, Layout
 from tui_datasize.runlog.importing.meanings import Meaning, plain
-from tui_datasize.runlog.importing.means import SpreadColumn, is_named_mean, spread_columns, without_mean
+from tui_datasize.runlog.importing.means import (
+    SpreadColumn,
+    is_named_mean,
+    kind_in_name,
+    spread_columns,
+    without_mean,
+)
 from tui_datasize.runlog.importing.staged import Staged, option
 from tui_datasize.runlog.importing.states import state_column
 
@@ -96,9 +102,10 @@ def _told_spread(column: str, meaning: Meaning, layout: Layout) -> str:
 def _of_named_mean(column: str, header: Sequence[str], layout: Layout) -> Meaning | None:
     """Of a column called a mean, which may be one over classes too, where its spread over runs is there."""
     bare = without_mean(column)
-    if bare == column or column in layout.ignore or not spread_columns(header, [column], {}):
+    if bare == column or column in layout.ignore:
         return None
-    return layout.meaning_of(bare)
+    has_spread = kind_in_name(column) is not None or spread_columns(header, [column], {})
+    return layout.meaning_of(bare) if has_spread else None
 
 
 def _no_metric(header: Sequence[str], counted: Sequence[str], *, is_csv: bool) -> str:

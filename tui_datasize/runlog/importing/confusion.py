@@ -38,7 +38,12 @@ def read_confusion(run: str, layout: Layout, into: Staged) -> None:
 
     Raises ConfigError: its cells are shares, or it counts nothing.
     """
-    matrix = _matrix(_cells(text_of(into.read())))
+    text = text_of(into.read())
+    if text.lstrip().startswith("[[") and not text.rstrip().endswith("]]"):
+        raise into.error("cut off: its brackets are not closed")
+    if not text.endswith(("\n", "]")):
+        into.torn("its last line has no line end", "read, though its last value may be cut off")
+    matrix = _matrix(_cells(text))
     if matrix is None:
         raise into.error("is no square of numbers")
     if (matrix < 0).any() or (matrix != np.rint(matrix)).any():

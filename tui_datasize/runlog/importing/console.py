@@ -44,6 +44,7 @@ def _records(into: Staged) -> Iterator[Numbered]:
     trained: dict[str, str] = {}
     loss: dict[str, str] = {}
     place = number = 0
+    line = "\n"
     with TextFile(into.file, into).open() as text:
         for number, line in enumerate(text, start=1):
             if found := _EPOCH.search(line):
@@ -61,6 +62,8 @@ def _records(into: Staged) -> Iterator[Numbered]:
                 scores = {"test_acc1": f"{found['top1']}%", "test_acc5": f"{found['top5']}%"}
                 yield number, {"epoch": epoch, **scores, **loss}
                 loss = {}
+    if not line.endswith("\n"):
+        into.torn(f"line {number}, the last, has no line end", "read, though its last value may be cut off")
     if trained:
         yield place, {"epoch": epoch, **trained}
         into.torn(f"line {number}, the last, is of a training: its epoch may be cut off", "read as it stands")

@@ -132,15 +132,35 @@ def _kind_of(column: str) -> SpreadKind | Literal["interval"] | None:
 
 def is_named_mean(column: str) -> bool:
     """Whether the name of a column says that it holds means."""
-    return not _OF_MEANS.isdisjoint(_words(column))
+    return kind_in_name(column) is not None or not _OF_MEANS.isdisjoint(_words(column))
+
+
+_PAIR = re.compile(r"[(\[]?\s*(mean)?\s*(±|\+/-|\+-)\s*(?P<of>[\w. ]*)[)\]]?\s*$", re.IGNORECASE)
+"""How the name of a column ends whose cells hold a mean and its spread."""
+
+
+def kind_in_name(column: str) -> SpreadKind | None:
+    """What stands behind the mean in the cells of a column, by its name.
+
+    >>> kind_in_name("acc (mean ± std)"), kind_in_name("acc ± SEM"), kind_in_name("acc"), kind_in_name("±")
+    ('sd', 'se', None, None)
+    """
+    found = _PAIR.search(column)
+    if found is None or not column[: found.start()].strip():
+        return None
+    return "se" if _kind_of(found["of"]) == "se" else "sd"
 
 
 def without_mean(column: str) -> str:
-    """The name of a column less the word that says that it holds means.
+    """The name of a column less what says that it holds means.
 
     >>> without_mean("test_accuracy_mean"), without_mean("Mean test loss"), without_mean("meaning")
     ('test_accuracy', 'test loss', 'meaning')
+    >>> without_mean("Test acc (mean ± std)"), without_mean("test acc ±")
+    ('Test acc', 'test acc')
     """
+    if kind_in_name(column):
+        return _PAIR.sub("", column).strip()
     words = "|".join(sorted(_OF_MEANS))
     bare = re.sub(rf"(?<![a-z])({words})(?![a-z])", "", column, flags=re.IGNORECASE)
     return column if bare == column else bare.strip(" _-./()")

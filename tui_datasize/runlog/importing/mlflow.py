@@ -36,7 +36,10 @@ def read_mlflow(run: str, layout: Layout, into: Staged) -> None:
     rows: dict[int, dict[str, str]] = {}
     for file in _files(folder / "metrics"):
         metric = file.relative_to(folder / "metrics").as_posix()
-        for number, line in enumerate(_text(file, into).splitlines(), start=1):
+        text = _text(file, into)
+        if not text.endswith("\n"):
+            into.torn(f"the last line of metrics/{metric} has no line end", "read as it stands")
+        for number, line in enumerate(text.splitlines(), start=1):
             parts = line.split()
             if len(parts) != 3 or not parts[2].isdecimal():
                 raise into.error(f"metrics/{metric} is damaged in line {number}: {line[:40]!r}")

@@ -11,7 +11,7 @@ from tui_datasize.runlog.importing.columns import TableColumns, refuse_untold, t
 from tui_datasize.runlog.importing.delimited import TableText, TakeRow, read_delimited
 from tui_datasize.runlog.importing.layout import Layout, moment_of, origin_of, refuse_contradiction
 from tui_datasize.runlog.importing.meanings import is_in_percent, is_share
-from tui_datasize.runlog.importing.means import NO_COUNT, mean_in, sd_of
+from tui_datasize.runlog.importing.means import NO_COUNT, kind_in_name, mean_in, sd_of
 from tui_datasize.runlog.importing.names import images_of, whole
 from tui_datasize.runlog.importing.staged import Moment, Origin, Staged, StagedKey, StagedRow, is_blank
 from tui_datasize.runlog.importing.states import leave_out_unfinished
@@ -152,6 +152,7 @@ class TableReader:
         if n_runs < 1:
             raise ValueError("a mean over 0 runs")
         kinds = {mean: spread.kind for mean, spread in self.columns.spreads.items()}
+        kinds |= {mean: kind for mean in self.columns.means if (kind := kind_in_name(mean))}
         found = []
         for key, text in spreads:
             number = into.spread(key.column, text)
@@ -225,4 +226,5 @@ class TableReader:
 
 def _counts_runs(columns: TableColumns) -> bool:
     """Whether a column without spreads beside it surely counts the runs behind each row."""
-    return meanings.plain(columns.fields.get("n_runs", "")).startswith(("n_", "num_"))
+    words = meanings.plain(columns.fields.get("n_runs", "")).split("_")
+    return words[0] in ("n", "num") and words[-1] in ("runs", "seeds", "repeats", "reps")
