@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,7 +15,7 @@ from unittest.mock import AsyncMock, patch
 from rich.cells import cell_len
 from rich.segment import Segment
 from textual._compositor import Compositor
-from textual._context import visible_screen_stack
+from textual._context import active_app, visible_screen_stack
 from textual.color import Color
 from textual.css.model import RuleSet
 from textual.filter import ANSIToTruecolor
@@ -37,6 +38,8 @@ from tui_datasize.tui.polling.record import ProjectRecord
 from tui_datasize.tui.polling.snapshot import Interest, Snapshot
 
 DEADLINE_S = 60.0
+_PATIENCE_S = 1.0
+"""How long the app may compute after a key before a test goes on."""
 _LOOKS_A_LOOK = 5
 """How often a test looks at the screen while the app looks once at the project."""
 NARROW = (80, 24)
@@ -109,6 +112,20 @@ async def _wait_until_handled(self: Pilot[object], timeout: float = DEADLINE_S) 
     return False
 
 
+async def _wait_until_drawn(*_: float) -> None:
+    """In place of `wait_for_idle`, which sleeps for 20 ms until hardly anything was computed meanwhile."""
+    app, loop = active_app.get(), asyncio.get_running_loop()
+    deadline = time.monotonic() + _PATIENCE_S
+    # What is drawn may ask for more, and a second pass sees what threads have handed over meanwhile.
+    for _ in range(2):
+        await asyncio.sleep(0)
+        while loop._ready and time.monotonic() < deadline:  # type: ignore[attr-defined]
+            await asyncio.sleep(0)
+        if app._screen_stack:
+            # Which screens are drawn behind it is known to the app alone.
+            copy_context().run(app.screen._on_timer_update)
+
+
 def _waits_for_messages(pump: MessagePump) -> bool:
     return bool(pump._message_queue.ready_event._waiters) or pump._closing or pump._closed
 
@@ -132,6 +149,8 @@ def watched() -> Iterator[None]:
         patch.object(Compositor, "render_update", _note_alone),
         patch.object(ANSIToTruecolor, "apply", _with_colours_of_the_theme),
         patch.object(Pilot, "_wait_for_screen", _wait_until_handled),
+        patch("textual.app.wait_for_idle", _wait_until_drawn),
+        patch("textual.pilot.wait_for_idle", _wait_until_drawn),
     ):
         yield
 

@@ -105,9 +105,9 @@ def test_tmux_takes_the_text_by_its_own_command(tmp_path: Path, monkeypatch: pyt
 async def test_a_key_saves_the_chart_that_is_examined(busy: Stage, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("TMUX", raising=False)
     async with busy.open(WIDE) as show:
-        await show.press("2", "+")
-        await show.until(lambda: show.app.snapshot.curves)
-        await show.press("full_stop", "full_stop")
+        await show.press("2")
+        await show.until(lambda: sum(chart.can_be_smoothed for chart in show.app.query(ChartView)) == 2)
+        await show.press("+", "full_stop", "full_stop")
         examined = next(chart for chart in show.app.query(ChartView) if chart.has_focus)
         await show.press("S")
         await show.shows("Save or copy the chart")

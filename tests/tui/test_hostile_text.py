@@ -265,8 +265,7 @@ async def test_no_tab_lets_a_character_act(project: ProjectPaths):
     app = DatasizeApp(project, queue, lambda: SteadyRecord(project), lambda: CPU_ONLY, interval_s=5)
     # The last door is open: what another one let through would stand on the screen.
     is_open = patch.object(PrintableOnly, "apply", lambda _, segments, background: segments)  # noqa: ARG005
-    # Three times after each key it is waited until the app rests, for as long as this or longer.
-    with watched(), is_open, patch("textual._wait.SLEEP_GRANULARITY", 0.01):
+    with watched(), is_open:
         async with app.run_test(size=WIDE) as pilot:
             show = Show(app, pilot)
             await show.until(lambda: app.snapshot.is_ready)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.fakes import metric_rows, write_lines
 from tests.tui.fake_queue import job
-from tests.tui.stage import NARROW, WIDE, Stage
+from tests.tui.stage import NARROW, WIDE, Show, Stage
 from tests.tui.test_charts import PALETTE
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.tui.live.charts import (
@@ -229,10 +229,15 @@ async def test_a_grid_of_charts_fills_the_window_and_is_remembered(
         await show.until(lambda: show.app.query_one(LivePane).is_grid)
 
 
+async def until_drawn(show: Show) -> None:
+    """Wait until there is a chart to examine."""
+    await show.until(lambda: any(chart.can_be_examined for chart in show.app.query(ChartView)))
+
+
 async def test_a_chart_is_examined_by_key(busy: Stage):
     async with busy.open(NARROW) as show:
         await show.press("2")
-        await show.shows("accuracy, %", "update 100/200")
+        await until_drawn(show)
         await show.press(".")
         await show.shows("update 100  ● test", "○ train", "← cursor")
         await show.press("left")
@@ -250,7 +255,7 @@ async def test_a_chart_is_examined_by_key(busy: Stage):
 async def test_what_is_looked_at_belongs_to_its_axes_and_charts_share_the_updates(busy: Stage):
     async with busy.open(NARROW) as show:
         await show.press("2")
-        await show.shows("accuracy, %", "update 100/200")
+        await until_drawn(show)
         await show.press("+", ".", "z", "u")
         first, second = tuple(show.app.query_one(LivePane).query(ChartView))[:2]
         await show.until(lambda: first.window.x and first.window.y)
