@@ -204,6 +204,8 @@ COMMANDS: Sequence[Sequence[str]] = (
     ("scheduler", "start"),
     ("scheduler", "restart", "--cpu-slots", "1"),
     ("scheduler", "stop"),
+    ("undo",),
+    ("completion", "bash"),
     (HOSTILE,),
 )
 

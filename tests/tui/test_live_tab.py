@@ -190,7 +190,7 @@ async def test_a_failed_run_says_why(busy: Stage):
         table = show.app.query_one(LiveTable)
         await show.until(lambda: list(table.keys) == [failed])
         # Where there is no room for a column of notes, and below the table.
-        assert sum("out of memory: 11.2 GB asked" in line for line in show.lines) == 2, show.text
+        await show.until(lambda: sum("out of memory: 11.2 GB asked" in line for line in show.lines) == 2)
         await show.press("slash", *" size:", "enter")
         await show.shows("size needs a number, not ''")
         assert list(table.keys) == [failed]
