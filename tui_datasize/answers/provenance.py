@@ -13,7 +13,7 @@ import polars as pl
 from tui_datasize.answers.answer import Column, Table
 from tui_datasize.answers.columns import DRAW_AND_SEED, SIZE, of_kind
 from tui_datasize.answers.record import Record
-from tui_datasize.experiments.spec import recipe_defaults
+from tui_datasize.experiments.recipe_columns import recipe_defaults
 from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.runlog.scan import Problem, object_or_problem
 

@@ -12,7 +12,8 @@ from typing import Any
 import polars as pl
 
 from tui_datasize.experiments.budget import total_updates
-from tui_datasize.experiments.spec import SCHEMA_VERSION, Budget, RunSpec, recipe_columns, recipe_values
+from tui_datasize.experiments.recipe_columns import recipe_columns, recipe_values
+from tui_datasize.experiments.spec import SCHEMA_VERSION, Budget, RunSpec
 from tui_datasize.experiments.variants import variant_labels
 from tui_datasize.runlog.claim import Observation, observe, read_claim, read_exit
 from tui_datasize.runlog.paths import RunPaths

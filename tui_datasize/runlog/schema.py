@@ -10,8 +10,8 @@ import polars as pl
 from polars.datatypes import DataTypeClass
 
 from tui_datasize import metric
+from tui_datasize.experiments.recipe_columns import recipe_columns
 from tui_datasize.experiments.spec import Split as Split
-from tui_datasize.experiments.spec import recipe_columns
 
 Schema: TypeAlias = Mapping[str, pl.DataType | DataTypeClass]
 Typed: TypeAlias = tuple[pl.DataType | DataTypeClass, *tuple[str, ...]]

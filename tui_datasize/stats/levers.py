@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from tui_datasize.experiments.spec import recipe_defaults
+from tui_datasize.experiments.recipe_columns import recipe_defaults
 from tui_datasize.stats.effective import EffectiveData, Saved
 from tui_datasize.stats.ensembles import ReadPredictions, disjoint_ensembles
 from tui_datasize.stats.trade_offs import STAND_ALONE, parts_of_variant

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from tui_datasize.answers.answer import NAMING, Column, Kind
-from tui_datasize.experiments.spec import recipe_columns
+from tui_datasize.experiments.recipe_columns import recipe_columns
 from tui_datasize.metric import METRICS_OFFERED, SCORES
 from tui_datasize.render.cells import cell
 from tui_datasize.text import duration, fit, percent, time_left, visible, width_of

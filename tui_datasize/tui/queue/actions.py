@@ -155,7 +155,7 @@ def _hours(seconds: float) -> str:
 
 
 def _spec_facts(cell: Cell) -> list[tuple[str, str]]:
-    from tui_datasize.experiments.spec import recipe_changes
+    from tui_datasize.experiments.recipe_columns import recipe_changes
 
     spec = cell.spec
     nested = "nested" if spec.subset.nested else "independent"
