@@ -25,6 +25,7 @@ from tui_datasize.cli.dispatch import main
 from tui_datasize.cli.doctor import Check, _project
 from tui_datasize.errors import ConfigError, DataError
 from tui_datasize.experiments.catalogue import dataset_info, folder_listing, refuse_unshown
+from tui_datasize.experiments.groups import groups_of
 from tui_datasize.experiments.images import look, walk
 from tui_datasize.experiments.images.pixels import _UNDECODED
 from tui_datasize.experiments.images.reading import ImageReading
@@ -185,6 +186,12 @@ def test_what_is_decoded_into_the_folder_itself_is_no_class(folder):
         assert (root / "arrays").is_dir()
 
 
+def test_the_folder_above_is_not_taken_for_one_class(folder):
+    root = folder("pets/cat/1.png", "pets/cat/2.png", "pets/dog/1.png")
+    with pytest.raises(DataError, match="one class alone, pets; name the folder in which"):
+        walk.walk(root, SPLIT)
+
+
 def test_a_split_is_drawn_only_where_it_is_asked_for_and_there_is_none(folder):
     root = folder("cat/1.png", "cat/2.png")
     with pytest.raises(DataError, match=r"split = 0\.2 draws a test set"):
@@ -253,8 +260,9 @@ def test_what_is_no_image_is_refused_by_name_at_queueing_or_skipped_and_listed(f
 
 
 def test_a_folder_within_a_class_may_have_any_name(folder, capsys):
-    root = folder(b"cat/\xff\n/1.png", b"cat/\xff\n/2.png")
-    assert len(load_dataset("imagefolder:odd", root.parent, 4, SPLIT).train.labels) == 1
+    root = folder(b"train/cat/\xff\n/1.png", b"test/cat/\xff\n/2.png", b"far/cat/\xff\n/2.png")
+    whole = load_dataset("imagefolder:odd", root.parent, 4)
+    assert len(load_tests("imagefolder:odd/far", root.parent, whole, ["cat"]).labels) == 1
     assert r"\udcff" in capsys.readouterr().out
 
 
@@ -471,3 +479,11 @@ def test_the_first_rules_find_the_arrays_that_they_made(folder):
         digest.update(f"{root / file}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
     load_dataset("imagefolder:odd", root.parent, 4, ImageReading())
     assert (root.parent / "arrays" / f"imagefolder-{digest.hexdigest()}-px4-v1").is_dir()
+
+
+def test_groups_of_test_images_are_found_by_any_way_to_write_their_names(folder, project):
+    folder(f"train/{NFC}/1.png", f"test/{NFD}/deep/é1.png", f"test/{NFC}/2.png")
+    (project.root / "groups.csv").write_text(f"test/{NFC}/deep/é1.png,old\n2.png,new\n", encoding="utf-8")
+    project.experiments.write_text(EXPERIMENT + 'groups = "groups.csv"\n')
+    found = groups_of(project.experiments, "e", {NFC: 2})
+    assert sorted(found) == ["new", "old"]

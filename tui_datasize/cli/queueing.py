@@ -243,7 +243,11 @@ def _dry_run(
         )
         return EXIT_OK
     for dataset, told in images.items():
-        talk(f"{dataset}: {'; '.join(told)}" if told else f"{dataset}: every file is an image as it is")
+        talk(
+            f"{dataset}: {'; '.join(told)}"
+            if told
+            else f"{dataset}: every file is an image, shown as it is stored"
+        )
     labels = variant_labels(spec for spec in specs if spec.experiment == arguments.experiment)
     for spec in missing:
         print(visible(f"{spec.run_id}  {labels.get(spec.run_id, '')}".rstrip()))

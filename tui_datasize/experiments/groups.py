@@ -6,6 +6,7 @@ import csv
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from unicodedata import normalize
 
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.catalogue import IMAGE_FOLDER, folder_listing
@@ -42,7 +43,7 @@ def groups_of(file: Path, experiment: str, images: Mapping[str, int]) -> Sequenc
             raise ConfigError(
                 "the test images are not those that the runs were measured on", where=str(found.folder)
             )
-        names = [found.named(one.path) for label in images for one in files[label]]
+        names = [normalize("NFC", found.named(one.path)) for label in images for one in files[label]]
     table, groups = _table(described, file)
     return _matched(names, groups, str(table))
 
@@ -70,7 +71,8 @@ def _table(described: Experiment, file: Path) -> tuple[Path, dict[str, str]]:
 def _read(text: str, where: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for number, cells in enumerate(csv.reader(text.splitlines()), 1):
-        name, group, *_ = [*(cell.strip() for cell in cells), "", ""]
+        # Names that differ in how Unicode writes them are one.
+        name, group, *_ = [*(normalize("NFC", cell.strip()) for cell in cells), "", ""]
         if not name or (number == 1 and name.lower() in _HEADS):
             continue
         if not group or found.setdefault(name.replace("\\", "/").removeprefix("./"), group) != group:

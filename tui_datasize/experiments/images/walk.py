@@ -114,6 +114,9 @@ def walk(folder: Path, reading: ImageReading, arrays: Path | None = None) -> Lis
                 fix="both splits need the same class folders",
             )
         parts = [(found.images(classes[name]), found.images(of_test[name])) for name in classes]
+    elif len(classes) == 1:
+        fix = "name the folder in which those of the classes lie"
+        raise DataError(f"one class alone, {next(iter(classes))}", where=str(train), fix=fix)
     else:
         parts = [_drawn(found.images(folders), folder, reading) for folders in classes.values()]
     of_training, of_testing = zip(*parts, strict=True)
