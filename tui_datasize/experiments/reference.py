@@ -93,9 +93,7 @@ def _experiment() -> Schema:
     share = {"type": "number", "exclusiveMinimum": 0, "maximum": 1}
     own: dict[str, Schema] = {
         "title": _told("what it is called on screens and in reports", _TEXT),
-        "dataset": _told(
-            "its name; a folder holds train/CLASS/ and test/CLASS/, or CLASS/ and split", _NAMED
-        ),
+        "dataset": _told("its name; a folder has train/CLASS/ and test/CLASS/, or CLASS/ and split", _NAMED),
         "image_rules": _image_rules(),
         "sizes": _told("how many training images", images),
         "fractions": _told("or shares of the training set", _numbers(share)),
