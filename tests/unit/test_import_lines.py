@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import pytest
 
+from tui_datasize.runlog.importing.layout import Layout
+from tui_datasize.runlog.importing.reading import read_all
+
 TABLE = "n;seed;test_acc\n500;0;0.75\n1000;0;0.8\n"
 ROWS = [(500, 0, 0.75), (1000, 0, 0.8)]
 
@@ -211,5 +214,5 @@ def test_a_file_of_another_form_is_said_to_be_one(desk, capsys, content):
 @pytest.mark.parametrize("above", ["", "A title\n", "# a comment\n\nOurs,,\n"])
 def test_no_row_is_lost_however_many_there_are(desk, n_rows, above):
     rows = "".join(f"{n},1,0.5\n" for n in range(1, n_rows + 1))
-    assert desk.bring(desk.file("a.csv", f"{above}n,seed,test_acc\n{rows}"), "--strict") == 0
-    assert [row[0] for row in desk.rows()] == [*range(1, n_rows + 1)]
+    reading = read_all([desk.file("a.csv", f"{above}n,seed,test_acc\n{rows}")], Layout(), is_strict=True)
+    assert [run.cell.train_size for run in reading.runs] == [*range(1, n_rows + 1)]

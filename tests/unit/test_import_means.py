@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tui_datasize.answers.checks.sweep import means_told
 from tui_datasize.cli.dispatch import main
 from tui_datasize.runlog.importing.layout import Layout
 from tui_datasize.runlog.importing.reading import read_all
@@ -124,6 +125,23 @@ def test_means_count_as_the_runs_behind_them_and_show_no_single_run(desk, capsys
     page = desk.project.root / "a.html"
     assert main(["report", "theirs", "-o", str(page), *project]) == 0
     assert "4 means of 20 runs used" in page.read_text()
+
+
+def test_means_beside_single_runs_and_without_an_sd_are_told(desk, capsys):
+    means = desk.file("a.csv", "n,test_acc,std,n_runs\n200,.70,.02,5\n400,.8,,5\n")
+    runs = desk.file("b.csv", "n,seed,test_acc\n200,0,.71\n200,1,.73\n")
+    assert desk.bring(means, runs) == 0
+    assert "may be means" not in capsys.readouterr().err
+    curve = learning_curve(RunLog(desk.project).runs(), "test_accuracy")
+    assert curve["n_runs"].to_list() == [7, 1]
+    assert curve["mean"].to_list() == pytest.approx([(5 * 0.7 + 0.71 + 0.73) / 7, 0.8])
+    squares = 4 * 0.02**2 + 2 * 0.01**2 + 5 * 2 / 7 * 0.02**2
+    assert curve["sd"][0] == pytest.approx((squares / 6) ** 0.5)
+    (told,) = means_told(RunLog(desk.project).runs())
+    assert told == (
+        "2 rows are means of 5 runs, SD given of 1 of them: those without it count as one run each; "
+        "no single runs."
+    )
 
 
 _MEANS = st.lists(

@@ -37,7 +37,7 @@ LEAST_SHARE = 0.01
 WORTH_TELLING = 0.95
 """Runs that are worth this part of their number, or more, are as good as independent."""
 _MOST_NAMED = 3
-_MEANS_ALONE = "These are means over runs, imported with their SD; this takes single runs."
+_MEANS_ALONE = "These are means over runs that were imported; this takes single runs."
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,7 +156,9 @@ def means_told(runs: pl.DataFrame) -> Iterator[str]:
     least, most = means.select(least=pl.col("means_of").min(), most=pl.col("means_of").max()).row(0)
     behind = plural(most, "run") if least == most else f"{least:,} to {most:,} runs"
     untold = means.filter(pl.col("spreads") == "{}").height
-    spread = "SD given" if not untold else f"SD given of {means.height - untold} of them"
+    with_sd = f"SD given of {means.height - untold} of them" if untold < means.height else "no SD given"
+    rest = "those without it count as one run each" if untold < means.height else "each counts as one run"
+    spread = f"{with_sd}: {rest}" if untold else "SD given"
     yield f"{plural(means.height, 'row')} are means of {behind}, {spread}; no single runs."
 
 
@@ -167,8 +169,7 @@ def check_means(runs: pl.DataFrame) -> Iterator[Finding]:
             Severity.NOTE,
             "means-of-runs",
             runs.filter(pl.col("means_of").is_not_null()),
-            f"{told} The scatter between runs is what the SD says; extremes, quartiles and outliers are "
-            "unknown.",
+            f"{told} Extremes, quartiles and outliers are unknown, and the scatter but for the SD.",
             "Import the single runs to see them.",
         )
 

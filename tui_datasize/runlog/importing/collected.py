@@ -307,7 +307,7 @@ def put_together(parts: Sequence[ForeignCurve]) -> tuple[list[ForeignRun], list[
         slots = _numbered(found)
         repeats = max(repeats, len(slots))
         taken = seeds.get((group, variant, size, draw), set())
-        among_told += len(slots) if taken else 0
+        among_told += sum(slot.n_runs is None for slot in slots) if taken else 0
         free = (number for number in range(len(slots) + len(taken)) if number not in taken)
         own = zip(free, slots, strict=False)
         numbered |= {ForeignCell(size, s, draw, variant, group): curve for s, curve in own}
