@@ -64,7 +64,7 @@ def variant_labels(specs: Iterable[RunSpec]) -> dict[str, str]:
 
 
 def short_labels(labels: Collection[str]) -> dict[str, str]:
-    """Of long labels of one experiment the parts that not most of them have; of the usual one nothing.
+    """Of long labels of one experiment without the values that most of them have; of the usual one nothing.
 
     >>> labels = [f"rotation_deg={own} depth=8" for own in ("0 width=8", "9 width=8", "0 width=9")]
     >>> list(short_labels(labels).values())
@@ -74,7 +74,7 @@ def short_labels(labels: Collection[str]) -> dict[str, str]:
     """
     if max(map(len, labels), default=0) <= _LONGEST_LABEL:
         return {label: label for label in labels}
-    count = Counter(part for label in labels for part in set(label.split()))
+    count = Counter(part for label in labels for part in set(label.split()) if "=" in part)
     return {
         label: " ".join(part for part in label.split() if 2 * count[part] <= len(labels)) for label in labels
     }

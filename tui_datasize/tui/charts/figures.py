@@ -9,6 +9,7 @@ from types import MappingProxyType
 from rich.text import Text
 
 from tui_datasize.answers.answer import Axis, Bars, Box, Chart, Figure, Ink, Map, Mark
+from tui_datasize.experiments.variants import short_labels
 from tui_datasize.tui.charts.bars import class_bars, ranked_bars
 from tui_datasize.tui.charts.cells import Dash
 from tui_datasize.tui.charts.heat_map import legible_digits, overview, side_by_side, surface_chart
@@ -79,6 +80,7 @@ def _draw_chart(chart: Chart, width: int, height: int, palette: Palette, window:
 def _series(chart: Chart, palette: Palette) -> Iterator[Series]:
     points = {line.ink: _MARKS[line.mark] for line in chart.lines if line.mark and not line.name}
     seen: set[tuple[object, Dash]] = set()
+    short = short_labels({line.name for line in chart.lines})
     inks = {kind: list(dict.fromkeys(one.ink for one in chart.lines if one.mark == kind)) for kind in _ROWS}
     for line in chart.lines:
         mark, dash = _MARKS[line.mark], _DASHES.get(str(line.ink), "solid")
@@ -93,7 +95,17 @@ def _series(chart: Chart, palette: Palette) -> Iterator[Series]:
         seen.add((line.ink, dash))
         companion = points.get(line.ink, "") if line.name and not mark else ""
         y, is_training = _known(line.y), chart.is_of_training
-        yield Series(line.name, line.x, y, drawn, line.is_joined, mark, dash, is_training, companion)
+        yield Series(
+            short[line.name] or line.name,
+            line.x,
+            y,
+            drawn,
+            line.is_joined,
+            mark,
+            dash,
+            is_training,
+            companion,
+        )
 
 
 def mark_of(number: int) -> str:

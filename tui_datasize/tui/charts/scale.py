@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from math import ceil, floor, isfinite, log10
 from typing import TypeAlias
 
+from tui_datasize.text import fit
+
 Point: TypeAlias = tuple[float, float]
 
 _LEAST_TICKS = 2
@@ -155,12 +157,21 @@ def ticks(low: float, high: float, scale: Scale, count: int) -> list[Tick]:
     return max(of_decades, between, key=len)
 
 
+_SHORT_NAME = 10
+"""Columns in which a longer name is told by its beginning."""
+
+
 def name_ticks(names: Sequence[str], columns: int) -> list[Tick]:
     """The names of an axis without numbers at 0, 1, 2, ...: as many as stand apart in some columns.
 
     >>> [tick.label for tick in name_ticks(["base", "S1T", "S2T"], 12)]
     ['base', 'S2T']
+    >>> [tick.label for tick in name_ticks(["augmentation depth=8", "ensemble of 3"], 30)]
+    ['augmentation …', 'ensemble of 3']
     """
+    room = columns // max(len(names), 1) - 1
+    if room >= _SHORT_NAME:
+        names = [fit(name, room).rstrip() for name in names]
     widest = max(map(len, names), default=0) + 1
     step = max(1, ceil(widest * len(names) / max(columns, 1)))
     return [Tick(place, names[place]) for place in range(0, len(names), step)]
