@@ -167,9 +167,10 @@ def name_ticks(names: Sequence[str], columns: int) -> list[Tick]:
     >>> [tick.label for tick in name_ticks(["base", "S1T", "S2T"], 12)]
     ['base', 'S2T']
     >>> [tick.label for tick in name_ticks(["augmentation depth=8", "ensemble of 3"], 30)]
-    ['augmentation …', 'ensemble of 3']
+    ['augmentation…', 'ensemble of 3']
     """
-    room = columns // max(len(names), 1) - 1
+    # The first begins at its tick, where the others stand around theirs.
+    room = columns // max(len(names), 1) - 2
     if room >= _SHORT_NAME:
         names = [fit(name, room).rstrip() for name in names]
     widest = max(map(len, names), default=0) + 1
