@@ -174,14 +174,19 @@ def check_means(runs: pl.DataFrame) -> Iterator[Finding]:
         )
 
 
+def _judged_by_test(runs: pl.DataFrame) -> pl.DataFrame:
+    """Those without images held out, of which the test set alone tells; none where runs were imported."""
+    unseen = runs.filter(pl.col("validation").fill_null(0) == 0)
+    return unseen.clear() if were_imported(unseen) else unseen
+
+
 def check_choosing(runs: pl.DataFrame) -> Iterator[Finding]:
     """Options of the training that the test set alone could choose, or that were tried unequally often."""
     options = tuned_options(runs)
     if not options:
         return
     swept, verb = " and ".join(options), "is" if len(options) == 1 else "are"
-    unseen = runs.filter(pl.col("validation").fill_null(0) == 0)
-    if unseen.height and not were_imported(unseen):
+    if (unseen := _judged_by_test(runs)).height:
         yield finding(
             Severity.WARNING,
             "chosen-on-test",
@@ -208,10 +213,8 @@ def check_choosing(runs: pl.DataFrame) -> Iterator[Finding]:
 
 def check_best(runs: pl.DataFrame) -> Iterator[Finding]:
     """What the weights kept as the best are, where they are not what the last evaluation has measured."""
-    by_test = runs.filter(
-        pl.col("validation").fill_null(0) == 0, pl.col("best_test_accuracy") > pl.col("test_accuracy")
-    )
-    if by_test.height and not were_imported(by_test):
+    others = runs.filter(pl.col("best_test_accuracy") > pl.col("test_accuracy"))
+    if (by_test := _judged_by_test(others)).height:
         yield finding(
             Severity.NOTE,
             "best-by-test",
