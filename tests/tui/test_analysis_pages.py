@@ -36,6 +36,13 @@ PARTS: dict[str, Callable[[pl.DataFrame], pl.DataFrame]] = {
     "repeats without a seed": lambda runs: runs.with_columns(
         seed=pl.lit(None, pl.Int64), repeat=pl.col("run_id").rank("ordinal").over("train_size").cast(pl.Int64)
     ),
+    "means over runs": lambda runs: runs.filter(subset_seed=0, seed=101).with_columns(
+        seed=pl.lit(None, pl.Int64),
+        repeat=pl.lit(1, pl.Int64),
+        subset_seed=pl.lit(None, pl.Int64),
+        means_of=pl.lit(5, pl.Int64),
+        spreads=pl.lit('{"test_accuracy": 0.01}'),
+    ),
     "values of diverged runs": lambda runs: runs.with_columns(
         test_accuracy=pl.when(pl.col("seed") == 0).then(float("nan")).otherwise("test_accuracy")
     ),

@@ -1,4 +1,9 @@
-"""Tables in the forms that people keep them in: read alike, or refused."""
+"""Tables in the forms that people keep them in: read alike, or refused.
+
+What belongs to the kinds: cells with commas, semicolons, tabs, pipes or spaces between; decimal commas;
+thousands apart; encodings; titles above, names that come again, footnotes and sums below; a column per run or
+per size; sizes as shares of a whole set. All of them together, in tables of any length, are one property.
+"""
 
 from __future__ import annotations
 

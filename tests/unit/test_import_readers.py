@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from tests.unit.import_desk import event_file
 from tests.unit.import_workbook import workbook
 
 TRAINED = (
@@ -95,6 +96,18 @@ def test_the_configuration_beside_a_log_tells_size_and_seed(desk, capsys, name, 
         (500, 3, 0.7, 0.5, 199),
         (900, 3, 0.8, 0.5, 199),
     ]
+
+
+def test_the_configuration_beside_event_files_tells_size_and_seed(desk, capsys):
+    events = event_file((1, "val_acc", 0.5), (2, "val_acc", 0.75))
+    desk.file("logs/version_0/events.out.tfevents.1", events)
+    desk.file("logs/version_0/hparams.yaml", "train_size: 500\nseed: 3\nn: 9\n")
+    assert desk.bring(desk.project.root / "logs") == 0
+    assert values(desk, "test_accuracy", "updates") == [(500, 3, 0.75, 2)]
+    desk.file("n900_s3/events.out.tfevents.1", events)
+    desk.file("n900_s3/hparams.yaml", "train_size: 500\n")
+    assert desk.bring(desk.project.root / "n900_s3", experiment="b") == 2
+    assert "the size is 500 by its column and 900 by the name of run" in capsys.readouterr().err
 
 
 def test_a_configuration_that_the_name_contradicts_is_asked_about(desk, capsys):

@@ -18,6 +18,8 @@ from tui_datasize.runlog.importing.staged import Staged, reads_as_number
 
 FORM = "confusion matrix"
 FILES = ("*confusion*",)
+_AROUND = 5
+"""Lines that a text may have beside those of its square: names, blank ones."""
 
 
 def is_confusion(name: str, head: bytes) -> bool:
@@ -25,6 +27,10 @@ def is_confusion(name: str, head: bytes) -> bool:
     try:
         text = text_of(head)
     except UnicodeDecodeError:
+        return False
+    first = text.lstrip().partition("\n")[0]
+    # Most files are no square, and large: that is seen without a look at each cell.
+    if abs(len(_cells(first)[0] if first else ()) - text.count("\n")) > _AROUND:
         return False
     cells = _cells(text)
     if _matrix(cells) is None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 
 from tui_datasize.runlog.importing.beside import facts_beside
-from tui_datasize.runlog.importing.layout import Layout, origin_of
+from tui_datasize.runlog.importing.layout import Layout, origin_of, refuse_contradiction
 from tui_datasize.runlog.importing.meanings import folder_split
 from tui_datasize.runlog.importing.staged import Moment, Staged, StagedKey, StagedRow
 from tui_datasize.text import plural
@@ -52,7 +52,9 @@ def read_events(run: str, layout: Layout, into: Staged) -> None:
         name, split = folder_split(run, layout.test_split)
         facts = facts_beside(into.file, (), layout)
         fields = layout.fields_of([*facts]) if facts else {}
-        origin = origin_of({field: facts[column] for field, column in fields.items()}, name, layout)
+        known = {field: facts[column] for field, column in fields.items()}
+        origin = origin_of(known, name, layout)
+        refuse_contradiction(origin, known, layout)
         into.fields.update((column, field) for field, column in fields.items())
         for number, record in enumerate(_records(data, into), start=1):
             for step, tag, value in scalars(record):
