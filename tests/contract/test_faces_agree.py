@@ -306,8 +306,11 @@ async def test_the_app_says_the_same(projects, name) -> None:
             # Beside the chart stands when it has been computed.
             await show.shows(part["headline"][:_BEGINNING])
             await show.press("i")
-            await show.shows(f"╭─ {title}")
-            section = in_dialog(show.text)
+            await show.until(lambda: show.app.screen.is_modal)
+            # To read such a screen takes longer than all else here.
+            text = show.text
+            assert f"╭─ {title}" in text
+            section = in_dialog(text)
             check_words(part, section)
             check_tables(part, section)
             await show.press("escape")

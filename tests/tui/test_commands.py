@@ -79,11 +79,12 @@ async def test_a_sweep_is_queued_in_the_order_that_is_chosen(empty: Stage):
             empty.queue.enqueued.clear()
             await show.until(lambda: not show.app.snapshot.states)
             await show.press("a")
-            async for _ in show.sizes():
-                await show.shows(
-                    "Queue digits?", ORDER_FIELDS["by-size"], "queue 16 runs", "tab terms", "esc back"
-                )
-                assert "change the order" not in show.text
+            asks = ("Queue digits?", ORDER_FIELDS["by-size"], "queue 16 runs", "tab terms", "esc back")
+            await show.shows(*asks)
+            if not keys:
+                async for _ in show.sizes():
+                    await show.shows(*asks)
+                    assert "change the order" not in show.text
             await show.press(*keys)
             await show.shows(ORDER_FIELDS[order], *(["space ← → change the order"] if keys else []))
             await show.press("enter")
