@@ -11,16 +11,20 @@ not UTF-8. Of the same kind: links that lead nowhere or back, pipes, files that 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import unicodedata
 from collections.abc import Callable, Mapping
+from contextlib import closing, nullcontext
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from tests.unit.test_store import new_job
 from tui_datasize.cli.dispatch import main
 from tui_datasize.cli.doctor import Check, _project
 from tui_datasize.errors import ConfigError, DataError
@@ -32,6 +36,8 @@ from tui_datasize.experiments.images.reading import ImageReading
 from tui_datasize.experiments.load import load_project
 from tui_datasize.experiments.sweep import plan_runs
 from tui_datasize.jobs.client import QueueClient
+from tui_datasize.jobs.queue.state import JobState
+from tui_datasize.jobs.queue.store import Store
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.training.datasets import load_dataset, load_tests
 
@@ -450,6 +456,24 @@ def test_a_sweep_never_mixes_two_versions_of_the_rules(folder, project, capsys):
     file.write_text(EXPERIMENT)
     assert main(["queue", "e", "--dry-run", "--project", str(project.root)]) == 2
     assert "set image_rules = 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("state", "is_refused"), [("succeeded", True), ("failed", False), ("cancelled", False)]
+)
+def test_runs_without_numbers_are_mixed_with_none(folder, project, state, is_refused):
+    folder(*BOTH)
+    loaded = load_project(project.experiments)
+    runs = plan_runs(loaded.experiment("e"), loaded)
+    first = replace(runs[0], images=ImageReading())
+    document = json.dumps({"spec": first.to_dict()})
+    project.runs.mkdir()
+    with closing(Store(project.queue)) as store, store.transaction():
+        store.add(new_job(first.run_id, JobState(state), experiment="e", document=document))
+    with (
+        pytest.raises(ConfigError, match="1 run read image files") if state == "succeeded" else nullcontext()
+    ):
+        QueueClient(project).check_images(runs, project.root)
 
 
 def test_the_first_rules_list_what_they_listed(folder):

@@ -168,12 +168,11 @@ class QueueClient(SchedulerClient):
         """
         if not image_files.has_image_files(specs):
             return {}
-        shapes, cancelled = (
-            self.shapes(),
-            {job.run_id for job in self.jobs() if job.state is JobState.CANCELLED},
-        )
+        shapes = self.shapes()
         shape_of = self.runs_of_shapes(shapes.keys())
-        earlier = [shapes[number] for run_id, number in shape_of.items() if run_id not in cancelled]
+        # The others have no numbers to be compared with.
+        lost = {job.run_id for job in self.jobs() if job.state in (JobState.CANCELLED, JobState.FAILED)}
+        earlier = [shapes[number] for run_id, number in shape_of.items() if run_id not in lost]
         pending: list[RunSpec] = self._read(reading.read_pending, [])
         image_files.refuse_mixed(specs, [*earlier, *pending])
         return image_files.check_images(specs, data_dir or data_directory(self.project.root))
