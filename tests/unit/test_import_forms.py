@@ -218,3 +218,19 @@ def test_titles_and_footnotes_are_left_out_and_told(desk, capsys, above, below, 
     assert desk.bring(desk.file("a.csv", text)) == 0
     assert desk.rows("test_accuracy") == SHARES
     assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CIFAR 10\nn,seed,test_acc\n500,0,.7\n\nThe digits\nn,seed,test_acc\n600,0,.9\n",
+        "n,seed,test_acc\nCIFAR 10,,\n500,0,.7\nThe digits,,\n600,0,.9\n",
+        "n,seed,test_acc\n500,0,.7\nThe digits\n600,0,.9\n",
+        "CIFAR\nn,seed,test_acc\n500,0,.7\nMNIST\nn,seed,test_acc\n600,0,.9\n",
+    ],
+)
+def test_a_table_below_another_is_not_taken_for_the_same(desk, capsys, text):
+    assert desk.bring(desk.file("a.csv", text)) == 2
+    error = capsys.readouterr().err
+    assert "; if another table begins there, save each in a file of its own" in error
+    assert error.count("\n") == 1

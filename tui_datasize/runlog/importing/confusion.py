@@ -28,9 +28,9 @@ def is_confusion(name: str, head: bytes) -> bool:
         text = text_of(head)
     except UnicodeDecodeError:
         return False
-    first = text.lstrip().partition("\n")[0]
+    first = _cells(text.lstrip().partition("\n")[0])
     # Most files are no square, and large: that is seen without a look at each cell.
-    if abs(len(_cells(first)[0] if first else ()) - text.count("\n")) > _AROUND:
+    if not first or abs(len(first[0]) - text.count("\n")) > _AROUND:
         return False
     cells = _cells(text)
     if _matrix(cells) is None:

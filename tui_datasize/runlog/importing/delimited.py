@@ -43,6 +43,7 @@ _PLAIN_COMMA = re.compile(r"-?\d+,\d+")
 _GROUPED = re.compile(r"-?\d{1,3}([.,]\d{3})+")
 """A number of thousands, with points or commas between them, that may also be one with three decimals."""
 _NUMERIC = re.compile(r"-?\.?\d")
+_ANOTHER_TABLE = "if another table begins there, save each in a file of its own"
 _SEPARATOR = re.compile(r'"?sep=([^\r\n"])"?[,;\t ]*', re.IGNORECASE)
 """What Excel writes, and looks for, in the first line."""
 
@@ -142,13 +143,18 @@ class _Rows:
             self._remarks.append(line)
             return []
         if len(row) < width or any(cells[width:]):
-            raise ValueError(f"{len(row)} cells, expected {width}")
+            another = f"; {_ANOTHER_TABLE}" if len(row) == 1 else ""
+            raise ValueError(f"{plural(len(row), 'cell')}, expected {width}{another}")
         if cells[:width] == self._header:
             self._headers.append(line)
             return []
         return cells[:width] if any(cells) else []
 
     def _take(self, row: list[str], line: int, take: TakeRow) -> None:
+        if self._remarks:
+            # Below all rows they are a footnote.
+            fix = f"{_ANOTHER_TABLE}; else --skip-line {self._remarks[0]}"
+            raise self._into.error("holds words alone, and rows follow", self._remarks[0], fix)
         if any(row[place].lower() in _SUMMARIES for place in self._whose):
             self._summaries.append(line)
             return
