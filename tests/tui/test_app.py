@@ -260,13 +260,13 @@ async def test_only_the_lines_that_changed_are_repainted(busy: Stage, monkeypatc
     async with busy.open() as show:
         await show.shows("last line")
         repainted: list[tuple[str, int]] = []
-        refresh = LineView.refresh
+        set_dirty = LineView._set_dirty
 
-        def note(view: LineView, *regions: Region, **options: bool) -> LineView:
-            repainted.extend((type(view).__name__, region.y) for region in regions)
-            return refresh(view, *regions, **options)
+        def note(view: LineView, *regions: Region) -> None:
+            repainted.extend((type(view).__name__, region.y) for region in regions if region)
+            set_dirty(view, *regions)
 
-        monkeypatch.setattr(LineView, "refresh", note)
+        monkeypatch.setattr(LineView, "_set_dirty", note)
         show.app.post_message(show.app.SnapshotArrived(show.app.snapshot))
         await show.settle()
         assert repainted == []

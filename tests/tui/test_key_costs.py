@@ -16,7 +16,7 @@ from textual.geometry import Region
 from tests.fakes import write_run
 from tests.tui import stage as stages
 from tests.tui.fake_queue import job
-from tests.tui.stage import WIDE, Stage, empty_stage, look
+from tests.tui.stage import NARROW, WIDE, Stage, empty_stage, look
 from tui_datasize.answers.catalogue import Entry
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.tui import key_order
@@ -72,6 +72,36 @@ async def test_no_frame_shows_half_a_tab(stage: Stage, frames: list[tuple[set[Re
             await show.shows(words)
         assert frames
         assert all(" Jobs " in text or " Runs " in text for _, text in frames)
+
+
+@pytest.mark.parametrize("size", [NARROW, WIDE])
+async def test_a_key_is_answered_by_one_layout_and_one_frame(
+    stage: Stage,
+    frames: list[tuple[set[Region], str]],
+    monkeypatch: pytest.MonkeyPatch,
+    size: tuple[int, int],
+):
+    layouts = []
+    reflow = Compositor.reflow
+    monkeypatch.setattr(Compositor, "reflow", lambda *a: layouts.append(a) or reflow(*a))
+    async with stage.open(size) as show:
+        for key, words in (("2", "one at a time"), ("3", "16 runs used"), ("1", " Jobs ")):
+            await show.press(key)
+            await show.shows(words)
+        await show.until(lambda: show.app._analysis.is_settled)
+        # What is read anew because of a key comes in frames of its own.
+        monkeypatch.setattr(show.app._poller, "look_at", Mock())
+        for key, most in (
+            *(("2", 1), ("1", 1), ("3", 1), ("2", 1), ("3", 1), ("1", 1)),
+            *(("tab", 0), ("tab", 0), ("down", 0), ("pagedown", 0), ("space", 0), ("/", 2), ("m", 0)),
+        ):
+            await show.settle()
+            frames.clear()
+            layouts.clear()
+            await show.press(key)
+            await show.until(lambda: any(regions for regions, _ in frames))
+            await show.settle()
+            assert (key, len([parts for parts, _ in frames if parts]), len(layouts)) == (key, 1, most)
 
 
 async def test_where_the_focus_goes_nothing_else_is_painted(

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import polars as pl
@@ -119,6 +120,20 @@ def test_it_is_asked_where_the_file_names_groups_or_test_sets(project: ProjectPa
 
     assert missing("") == "groups or tests in experiments.toml"
     assert missing('groups = "groups.csv"') == missing('tests = { a = "digits" }') == ""
+
+
+def test_the_file_is_read_once_until_it_changes(
+    project: ProjectPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = record(project, further='groups = "groups.csv"').all_runs
+    read = Mock(side_effect=groups.read_project)
+    monkeypatch.setattr(groups, "read_project", read)
+    groups._having_parts.cache_clear()
+    assert groups.is_offered(runs)
+    assert groups.is_offered(runs)
+    assert read.call_count == 1
+    project.experiments.write_text(EXPERIMENT.replace("{further}", ""), encoding="utf-8")
+    assert not groups.is_offered(runs)
 
 
 @pytest.fixture

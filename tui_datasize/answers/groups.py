@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import polars as pl
@@ -48,11 +49,24 @@ _OVER_RUNS = "Intervals are over runs: what other images of a group or test set 
 def is_offered(runs: pl.DataFrame) -> bool:
     """Whether the file of the project names groups or further test sets of the experiment."""
     if runs.height and runs["path"][0]:
-        with suppress(ConfigError):
-            project, _ = read_project(ProjectPaths(Path(runs["path"][0]).parents[2]).experiments)
-            one = project.experiments.get(str(runs["experiment"][0]))
-            return one is not None and bool(one.groups or any(own.spec.tests for own in one.recipes))
+        file = ProjectPaths(Path(runs["path"][0]).parents[2]).experiments
+        with suppress(OSError):
+            status = file.stat()
+            return runs["experiment"][0] in _having_parts(file, status.st_mtime_ns, status.st_size)
     return False
+
+
+@lru_cache(8)
+def _having_parts(file: Path, _changed_ns: int, _size: int) -> frozenset[str]:
+    """Experiments with groups or further test sets; read once per change of the file."""
+    with suppress(ConfigError):
+        project, _ = read_project(file)
+        return frozenset(
+            name
+            for name, one in project.experiments.items()
+            if one.groups or any(own.spec.tests for own in one.recipes)
+        )
+    return frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -341,9 +341,11 @@ class DatasizeApp(OrderlyApp):
 
     @on(Pane.InterestChanged)
     def _follow_interest(self) -> None:
-        interest = replace(self.pane.interest(), machine=self._devices is not None)
-        # What a key has changed is drawn first.
-        self.call_after_refresh(self._poller.look_at, interest)
+        # What a key has changed is drawn first, and tells what is in view.
+        self.call_after_refresh(self._tell_interest)
+
+    def _tell_interest(self) -> None:
+        self._poller.look_at(replace(self.pane.interest(), machine=self._devices is not None))
 
     @on(HeaderStrip.TabChosen)
     async def _tab_chosen(self, event: HeaderStrip.TabChosen) -> None:
@@ -355,7 +357,8 @@ class DatasizeApp(OrderlyApp):
         opened = {"live": self._live_pane, "analysis": self._analysis_pane}.get(tab)
         pane = await opened() if opened else self._queue_pane
         self._switcher.current = pane.id
-        if isinstance(self.screen, WholeFrames):
+        if not pane.outer_size and isinstance(self.screen, WholeFrames):
+            # Where keys that come at once shall find something, and a frame is not there yet.
             self.screen.lay_out()
         self._show_in(pane)
         first = pane.first_focus

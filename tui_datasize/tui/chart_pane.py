@@ -8,7 +8,7 @@ from textual import on
 from textual.binding import Binding
 
 from tui_datasize.tui.exports import CHART_FORMS
-from tui_datasize.tui.keys import KeyGroup, keys_of
+from tui_datasize.tui.keys import KeyGroup, KnowsUse, keys_of
 from tui_datasize.tui.pane import Pane
 from tui_datasize.tui.widgets.chart_view import ChartView
 from tui_datasize.tui.widgets.dialogs import ChooseDialog
@@ -24,7 +24,7 @@ CHART_KEYS: tuple[Binding, ...] = (
 """Of a tab with charts, behind its own."""
 
 
-class ChartPane(Pane):
+class ChartPane(KnowsUse, Pane):
     """A tab with charts, which are examined by key: its bindings end with `CHART_KEYS`."""
 
     charts: Sequence[ChartView]
@@ -34,7 +34,7 @@ class ChartPane(Pane):
 
     @property
     def _charts_seen(self) -> list[ChartView]:
-        return [chart for chart in self.charts if chart.view_size]
+        return [chart for chart in self.charts if chart.is_on_screen]
 
     def has_use(self, action: str) -> bool:
         if action == "examine":

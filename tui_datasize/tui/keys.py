@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from textwrap import wrap
-from typing import Protocol, runtime_checkable
 
 from rich.text import Text
 from textual.app import SystemCommand
@@ -50,12 +49,12 @@ def key_name(key: str) -> str:
     return _KEY_NAMES.get(key, key)
 
 
-@runtime_checkable
-class KnowsUse(Protocol):
+class KnowsUse:
     """Whose keys say why they do nothing, and need not be shown then."""
 
     def has_use(self, action: str) -> bool:
         """Whether an action would do anything to what is on the screen."""
+        raise NotImplementedError
 
 
 class KeyBar(LineView):

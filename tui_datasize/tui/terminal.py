@@ -10,6 +10,7 @@ import signal
 import threading
 from codecs import getincrementaldecoder
 from functools import lru_cache
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from rich.cells import cell_len
@@ -23,7 +24,8 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 _TOKENS = re.compile(
-    r"\x1b\[(?P<row>\d+);(?P<column>\d+)H"
+    r"\x1b\[(?P<look>[\d;:]+)m(?P<words>[^\x00-\x1f\x1b]+)\x1b\[0m"
+    r"|\x1b\[(?P<row>\d+);(?P<column>\d+)H"
     r"|\x1b\[(?P<style>[\d;:]*)m"
     r"|(?P<aside>\x1b\[[<=>?][\d;]*\$?[a-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x07)"
     r"|(?P<text>[^\x00-\x1f\x1b]+)"
@@ -92,6 +94,36 @@ def pen_of(style: str) -> Pen:
 _Cell = tuple[str, Pen]
 
 
+class _Look(dict[str, _Cell]):
+    """The cells of one pen by what stands in them; the second of a wide character has nothing."""
+
+    def __init__(self, pen: Pen) -> None:
+        super().__init__()
+        self.pen, self.blank = pen, pen.on_blanks()
+
+    def __missing__(self, character: str) -> _Cell:
+        cell = self[character] = (character, self.blank if character == " " else self.pen)
+        return cell
+
+    def cells(self, text: str) -> list[_Cell]:
+        """A cell for each column."""
+        if not _NARROW.issuperset(text):
+            _NARROW.update(character for character in text if cell_len(character) == 1)
+            if not _NARROW.issuperset(text):
+                widths = ((cluster, cell_len(cluster)) for cluster in _clusters(text))
+                return [self[part] for one, width in widths for part in (one, *[""] * (width - 1))]
+        return [*map(self.__getitem__, text)]
+
+
+_NARROW: set[str] = set()
+"""Characters of one column that have been met."""
+
+
+@lru_cache(4096)
+def _look_of(style: str) -> _Look:
+    return _Look(pen_of(style))
+
+
 class ScreenDiff:
     """What a terminal shows, and the fewest bytes from there to what it shall show.
 
@@ -101,7 +133,7 @@ class ScreenDiff:
     """
 
     def __init__(self) -> None:
-        self._rows: dict[int, dict[int, _Cell]] = {}
+        self._rows: dict[int, list[_Cell | None]] = {}
         self._pen = Pen()
         self._at: tuple[int, int] | None = None
 
@@ -125,8 +157,11 @@ class ScreenDiff:
                     row, column = int(token["row"]), int(token["column"])
                 case "style":
                     style = f"{style};{token['style']}" if token["style"] not in ("", "0") else ""
+                case "words":
+                    own = f"{style};{token['look']}" if style else token["look"]
+                    column, style = self._put(row, column, token["words"], _look_of(own), pieces), ""
                 case "text":
-                    column = self._put(row, column, token["text"], pen_of(style), pieces)
+                    column = self._put(row, column, token["text"], _look_of(style), pieces)
                 case "aside":
                     pieces.append(token["aside"])
                 case "unknown":
@@ -140,50 +175,37 @@ class ScreenDiff:
         self._pen = Pen()
         return "".join(pieces)
 
-    def _put(self, row: int, column: int, text: str, pen: Pen, pieces: list[str]) -> int:
+    def _put(self, row: int, column: int, text: str, look: _Look, pieces: list[str]) -> int:
         """Note what stands from `column` on, write what differs, and return the column after it."""
-        known = self._rows.setdefault(row, {})
-        blank = pen.on_blanks()
-        if text.isascii() and known.keys().isdisjoint(range(column, column + len(text))):
-            return self._put_new(row, column, text, (pen, blank), pieces)
-        for character in text if text.isascii() else _clusters(text):
-            cell = (character, blank if character == " " else pen)
-            width = 1 if character.isascii() else cell_len(character)
-            if known.get(column) != cell:
-                self._write(row, column, cell, pieces)
-                known[column] = cell
-                if width > 1:
-                    known[column + 1] = ("", pen)
-                self._at = (row, column + width)
-            column += width
-        return column
+        known, new = self._rows.setdefault(row, []), look.cells(text)
+        end = column + len(new)
+        known.extend([None] * (end - len(known)))
+        old = known[column:end]
+        if old != new:
+            known[column:end] = new
+            places = groupby(range(len(new)), lambda place: new[place] == old[place])
+            for part in (list(places) for is_known, places in places if not is_known):
+                written = "".join(new[place][0] for place in part)
+                rest = written.lstrip(" ")
+                at, lead = column + part[0], len(written) - len(rest)
+                self._write(row, at, written[:lead], look.blank, pieces)
+                self._write(row, at + lead, rest, look.pen, pieces)
+        return end
 
-    def _put_new(self, row: int, column: int, text: str, pens: tuple[Pen, Pen], pieces: list[str]) -> int:
-        """The same where nothing is known, as in the first frame: piece by piece instead of cell by cell."""
-        pen, blank = pens
-        rest = text.lstrip(" ")
-        for part, own in ((text[: len(text) - len(rest)], blank), (rest, pen)):
-            if part:
-                self._write(row, column, (part, own), pieces)
-                cells = ((character, blank if character == " " else pen) for character in part)
-                self._rows[row].update(zip(range(column, column + len(part)), cells, strict=True))
-                column += len(part)
-                self._at = (row, column)
-        return column
-
-    def _write(self, row: int, column: int, cell: _Cell, pieces: list[str]) -> None:
+    def _write(self, row: int, column: int, text: str, pen: Pen, pieces: list[str]) -> None:
+        if not text:
+            return
         self._move(row, column, pieces)
-        character, pen = cell
-        if character.isspace() and not _DRAWN_ON_BLANKS.intersection(self._pen.attributes):
+        if text.isspace() and not _DRAWN_ON_BLANKS.intersection(self._pen.attributes):
             pen = self._pen._replace(background=pen.background) if not pen.attributes else pen
-        pieces.append(pen.sequence_from(self._pen) + character)
-        self._pen = pen
+        pieces.append(pen.sequence_from(self._pen) + text)
+        self._pen, self._at = pen, (row, column + cell_len(text))
 
     def _move(self, row: int, column: int, pieces: list[str]) -> None:
         if self._at == (row, column):
             return
         if self._at is not None and self._at[0] == row and 0 < column - self._at[1] < _SHORTER_THAN_MOVING:
-            between = [self._rows[row].get(place) for place in range(self._at[1], column)]
+            between = self._rows[row][self._at[1] : column]
             if all(cell and cell[0] and self._looks_right(cell) for cell in between):
                 pieces.extend(cell[0] for cell in between if cell)
                 return
@@ -268,10 +290,15 @@ class SparingDriver(LinuxDriver):
         self._screen.forget()
 
 
+_MOST_TURNS = 200
+"""Of the event loop, for which a frame waits where somebody always has something to do."""
+
+
 class WholeFrames(Screen[None]):
     """The screen of the tabs, whose styles know how large it is.
 
-    Widgets that get another size draw themselves for it before the next frame is painted, not after it.
+    Laid out and painted not 60 times a second but when nobody has anything left to do: first the layout,
+    then one frame with all that follows from it.
     """
 
     # Not of the app: each dialog that opens would have its styles computed twice.
@@ -279,7 +306,9 @@ class WholeFrames(Screen[None]):
     VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]  # noqa: RUF012
     focused: Reactive[Widget | None] = Reactive(None, repaint=False)
     """Two widgets look otherwise then, not all of the screen."""
-    _has_new_sizes = False
+    _turns_left = 0
+    """None where nothing is to be laid out or painted."""
+    _paints = False
 
     def __init__(self, size: Size) -> None:
         # Classes that came with its first size would have every style computed a second time.
@@ -287,21 +316,57 @@ class WholeFrames(Screen[None]):
         names = (max(one for one in breakpoints if one[0] <= length)[1] for length, breakpoints in told)
         super().__init__(id="_default", classes=" ".join(names))
 
+    @property
+    def _update_timer(self) -> WholeFrames:  # type: ignore[override]
+        """Resumed by Textual when something is to be laid out or painted."""
+        return self
+
+    def resume(self) -> None:
+        if not self._turns_left:
+            self._turns_left = _MOST_TURNS
+            self._wait()
+
+    def pause(self) -> None:
+        """What is asked for comes all the same."""
+
+    def _wait(self) -> None:
+        self._turns_left -= 1
+        # Scrollbars are nobody's children, and what is not laid out yet is not in view.
+        pumps = (self.app, *self.walk_children(with_self=True), *self._compositor.visible_widgets)
+        if self._turns_left and any(pump.message_queue_size for pump in pumps):
+            asyncio.get_running_loop().call_soon(self._wait)
+            return
+        try:
+            self._on_timer_update()
+        except Exception as error:
+            self.app._handle_exception(error)
+
+    def _on_timer_update(self) -> None:
+        """Lay out or paint; called by Textual, too."""
+        self._turns_left = 0
+        # Places of what is not in view would be found anew, and nobody be told by the next layout.
+        self._dirty_widgets.intersection_update(self._compositor.visible_widgets)
+        may_draw = self.is_current and not self.app._batch_count
+        if may_draw and self._layout_required:
+            self._layout_required = False
+            self.lay_out()
+            return
+        self._paints = may_draw
+        self._dirty_widgets.add(self)
+        super()._on_timer_update()
+        if may_draw:
+            self._paints = False
+            self._dirty_widgets.discard(self)
+
     def lay_out(self) -> None:
-        """Give every widget its place now, and not at the next of 60 times a second."""
+        """Give every widget its place now."""
         self._refresh_layout()
 
-    def _refresh_layout(self, size: Size | None = None, scroll: bool = False) -> None:
-        self._has_new_sizes = True
-        super()._refresh_layout(size, scroll)
-        # Behind the widgets that are told of their sizes now.
-        asyncio.get_running_loop().call_soon(self._paint)
-
-    def _paint(self) -> None:
-        self._has_new_sizes = False
-        self._compositor_refresh()
-
     def _compositor_refresh(self) -> None:
-        self._compositor.update_widgets(self._dirty_widgets)
-        if not self._has_new_sizes:
+        """Called by Textual after each layout, when nobody has heard of it yet, and to paint."""
+        if self._paints:
             super()._compositor_refresh()
+        else:
+            # Nothing of it is dirty: it says that a frame is to come.
+            self._dirty_widgets.add(self)
+            self.check_idle()

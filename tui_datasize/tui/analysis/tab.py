@@ -112,6 +112,7 @@ class AnalysisPane(ChartPane, FilteredRuns, can_focus=True):
         self._missing_of: object = None
         self._states: Kept[object] = Kept()
         self._filter = FilterBox(self, stays=False)
+        self._grid_rows: str | None = None
 
     def on_unmount(self) -> None:
         self._analyst.close()
@@ -325,16 +326,19 @@ class AnalysisPane(ChartPane, FilteredRuns, can_focus=True):
         """Leave to a page's chart the rows that its words do not need, and to a curve those a page leaves."""
         brief = self._rows_of_brief_page
         self.set_class(brief is not None, "-brief")
-        if brief is not None:
-            self.styles.grid_rows = f"{brief} 1fr"
-            return
+        rows = f"{brief} 1fr" if brief is not None else self._rows_beside_words
+        if rows != self._grid_rows:
+            self._grid_rows = rows
+            self.styles.grid_rows = rows
+
+    @property
+    def _rows_beside_words(self) -> str | None:
         is_alone = self._shown_page is not None or self.screen.has_class("-short")
         if self.screen.has_class("-wide") or self.has_class("-overlap") or not is_alone:
-            self.styles.grid_rows = None
-            return
-        words = self._panels.rows_of_words(self.size.width)
-        most = min(_MOST_WORDS, max(_LEAST_WORDS, self.size.height - _LEAST_CHART))
-        self.styles.grid_rows = f"1fr {min(most, max(_LEAST_WORDS, words))}"
+            return None
+        words = self._panels.rows_of_words(self.outer_size.width)
+        most = min(_MOST_WORDS, max(_LEAST_WORDS, self.outer_size.height - _LEAST_CHART))
+        return f"1fr {min(most, max(_LEAST_WORDS, words))}"
 
     @property
     def _rows_of_brief_page(self) -> int | None:
@@ -342,8 +346,8 @@ class AnalysisPane(ChartPane, FilteredRuns, can_focus=True):
         if not (self.screen.has_class("-wide") and self.screen.has_class("-tall")):
             return None
         beside = self._list.outer_size.width if self.has_class("-list") else 0
-        rows = self._panels.rows_of_page((self.size.width - beside) // 2 - 1)
-        return rows if rows is not None and rows <= self.size.height - _LEAST_CHART else None
+        rows = self._panels.rows_of_page((self.outer_size.width - beside) // 2 - 1)
+        return rows if rows is not None and rows <= self.outer_size.height - _LEAST_CHART else None
 
     def interest(self) -> Interest:
         return Interest(experiment=self.experiment)
@@ -476,7 +480,7 @@ class AnalysisPane(ChartPane, FilteredRuns, can_focus=True):
         return uses.get(action, True)
 
     def on_resize(self) -> None:
-        self.set_class(self.size.width >= LEAST_WIDTH, "-list")
+        self.set_class(self.outer_size.width >= LEAST_WIDTH, "-list")
         self._divide()
         self.refresh_bindings()
 

@@ -79,27 +79,26 @@ class ChartView(LineView, can_focus=True):
         self._drawer: Drawer | None = None
         self._drawn_for: tuple[object, Size, Palette, ChartWindow] | None = None
         self._lines: Sequence[Text] = ()
-        self.extent: Extent | None = None
-        """What is drawn; None where there is nothing to examine."""
+        self._extent: Extent | None = None
         self._extent_before: Extent | None = None
         """What was drawn last: of these axes the window is a part."""
-        self.can_be_smoothed = False
+        self._is_training = False
         self.window = WHOLE
         self.can_focus = False
 
     def show(self, version: object, drawer: Drawer) -> None:
         """Show a chart; versions are equal for equal charts: the data and all settings."""
-        self._version = version
-        self._drawer = drawer
-        self.redraw()
+        if version != self._version or self._drawer is None:
+            self._version, self._drawer = version, drawer
+            self.redraw()
 
     def smooth(self, weight: float) -> None:
         self._look_at(replace(self.window, smoothing=weight))
 
     def follow(self, other: ChartView) -> None:
         """Look at the same part of the x axis as a chart that belongs to this one."""
-        if before := self._extent_before:
-            self._extent_before = other.extent and replace(before, x_scale=other.extent.x_scale)
+        if extent := other.extent:
+            self._extent_before = replace(self._extent_before or extent, x_scale=extent.x_scale)
         self._look_at(replace(self.window, x=other.window.x, is_log_x=other.window.is_log_x))
 
     def draw(self, size: Size) -> Sequence[Text]:
@@ -116,17 +115,33 @@ class ChartView(LineView, can_focus=True):
                 if fitting != self.window:
                     self.window = fitting
                     return self.draw(size)
-            uses = self.can_be_examined, self.can_be_smoothed
-            self.extent, self.can_be_smoothed = drawn.extent, drawn.can_be_smoothed
-            if uses != (self.can_be_examined, self.can_be_smoothed):
+            uses = self._uses
+            self._extent, self._is_training = drawn.extent, drawn.can_be_smoothed
+            if uses != self._uses:
                 self.refresh_bindings()
             self._lines = list(drawn.text.split("\n", allow_blank=True))
             self._drawn_for = wanted
         return [line.copy() for line in self._lines]
 
     @property
+    def extent(self) -> Extent | None:
+        """What is drawn; None where there is nothing to examine."""
+        self.draw_again()
+        return self._extent
+
+    @property
+    def _uses(self) -> tuple[bool, bool]:
+        return self._extent is not None and bool(self._extent.stops), self._is_training
+
+    @property
     def can_be_examined(self) -> bool:
-        return self.extent is not None and bool(self.extent.stops)
+        self.draw_again()
+        return self._uses[0]
+
+    @property
+    def can_be_smoothed(self) -> bool:
+        self.draw_again()
+        return self._uses[1]
 
     @property
     def caption(self) -> str:

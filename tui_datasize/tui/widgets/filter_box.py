@@ -10,7 +10,9 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
+from textual.geometry import Size
 from textual.message import Message
+from textual.reactive import Reactive
 from textual.suggester import Suggester
 from textual.widget import Widget
 from textual.widgets import Input
@@ -112,6 +114,8 @@ class _Entry(Input):
         Binding("escape", "drop", "drop filter"),
         Binding("tab", "complete", "complete"),
     ]
+    virtual_size: Reactive[Size] = Reactive(Size(0, 0))
+    """What is written changes the place and size of no widget."""
 
     def __init__(self, completer: _Completer) -> None:
         super().__init__(placeholder=_EXAMPLE, suggester=completer, select_on_focus=False, compact=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from types import MappingProxyType
@@ -12,8 +12,9 @@ from typing import ClassVar
 from rich.style import Style
 from rich.text import Text
 from textual.binding import Binding, BindingType
-from textual.geometry import Region, Size
+from textual.geometry import NULL_REGION, Region, Size
 from textual.message import Message
+from textual.reactive import Reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
@@ -35,6 +36,8 @@ class LineView(ScrollView, can_focus=False):
     }
     """
 
+    virtual_size: Reactive[Size] = Reactive(Size(0, 0), repaint=False)
+    """Nothing but its own scrollbar changes with it."""
     _is_stale = False
     _drawn_size = Size(0, 0)
     _strips: Sequence[Strip] = ()
@@ -46,34 +49,38 @@ class LineView(ScrollView, can_focus=False):
 
     @property
     def view_size(self) -> Size:
-        return self.scrollable_content_region.size
+        """What there is to draw in, by the last layout that had room for it."""
+        return self.outer_size - self.gutter.totals
 
     def draw(self, size: Size) -> Sequence[Text]:
         """The visible lines, from the top; what does not fit into `size` is cut off."""
         raise NotImplementedError
 
     def redraw(self) -> None:
-        """Draw again before the next frame, once however often it is asked for."""
+        """Draw again for the next frame, once however often it is asked for."""
         if not self._is_stale:
             self._is_stale = True
-            self.call_next(self._draw_again)
+            # What is hidden is drawn when it is shown again.
+            if all(one.display for one in self.ancestors_with_self):
+                # Which lines differ is known when they are drawn.
+                self.refresh(NULL_REGION)
 
-    def _draw_again(self) -> None:
-        """Repaint what differs from what is shown."""
-        self._is_stale = False
-        before = self._strips
-        self._strips = self._draw_strips()
-        width = self.view_size.width
-        for y, (old, new) in enumerate(zip_longest(before, self._strips)):
-            if old != new:
-                self.refresh(Region(0, y, width, 1))
+    def _exchange_repaint_regions(self) -> Collection[Region]:
+        """What the next frame shall show of it; called by Textual for what is in view."""
+        self.draw_again()
+        return super()._exchange_repaint_regions()
 
-    def _draw_strips(self) -> list[Strip]:
-        size = self._drawn_size = self.view_size
-        # What is hidden is drawn when it is shown again.
-        if not self.is_attached or not size or not all(one.display for one in self.ancestors_with_self):
-            self._drawn_size = Size(0, 0)
-            return []
+    def draw_again(self) -> None:
+        """Draw if it is time to, and repaint what differs from what is shown."""
+        size = self.view_size
+        if self._is_stale or self._drawn_size != size:
+            before, self._strips = self._strips, self._draw_strips(size)
+            self._is_stale, self._drawn_size = False, size
+            pairs = enumerate(zip_longest(before, self._strips))
+            if changed := [Region(0, y, size.width, 1) for y, (old, new) in pairs if old != new]:
+                self._set_dirty(*changed)
+
+    def _draw_strips(self, size: Size) -> list[Strip]:
         console = self.app.console
         strips = []
         for line in self.draw(size)[: size.height]:
@@ -87,9 +94,8 @@ class LineView(ScrollView, can_focus=False):
         """Visible lines; called by Textual."""
         # Found by a walk up to the screen, which would take most of the time if every line made it.
         self._base = self.rich_style
-        if self._drawn_size != self.view_size:
-            # Not every view that is shown again is told so.
-            self._strips = self._draw_strips()
+        # Not every view that is shown again is told so.
+        self.draw_again()
         return super().render_lines(crop)
 
     def render_line(self, y: int) -> Strip:
@@ -98,6 +104,9 @@ class LineView(ScrollView, can_focus=False):
         strip = self._strips[y] if y < len(self._strips) else Strip.blank(width)
         return strip.adjust_cell_length(width).apply_style(self._base)
 
+    def watch_virtual_size(self, virtual_size: Size) -> None:
+        self._scroll_update(virtual_size)
+
     def on_mount(self) -> None:
         self.app.theme_changed_signal.subscribe(self, lambda _: self.redraw())
 
@@ -105,8 +114,8 @@ class LineView(ScrollView, can_focus=False):
         if self._drawn_size != self.view_size:
             self.redraw()
 
-    def watch_has_focus(self, has_focus: bool) -> None:
-        super().watch_has_focus(has_focus)
+    def watch_has_focus(self, _has_focus: bool) -> None:
+        """Called by Textual, which would compute its styles again: by these nothing looks otherwise."""
         self.redraw()
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
