@@ -148,18 +148,6 @@ def beginning(text: str, width: int) -> str:
     return "".join(character for character, end in zip(text, ends, strict=True) if end <= width)
 
 
-def fit_end(text: str, width: int) -> str:
-    """The text in exactly `width` columns, cut at its start: where names begin alike, their ends differ.
-
-    >>> fit_end("letters", 9), fit_end("letters-n750", 6), fit_end("数字-n750", 8)
-    ('letters  ', '…-n750', '…字-n750')
-    """
-    text = visible(text)
-    if width_of(text) > width:
-        text = f"…{beginning(text[::-1], width - 1)[::-1]}" if width > 0 else ""
-    return text + " " * (width - width_of(text))
-
-
 def number(value: float | None, spec: str, factor: float = 1.0) -> str:
     """A number as `spec` formats it; empty where there is none.
 

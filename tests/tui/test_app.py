@@ -12,6 +12,7 @@ from textual.geometry import Region
 
 from tests.tui.fake_queue import EIGHT_GPUS, TWO_GPUS
 from tests.tui.stage import NARROW, WIDE, Stage
+from tests.tui.test_commands import rows_of
 from tui_datasize.errors import StorageError
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.runlog.paths import ProjectPaths
@@ -37,8 +38,8 @@ async def test_at_80_by_24_nothing_that_one_needs_is_cut_off(busy: Stage):
         for size in (40, 80, 160, 320):
             assert any(f" {size}   " in line for line in lines[3:12])
         assert "·missing ○queued ‖held ◐running ●done ✗failed" in lines[3]
-        assert "state       run" in lines[13]
-        assert busy.queue.entries[7].run_id in lines[14]
+        assert lines[13].split()[:4] == ["state", "size", "draw", "seed"]
+        assert lines[14] in rows_of(show, busy.queue.entries[7].run_id)
         assert lines[21] == " last line"
         assert lines[23].strip().startswith("enter open  a queue all")
         assert lines[23].endswith("? keys  q leave")
@@ -54,7 +55,7 @@ async def test_at_160_by_48_there_is_more_of_everything(busy: Stage):
         assert "progress" in text
         assert "try" in text
         assert "◐ 2 running  ○ 4 queued  ‖ 1 held  ● 6 done  ✗ 1 failed" in lines[0]
-        assert sum(run.run_id in text for run in busy.queue.entries) == 14
+        assert all(rows_of(show, run.run_id) for run in busy.queue.entries)
         assert "] down" in lines[-1]
 
 

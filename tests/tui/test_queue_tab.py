@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.tui.stage import WIDE, Show, Stage
+from tests.tui.test_commands import go_to_jobs, rows_of
 from tui_datasize.errors import StorageError
 from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.state import JobState
@@ -126,9 +127,25 @@ async def test_the_cursor_walks_through_all_variants(busy: Stage):
         (spec,) = busy.queue.enqueued[0]
         assert (spec.train_size, spec.model.options["layers"]) == (200, 2)
         # The job is named by what sets it apart, and found by it.
-        await show.shows(f"{spec.run_id.rpartition('-')[0]} layers=2")
+        await show.shows("depth layers=2")
         await show.press("slash", *"layers=2", "enter")
         await show.shows("1 of ")
+
+
+async def test_a_job_that_was_killed_says_which_try_it_is_and_why(busy: Stage):
+    killed = "worker vanished: killed by signal 9"
+    busy.queue.entries = [
+        entry._replace(attempts=2, interrupted_by=killed) if entry.state is JobState.RUNNING else entry
+        for entry in busy.queue.entries
+    ]
+    run_id = next(entry.run_id for entry in busy.queue.entries if entry.state is JobState.RUNNING)
+    async with busy.open() as show:
+        await show.press("tab", "tab")
+        await show.shows("running, try 2")
+        assert any("running, try 2" in line for line in rows_of(show, run_id))
+        await go_to_jobs(show, run_id)
+        await show.press("i")
+        await show.shows("interrupted by", killed)
 
 
 CHANGES = [

@@ -18,7 +18,7 @@ from tui_datasize.errors import ConfigError
 from tui_datasize.render.blocks import HeadingBlock, Paragraph
 from tui_datasize.render.console import PlainConsole, plain_table, styled
 from tui_datasize.render.page import to_html, to_markdown
-from tui_datasize.text import LONGEST_LINE, fit, fit_end, visible
+from tui_datasize.text import LONGEST_LINE, fit, visible
 from tui_datasize.tui.widgets.plain import PrintableOnly, Words, plain_text, titled, visible_segments
 
 HOSTILE = "a\x1b]0;owned\x07\x9b31m[/nope][bold]\u202e\u200b\ud83d\x7f:bomb:"
@@ -72,7 +72,6 @@ def title_and_hint(box: Widget) -> str:
     "shown",
     [
         lambda: fit(HOSTILE, 300),
-        lambda: fit_end(HOSTILE, 300),
         lambda: str(Words(HOSTILE).content),
         lambda: content_after(Words()),
         lambda: plain_text(HOSTILE).plain,

@@ -18,7 +18,7 @@ from tui_datasize.jobs.queue.state import CPU, MAX_ATTEMPTS, Job, JobState
 if TYPE_CHECKING:
     from tui_datasize.experiments.spec import RunSpec
 
-_RELATED = ("after", "waits_for", "pack")
+_RELATED = ("after", "waits_for", "pack", "interrupted_by")
 _JOB_COLUMNS = ", ".join(name for name in Job._fields if name not in _RELATED)
 _STATES: Mapping[str, JobState] = MappingProxyType({state.value: state for state in JobState})
 _STATE_AFTER: Mapping[str, JobState] = MappingProxyType(
@@ -64,7 +64,7 @@ class Execution(NamedTuple):
 def read_jobs(connection: sqlite3.Connection) -> list[Job]:
     """All jobs in queue order, acknowledged but not yet applied ones at the end, as queued."""
     after, waits_for = _dependencies(connection)
-    packs = _packs(connection)
+    packs, interrupted = _packs(connection), _interrupted(connection)
     jobs = []
     for waits, run_id, experiment, word, *others in connection.execute(
         f"SELECT waits, {_JOB_COLUMNS} FROM jobs ORDER BY position"
@@ -73,7 +73,8 @@ def read_jobs(connection: sqlite3.Connection) -> list[Job]:
         sources = after.get(waits, ())
         open_sources = () if state.is_final else waits_for.get(waits, ())
         pack = packs.get(run_id, ())
-        jobs.append(Job._make((run_id, experiment, state, *others, sources, open_sources, pack)))
+        why = interrupted.get(run_id, "")
+        jobs.append(Job._make((run_id, experiment, state, *others, sources, open_sources, pack, why)))
     known = {job.run_id for job in jobs}
     return jobs + [job for job in _acknowledged_jobs(connection) if job.run_id not in known]
 
@@ -212,6 +213,16 @@ def _packs(connection: sqlite3.Connection) -> Mapping[str, tuple[str, ...]]:
     for tag, run_id in rows:
         packs[tag].append(run_id)
     return {run_id: tuple(pack) for pack in packs.values() if len(pack) > 1 for run_id in pack}
+
+
+def _interrupted(connection: sqlite3.Connection) -> dict[str, str]:
+    """By run id, what ended the attempt before the one that goes on."""
+    rows = connection.execute(
+        f"SELECT jobs.run_id, attempts.reason FROM jobs JOIN attempts USING (run_id) WHERE {ACTIVE} "
+        "AND attempts.attempt < jobs.attempts AND outcome != ? ORDER BY attempt",
+        (NEVER_BEGAN,),
+    )
+    return dict(rows.fetchall())
 
 
 def _dependencies(connection: sqlite3.Connection) -> list[dict[int, tuple[str, ...]]]:

@@ -67,6 +67,8 @@ class Job(NamedTuple):
     """Those of them that have not succeeded yet."""
     pack: tuple[str, ...] = ()
     """The runs that one worker trains together, this one among them; empty where it has its own."""
+    interrupted_by: str = ""
+    """What ended the attempt before, of a job that has begun again; empty otherwise."""
 
 
 TRANSITIONS: Mapping[JobState, frozenset[JobState]] = MappingProxyType(

@@ -395,6 +395,7 @@ def _job_row(
         loss=fact.test_loss if fact else None,
         accuracy=fact.test_accuracy if fact else None,
         lost_evaluations=fact.missing_evaluations if fact and fact.is_incomplete else 0,
+        interrupted_by=job.interrupted_by,
     )
 
 

@@ -129,6 +129,8 @@ class JobRow:
     """Of the last evaluation of the test split, in [0, 1]."""
     lost_evaluations: int = 0
     """Those that its record lacks though it succeeded."""
+    interrupted_by: str = ""
+    """What ended the attempt before, of a run that has begun again."""
 
     @property
     def shown_state(self) -> JobState | Incomplete:
@@ -143,7 +145,11 @@ class JobRow:
             return f"waits for {self.waits_for[0]}{more}"
         if self.lost_evaluations:
             return f"{plural(self.lost_evaluations, 'evaluation')} lost; a reruns it"
-        return self.reason if self.state in (JobState.FAILED, JobState.CANCELLED) else ""
+        return self.reason if self.state in _TOLD else ""
+
+
+_TOLD = (JobState.FAILED, JobState.CANCELLED, JobState.INTERRUPTED)
+"""States of which the reason says more than numbers."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -85,6 +85,7 @@ def detail_facts(snapshot: Snapshot, run_id: str, cell: Cell | None) -> list[tup
             ("lost", lost if row.lost_evaluations else ""),
             ("waits for", ", ".join(row.waits_for)),
             ("attempts", f"{row.attempts} of {row.max_attempts}"),
+            ("interrupted by", row.interrupted_by),
             ("priority", str(row.priority)),
             ("device", row.device),
             ("shares its worker with", ", ".join(other for other in row.pack if other != run_id)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -11,39 +12,49 @@ from rich.text import Text
 from textual.binding import Binding, BindingType
 
 from tui_datasize.jobs.queue.state import JobState
-from tui_datasize.text import fit, fit_end, number, percent, time_left, width_of
+from tui_datasize.text import fit, number, percent, time_left, width_of
 from tui_datasize.tui.polling.snapshot import JobRow, Snapshot
 from tui_datasize.tui.widgets.filter_box import RunList
 from tui_datasize.tui.widgets.palette import STATE_LOOKS, Palette, progress_bar, state_style
 
 _WIDE = 104
-_STATE_WIDTH = 12
-_LONGEST_NAME = 64
+_STATE_WIDTH = 15
+_CELL = re.compile(r"-n(\d+)-d(\d+)-s(\d+)-[0-9a-f]+$")
+"""What the id of a run tells in clear: size, draw and seed."""
+_CELL_WIDTHS = (7, 5, 7)
+_MOST_WHAT = 40
 
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
     """Widths at the width in hand; 0 leaves a column out."""
 
-    run: int
+    what: int
+    """Experiment and what was swept, as far as they set jobs apart."""
     bar: int
     attempt: int
+    device: int
     percent: int = 5
     eta: int = 8
     loss: int = 7
     accuracy: int = 7
-    device: int = 6
 
     @property
     def rest(self) -> int:
-        """Columns behind the run id, which a reason may take."""
+        """Columns behind what names the run, which a reason may take."""
         return self.bar + self.percent + self.eta + self.loss + self.accuracy + self.device + self.attempt
 
 
-def _columns(width: int, longest_name: int) -> _Columns:
+def _columns(width: int, longest: int) -> _Columns:
+    """Those for names of so many characters; where they need it the device makes room."""
     bar, attempt = (14, 6) if width >= _WIDE else (0, 0)
-    fixed = _Columns(run=0, bar=bar, attempt=attempt).rest + 4 + _STATE_WIDTH
-    return _Columns(run=max(12, min(longest_name, width - fixed)), bar=bar, attempt=attempt)
+    named = 4 + _STATE_WIDTH + sum(_CELL_WIDTHS)
+    wanted = min(_MOST_WHAT, longest + 2) if longest else 0
+    for device in (6, 0):
+        left = width - named - _Columns(what=0, bar=bar, attempt=attempt, device=device).rest
+        if left >= wanted:
+            break
+    return _Columns(what=max(0, min(wanted, left)), bar=bar, attempt=attempt, device=device)
 
 
 class JobTable(RunList):
@@ -57,7 +68,9 @@ class JobTable(RunList):
     _all: Sequence[JobRow] = ()
     _rows: Sequence[JobRow] = ()
     _device_names: Mapping[str, str] = MappingProxyType({})
-    _longest_name = 0
+    _longest = 0
+    _has_several = False
+    """Whether the jobs shown are of more than one experiment."""
 
     @property
     def header_lines(self) -> int:
@@ -92,13 +105,14 @@ class JobTable(RunList):
     def list_again(self) -> None:
         if self.frame is None:
             # Before the record is read, which takes a library as well.
-            run_ids, names = [row.run_id for row in self._all], list(map(_name, self._all))
+            run_ids = [row.run_id for row in self._all]
         else:
-            matching = self.matching()
-            run_ids, names = matching["run_id"].to_list(), matching["name"].to_list()
-        self._longest_name = min(_LONGEST_NAME, max(map(width_of, names), default=0))
+            run_ids = self.matching()["run_id"].to_list()
         rows = {row.run_id: row for row in self._all} if len(run_ids) < len(self._all) else {}
         self._rows = [rows[run_id] for run_id in run_ids] if rows else self._all
+        kinds = {(row.experiment, row.variant): row for row in self._rows}
+        self._has_several = len({experiment for experiment, _ in kinds}) > 1
+        self._longest = max((width_of(self._what(row)) for row in kinds.values()), default=0)
         self.set_keys(run_ids)
 
     def action_mark_all(self) -> None:
@@ -107,13 +121,17 @@ class JobTable(RunList):
         self.mark(others if shown <= self.marked.keys() else [*others, *self.keys])
 
     def draw_header(self) -> Sequence[Text]:
-        columns = _columns(self.view_size.width, self._longest_name)
-        text = "    " + "state".ljust(_STATE_WIDTH) + "run".ljust(columns.run)
+        columns = _columns(self.view_size.width, self._longest)
+        text = "    " + "state".ljust(_STATE_WIDTH)
+        text += "".join(map(str.rjust, ("size", "draw", "seed"), _CELL_WIDTHS))
+        kind = "experiment" if self._has_several else "swept"
+        text += fit(f"  {kind}", columns.what)
         text += " progress".ljust(columns.bar) if columns.bar else ""
         text += "%".rjust(columns.percent) + "left".rjust(columns.eta) + "loss".rjust(columns.loss)
         text += "acc %".rjust(columns.accuracy)
         text += "try".rjust(columns.attempt) if columns.attempt else ""
-        return [Text(text + "on".rjust(columns.device), style=self.palette.muted)]
+        text += "on".rjust(columns.device) if columns.device else ""
+        return [Text(text, style=self.palette.muted)]
 
     def draw_empty(self) -> Sequence[Text]:
         if self.frame is None:
@@ -124,7 +142,7 @@ class JobTable(RunList):
         return [Text(reason, style=self.palette.muted)]
 
     def draw_row(self, index: int, width: int) -> Text:
-        row, palette, columns = self._rows[index], self.palette, _columns(width, self._longest_name)
+        row, palette, columns = self._rows[index], self.palette, _columns(width, self._longest)
         style = state_style(row.shown_state, palette)
         mark = "◆" if row.run_id in self.marked else " "
         line = Text.assemble(
@@ -132,7 +150,8 @@ class JobTable(RunList):
             (mark, palette.accent),
             (f"{STATE_LOOKS[row.shown_state].glyph} ", style),
             (_state_word(row).ljust(_STATE_WIDTH), style),
-            (fit_end(_name(row), columns.run), palette.foreground),
+            ("".join(map(str.rjust, _cell(row.run_id), _CELL_WIDTHS)), palette.foreground),
+            (fit(f"  {self._what(row)}", columns.what), palette.foreground),
         )
         if row.remark:
             line.append("  " + fit(row.remark, columns.rest - 2), palette.muted)
@@ -159,19 +178,24 @@ class JobTable(RunList):
         if columns.attempt:
             tries = f"{row.attempts}/{row.max_attempts}" if row.attempts else ""
             cells.append((tries.rjust(columns.attempt), palette.muted))
-        device = self._device_names.get(row.device, row.device)
-        cells.append((fit(device, columns.device - 1).strip().rjust(columns.device), palette.muted))
+        if columns.device:
+            device = self._device_names.get(row.device, row.device)
+            cells.append((fit(device, columns.device - 1).strip().rjust(columns.device), palette.muted))
         return line.append_text(Text.assemble(*cells))
 
+    def _what(self, row: JobRow) -> str:
+        """What sets a job apart beside size, draw and seed."""
+        return " ".join(filter(None, (row.experiment if self._has_several else "", row.variant)))
 
-def _name(row: JobRow) -> str:
-    """The run id; in a swept experiment what sets the run apart, in place of its hash.
 
-    `letters-n750-d0-s101-3f9a2c1b` of variant `lr=0.01` is `letters-n750-d0-s101 lr=0.01`.
+def _cell(run_id: str) -> tuple[str, str, str]:
+    """Size, draw and seed of a run.
+
+    >>> _cell("letters-n12000-d0-s101-3f9a2c1b")
+    ('12,000', '0', '101')
     """
-    if not row.variant:
-        return row.run_id
-    return f"{row.run_id.rpartition('-')[0]} {row.short_variant}".rstrip()
+    found = _CELL.search(run_id)
+    return (f"{int(found[1]):,}", found[2], found[3]) if found else ("", "", "")
 
 
 def _state_word(row: JobRow) -> str:
@@ -182,5 +206,4 @@ def _state_word(row: JobRow) -> str:
     # A second attempt is worth a look even where there is no column for it.
     if row.attempts <= 1 or row.state.is_final:
         return word
-    # The glyph before it tells the state.
-    return f"try {row.attempts}"
+    return f"{word}, try {row.attempts}"

@@ -43,7 +43,7 @@ BINDINGS: tuple[Binding, ...] = (
     Binding("c", "cancel", "cancel", tooltip="Cancel jobs, running ones too, after a question"),
     Binding("r", "change('retry')", "retry", tooltip="Queue failed, cancelled or interrupted jobs again"),
     Binding("D", "drain", "drain", tooltip="Finish running jobs and start no others, or start again"),
-    Binding("z", "undo", "undo", tooltip="Take the last command back: queueing, hold, cancel, move ..."),
+    Binding("z", "undo", "undo", tooltip="Take the last command back, then the one before"),
     Binding("l,L", "log", "log", tooltip="The log of the job on the whole screen"),
     Binding("slash", "filter", "filter", tooltip="Such as size>=1000 state:failed lr=1e-3 !mlp"),
     Binding("plus,equals_sign", "change('priority', 1)", "raise", tooltip="Raise the priority"),
