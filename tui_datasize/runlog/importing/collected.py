@@ -57,17 +57,22 @@ class ForeignRow(NamedTuple):
     @property
     def line(self) -> str:
         """The row as JSON, as `json.dumps` writes it, only faster: an import has hundred thousands."""
-        told = (self.update, self.epoch, self.split, *self.values, self.wall_s)
-        return _template(self.scores) % tuple(["null" if value is None else value for value in told])
+        has = self.epoch is not None, self.wall_s is not None
+        when = (self.epoch,) if has[0] else ()
+        told = (self.update, *when, self.split, *self.values, *((self.wall_s,) if has[1] else ()))
+        if None in told:
+            told = tuple(["null" if value is None else value for value in told])
+        return _template(self.scores, *has) % told
 
 
 _BLANK: Mapping[str, Any] = MappingProxyType(dict.fromkeys(METRICS))
 
 
 @cache
-def _template(names: tuple[str, ...]) -> str:
-    own = {"event": '"evaluation"', "update": "%s", "epoch": "%s", "split": '"%s"', "wall_s": "%s"}
-    own |= dict.fromkeys(names, "%s")
+def _template(names: tuple[str, ...], has_epoch: bool, has_seconds: bool) -> str:
+    own = {"event": '"evaluation"', "update": "%s", "split": '"%s"', **dict.fromkeys(names, "%s")}
+    own |= {"epoch": "%s"} if has_epoch else {}
+    own |= {"wall_s": "%s"} if has_seconds else {}
     return "{" + ", ".join(f'"{column}": {own.get(column, "null")}' for column in METRICS) + "}\n"
 
 

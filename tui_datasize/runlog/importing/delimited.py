@@ -242,8 +242,8 @@ def _header(lines: Lines, into: Staged, file: TableText | None) -> tuple[list[st
         into.notes.append(f"{_places(titles, into.place)} left out: a title above the column names")
     if file and delimiter != "," and (shown := _decimal_comma(file.pieces(), delimiter)):
         into.notes.append(f"numbers have decimal commas: {shown} is {_with_point(shown)}")
-        sizes = {place for place, name in enumerate(names) if plain(name) in FIELDS["size"]}
-        reader = ([_with_point(c.strip(), i in sizes) for i, c in enumerate(row)] for row in reader)
+        sizes = [place for place, name in enumerate(names) if plain(name) in FIELDS["size"]]
+        reader = (_row_with_points(row, sizes) for row in reader)
     return names, reader
 
 
@@ -279,6 +279,12 @@ def _is_grouped(cell: str) -> bool:
     return bool(_GROUPED.fullmatch(cell)) and not cell.lstrip("-").startswith("0")
 
 
+def _row_with_points(row: list[str], sizes: Sequence[int]) -> list[str]:
+    for place in sizes:
+        row[place : place + 1] = [_with_point(cell.strip(), True) for cell in row[place : place + 1]]
+    return [_with_point(cell.strip()) if "," in cell else cell for cell in row]
+
+
 def _with_point(cell: str, is_size: bool = False) -> str:
     """A number, or a mean and its spread, as Python writes it; of sizes a whole one of thousands too.
 
@@ -289,8 +295,6 @@ def _with_point(cell: str, is_size: bool = False) -> str:
     """
     if is_size and _GROUPED.fullmatch(cell):
         return cell.replace(".", "").replace(",", ".")
-    if "," not in cell:
-        return cell
     if _PLAIN_COMMA.fullmatch(cell):
         return cell.replace(",", ".")
     if _CELL_WITH_COMMA.fullmatch(cell):
