@@ -89,6 +89,10 @@ async def test_a_key_is_answered_by_one_layout_and_one_frame(
             await show.press(key)
             await show.shows(words)
         await show.until(lambda: show.app._analysis.is_settled)
+        # What became known while it was hidden is laid out once more.
+        for key in ("3", "1"):
+            await show.press(key)
+            await show.settle()
         # What is read anew because of a key comes in frames of its own.
         monkeypatch.setattr(show.app._poller, "look_at", Mock())
         for key, most in (
