@@ -155,7 +155,7 @@ def _watch(what: str, programs: Sequence[Program], size: tuple[int, int], second
 
 
 _UP, _DOWN, _PAGE_UP, _PAGE_DOWN, _TAB, _ESC = "\x1b[A", "\x1b[B", "\x1b[5~", "\x1b[6~", "\t", "\x1b"
-_QUEUE, _LIVE, _ANALYSIS = ("1", r"[─━] Jobs "), ("2", r"[─━] Runs "), ("3", r"[─━] Questions ")
+_QUEUE, _LIVE, _ANALYSIS = ("1", r"[─━] Jobs "), ("2", r"[─━] Runs "), ("3", r"[─━] Learning curve ")
 _NO_FILTER = (_ESC, r"^(?!.*(size>=|acc<90))(?=.*10,000|.*one at a time)")
 _STROKES: Sequence[tuple[str, Sequence[str | tuple[str, str]]]] = (
     ("the list of experiments", (_TAB, _TAB)),
@@ -197,15 +197,29 @@ def _many(directory: Path, arguments: argparse.Namespace) -> None:
                 terminal.until(lambda: re.search(program.shows, terminal.text))
                 paints.append(terminal.first(program.shows)[0])
         print(f"10,000 runs at 160x48: first paint {_spread(paints)} s")
-        with _shown(program, _WIDE) as terminal:
+        for size in (_WIDE, _SMALL):
+            for what, keys in _keys(program, size, arguments.rounds).items():
+                medians = [statistics.median(answers) for answers in keys]
+                print(
+                    f"10,000 runs at {size[0]}x{size[1]}, {what}: answered within {_spread(medians)} ms "
+                    "(each key by its median)"
+                )
+    finally:
+        QueueClient(project).stop_scheduler()
+
+
+def _keys(program: Program, size: tuple[int, int], rounds: int) -> Mapping[str, Sequence[list[float]]]:
+    """Milliseconds to the answers to each key, by what they do; the app is started anew for every round."""
+    answers: dict[str, list[list[float]]] = {what: [[] for _ in keys] for what, keys in _STROKES}
+    for _ in range(rounds):
+        with _shown(program, size) as terminal:
             terminal.settle(10.0)
             watch = _Watch(terminal)
             for what, keys in _STROKES:
-                answers = [watch.answer_ms(*((key, "") if isinstance(key, str) else key)) for key in keys]
-                print(f"10,000 runs, {what}: answered within {_spread(answers)} ms")
+                for key, found in zip(keys, answers[what], strict=True):
+                    found.append(watch.answer_ms(*((key, "") if isinstance(key, str) else key)))
                 terminal.settle(3.0)
-    finally:
-        QueueClient(project).stop_scheduler()
+    return answers
 
 
 class _Watch:
