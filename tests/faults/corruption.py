@@ -148,6 +148,7 @@ def commands(project: ProjectPaths) -> list[list[str]]:
             ["move", other, "--by", "1"],
             ["drain"],
             ["drain", "--off"],
+            ["undo"],
         ),
         *(["export", "--table", table, "--experiment", _EXPERIMENT] for table in tables),
         *(["analyze", _EXPERIMENT], ["plan", _EXPERIMENT], ["prune", "--yes"]),
@@ -163,6 +164,7 @@ UNTRIED = MappingProxyType(
         "demo": "has a project of its own",
         "run": "waits for its runs, however long these take",
         "selftest": "looks at no project",
+        "completion": "looks at no project",
     }
 )
 """Commands that are not among them, and why."""

@@ -19,6 +19,7 @@ from tui_datasize.programs import git, private_caches, python_code, python_modul
 PACKAGE = Path(tui_datasize.__file__).parent
 STARTING = {
     "cli/doctor.py": ["subprocess.run", "subprocess.run"],
+    "experiments/images/look.py": ["subprocess.run"],
     "jobs/queue/file_systems.py": ["subprocess.run"],
     "jobs/scheduler/launch.py": ["subprocess.Popen"],
     "jobs/scheduler/notify.py": ["subprocess.Popen"],
