@@ -36,7 +36,7 @@ class QueueDialog(ModalScreen[QueueTerms | None]):
 
     AUTO_FOCUS: ClassVar[str | None] = ""
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "accept", "queue"),
+        Binding("enter", "accept", "queue", priority=True),
         Binding("escape", "dismiss(None)", "back"),
     ]
 
@@ -77,9 +77,6 @@ class QueueDialog(ModalScreen[QueueTerms | None]):
     def on_descendant_focus(self, event: DescendantFocus) -> None:
         hint = "space ← → change the order" if isinstance(event.widget, CycleField) else ""
         titled(self.query_one(".dialog"), self._title, hint)
-
-    def on_input_submitted(self) -> None:
-        self.action_accept()
 
     def action_accept(self) -> None:
         after, attempts = (self.query_one(name, Input) for name in ("#after", "#attempts"))

@@ -31,7 +31,7 @@ class SchedulerDialog(ModalScreen[StopScheduler | RestartScheduler | None]):
     """A restart with the options as they stand on enter, a stop on ctrl+t; None on escape."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "accept", "restart"),
+        Binding("enter", "accept", "restart", priority=True),
         # Not ctrl+s: where a terminal minds flow control, that freezes it.
         Binding("ctrl+t", "stop", "stop", priority=True),
         Binding("down", "app.focus_next", "next", show=False),
@@ -86,9 +86,6 @@ class SchedulerDialog(ModalScreen[StopScheduler | RestartScheduler | None]):
             # Other machines may share the project.
             return f"{otherwise}; not for this machine"
         return f"{otherwise} ({row.key.hint})" if row.key.hint else otherwise
-
-    def on_input_submitted(self) -> None:
-        self.action_accept()
 
     def action_accept(self) -> None:
         texts = {str(entry.name): entry.value for entry in self.query(Input)}

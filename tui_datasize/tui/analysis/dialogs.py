@@ -32,7 +32,7 @@ class AskDialog(ModalScreen[Asked | None]):
     """What is asked on enter; None on escape."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "accept", "ask"),
+        Binding("enter", "accept", "ask", priority=True),
         Binding("escape", "dismiss(None)", "back"),
     ]
 
@@ -51,9 +51,6 @@ class AskDialog(ModalScreen[Asked | None]):
         keys = (("enter", "ask"), ("tab", "next"), ("esc", "back"))
         box = Vertical(*fields, Words("", classes="problem"), answers(keys, palette), classes="dialog")
         yield titled(box, f"Set a target: {self._metric.in_words}")
-
-    def on_input_submitted(self) -> None:
-        self.action_accept()
 
     def action_accept(self) -> None:
         written = {str(entry.name): entry.value for entry in self.query(Input)}
