@@ -383,7 +383,8 @@ async def test_checkpoints_are_pruned_after_two_questions(busy: Stage):
         await show.press("F")
         await show.shows("the best: best.pt")
         await show.press("enter", "enter")
-        await show.shows("removed")
+        # Beside the figure of the removal before.
+        await show.shows(f"{len(ended) / 10:.1f} MB freed")
         await show.press("F")
         await show.shows("No checkpoints to delete")
 
