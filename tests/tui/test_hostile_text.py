@@ -274,6 +274,9 @@ async def test_no_tab_lets_a_character_act(project: ProjectPaths):
             for keys in KEYS:
                 await show.press(*keys)
                 await show.settle()
+                if keys == ("s",):
+                    # It opens once the scheduler has been looked at.
+                    await show.shows("pack_width")
                 assert not acting(show.text), (keys, show.text)
                 if keys == ("d",):
                     await show.shows("1 error: torch", "owned")
