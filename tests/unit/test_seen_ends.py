@@ -76,5 +76,5 @@ def test_a_rebuilt_queue(queue: Queue, run: RunPaths, disk: Disk) -> None:
 def test_weights_that_are_pruned(queue: Queue, run: RunPaths, disk: Disk) -> None:
     files = survey(queue.client.project, []).to_remove("none")
     assert remove(queue.client.project, list, files, "none").files == len(files) > 0
-    assert all(place == (run.directory, False, False) for place in disk.synced)
+    assert set(disk.synced) == {(run.directory, False, False)}
     assert not run.checkpoint.exists()

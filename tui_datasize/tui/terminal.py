@@ -307,7 +307,7 @@ class WholeFrames(Screen[None]):
     focused: Reactive[Widget | None] = Reactive(None, repaint=False)
     """Two widgets look otherwise then, not all of the screen."""
     _turns_left = 0
-    """None where nothing is to be laid out or painted."""
+    """0 where nothing is to be laid out or painted."""
     _paints = False
 
     def __init__(self, size: Size) -> None:
