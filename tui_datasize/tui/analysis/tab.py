@@ -110,6 +110,8 @@ class AnalysisPane(ChartPane, FilteredRuns, can_focus=True):
         self._list = Panel("Questions", self._questions, self._asks, id="questions")
         self._offered_of: object = None
         self._missing_of: object = None
+        self._turns: list[int] = []
+        """Pages turned by key before it is known which pages these runs have."""
         self._states: Kept[object] = Kept()
         self._filter = FilterBox(self, stays=False)
         self._grid_rows: str | None = None
@@ -134,6 +136,7 @@ class AnalysisPane(ChartPane, FilteredRuns, can_focus=True):
             self.experiment = name
             self._curves = self._analysed = self._content = self._overlap = None
             self._choice = AnalysisChoice(fit_to=self._choice.fit_to)
+            self._missing_of = None
             self._panels.show_whole()
             self._recall()
             self.post_message(self.InterestChanged())
@@ -188,6 +191,9 @@ class AnalysisPane(ChartPane, FilteredRuns, can_focus=True):
         self._questions.missing, self._missing_of = await self._analyst.missing(runs), of
         self._questions.redraw()
         self._asks.show(self._questions.about(self._page))
+        turns, self._turns = self._turns, []
+        for step in turns:
+            self.action_page(step)
 
     @property
     def is_settled(self) -> bool:
@@ -386,14 +392,14 @@ class AnalysisPane(ChartPane, FilteredRuns, can_focus=True):
         self.app.push_screen(dialog, lambda name: self.choose_experiment(name) if name else None)
 
     def action_page(self, step: int) -> None:
+        if self._missing_of is None:
+            self._turns.append(step)
+            return
         following = (self._page + step * further for further in range(1, len(PAGES) + 2))
         self._turn_to(next(page for page in following if self._is_offered(page)))
 
     def _is_offered(self, page: int) -> bool:
-        place = page % (len(PAGES) + 1)
-        if self._missing_of is None and place:
-            return not (PAGES[place - 1].needs or PAGES[place - 1].reads)
-        return not self._questions.missing[place]
+        return not self._questions.missing[page % (len(PAGES) + 1)]
 
     def action_choose_page(self) -> None:
         dialog = which_page(self._page, self._is_offered)
