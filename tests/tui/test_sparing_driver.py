@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from tui_datasize.tui.terminal import ScreenDiff
+from tui_datasize.tui.screen_diff import ScreenDiff
 
 COLUMNS, ROWS = 12, 3
 STYLES = (

@@ -24,6 +24,7 @@ from textual.worker import Worker, WorkerState
 
 from tui_datasize.errors import EXIT_OK, DatasizeError
 from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.tui.frames import WholeFrames
 from tui_datasize.tui.key_order import COLLECTS_EVERY_S, OrderlyApp
 from tui_datasize.tui.keys import LIST_KEYS, KeyBar, KeyGroup, commands_of, help_text, keys_of, without_taken
 from tui_datasize.tui.news import NewsReader, farewell, new_mistakes, terminal_signal
@@ -33,7 +34,7 @@ from tui_datasize.tui.polling.snapshot import EMPTY, ExperimentPlan, Interest, S
 from tui_datasize.tui.queue.actions import experiment_facts
 from tui_datasize.tui.queue.tab import QueuePane
 from tui_datasize.tui.requests import Requests, SchedulerKeeper
-from tui_datasize.tui.terminal import SparingDriver, WholeFrames
+from tui_datasize.tui.terminal import SparingDriver
 from tui_datasize.tui.view_state import load_view_state, save_view_state
 from tui_datasize.tui.widgets.dialogs import TextDialog, facts_table
 from tui_datasize.tui.widgets.header_strip import TABS, HeaderStrip
