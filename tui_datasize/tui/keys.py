@@ -41,7 +41,7 @@ _KEY_NAMES = {
     "comma": ",",
     "full_stop": ".",
 }
-_LAST = ("help", "leave")
+_LAST = ("part(1)", "help", "leave")
 
 
 def key_name(key: str) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
-from textual import on
+from textual import events, on
+from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.message import Message
 from textual.widget import Widget
@@ -16,6 +17,7 @@ from textual.worker import Worker, WorkerState
 from tui_datasize.tui.keys import KeyGroup
 from tui_datasize.tui.polling.snapshot import Interest, Snapshot
 from tui_datasize.tui.widgets.filter_box import FilterBox
+from tui_datasize.tui.widgets.panel import is_tiny
 
 if TYPE_CHECKING:
     from tui_datasize.jobs.queue.requests import Command
@@ -24,6 +26,11 @@ if TYPE_CHECKING:
 
 class Pane(Container):
     """One tab: draws snapshots and asks for everything else by messages."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("tab", "part(1)", "more"),
+        Binding("shift+tab", "part(-1)", "part before", show=False),
+    ]
 
     @dataclass
     class Remarked(Message):
@@ -54,6 +61,48 @@ class Pane(Container):
     def first_focus(self) -> Widget:
         """What has the focus when the tab opens."""
         raise NotImplementedError
+
+    @property
+    def parts(self) -> Sequence[Widget]:
+        """What a tiny terminal shows one at a time."""
+        raise NotImplementedError
+
+    def on_resize(self) -> None:
+        if self.has_class("-tiny") != is_tiny(self.app.size):
+            self.toggle_class("-tiny")
+            self.refresh_bindings()
+            self.follow_focus()
+        self.show_part(0)
+
+    @on(events.DescendantFocus)
+    def follow_focus(self) -> None:
+        """Show what takes the keys now, where only one part is shown."""
+        if self.has_class("-tiny") and (focused := self.screen.focused):
+            for part in self.parts:
+                if part in focused.ancestors_with_self:
+                    self._show_alone(part)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
+        """Whether the key means anything here; elsewhere `tab` is the screen's."""
+        return action != "part" or self.has_class("-tiny")
+
+    def _show_alone(self, shown: Widget) -> None:
+        for part in self.parts:
+            part.set_class(part is shown, "-shown")
+
+    def show_part(self, step: int) -> Widget:
+        """Show the part so many further on than the one shown, of those that there are now."""
+        there = [part for part in self.parts if part.display]
+        at = next((at for at, part in enumerate(there) if part.has_class("-shown")), 0)
+        self._show_alone(shown := there[(at + step) % len(there)])
+        return shown
+
+    def action_part(self, step: int) -> None:
+        """Show another part of the tab in the place of this one."""
+        part = self.show_part(step)
+        # What takes no keys leaves them with the part before: j and k choose whose log it is.
+        if taker := next((one for one in self.screen.focus_chain if part in one.ancestors_with_self), None):
+            self.screen.set_focus(taker)
 
     def show(self, snapshot: Snapshot) -> None:
         """Show another moment; called only while the tab is open."""

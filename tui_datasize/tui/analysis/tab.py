@@ -131,6 +131,11 @@ class AnalysisPane(ChartPane, FilteredRuns, can_focus=True):
     def first_focus(self) -> Widget:
         return self
 
+    @property
+    def parts(self) -> Sequence[Panel]:
+        curve, words, *overlap = self._panels.panels
+        return words, curve, *overlap
+
     def choose_experiment(self, name: str) -> None:
         if name != self.experiment:
             self.experiment = name
@@ -364,6 +369,7 @@ class AnalysisPane(ChartPane, FilteredRuns, can_focus=True):
         self._choice = replace(self._choice, view=0, size=0)
         self.set_class(bool(self._page), "-page")
         self.remove_class("-overlap")
+        self.show_part(0)
         self._panels.show_titles(self._shown_page)
         self._show_questions()
         self.refresh_bindings()
@@ -468,7 +474,7 @@ class AnalysisPane(ChartPane, FilteredRuns, can_focus=True):
         self._choice = replace(self._choice, size=self._choice.size + step)
         self._refresh()
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Whether the action has a use for what is on the screen."""
         content, curves, is_page = self._content, self._curves, bool(self._page)
         is_low, is_overlap_chosen = self.screen.has_class("-short"), self.has_class("-overlap")
@@ -483,7 +489,7 @@ class AnalysisPane(ChartPane, FilteredRuns, can_focus=True):
             "queue_proposed": is_page and content is not None and content.proposed is not None,
             "variant": curves is not None and len(curves.variants) > 1 and not is_overlap_alone,
         }
-        return uses.get(action, True)
+        return uses.get(action, True) and super().check_action(action, parameters)
 
     def on_resize(self) -> None:
         self.set_class(self.outer_size.width >= LEAST_WIDTH, "-list")
@@ -492,5 +498,6 @@ class AnalysisPane(ChartPane, FilteredRuns, can_focus=True):
 
     def action_overlap(self) -> None:
         self.toggle_class("-overlap")
+        self.show_part(0)
         self._divide()
         self.refresh_bindings()

@@ -116,6 +116,10 @@ class LivePane(ChartPane):
     def first_focus(self) -> Widget:
         return self._table
 
+    @property
+    def parts(self) -> Sequence[Widget]:
+        return self._runs_panel, self._board
+
     def choose(self, run_id: str) -> None:
         self._table.select(run_id)
 

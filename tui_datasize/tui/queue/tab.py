@@ -111,6 +111,10 @@ class QueuePane(Pane):
     def first_focus(self) -> LineView:
         return self._experiments
 
+    @property
+    def parts(self) -> Sequence[Panel]:
+        return self._panels
+
     def interest(self) -> Interest:
         return Interest(log=self._jobs.highlighted or "", experiment=self.experiment)
 

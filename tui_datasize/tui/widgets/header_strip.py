@@ -60,6 +60,8 @@ class HeaderStrip(LineView):
     def draw(self, size: Size) -> Sequence[Text]:
         palette, width = self.palette, size.width
         tabs, counts = self._tabs(palette), count_text(self._snapshot, palette, width - 32)
+        if tabs.cell_len + counts.cell_len > width:
+            return [tabs, self._in_few_words(counts, width, palette)]
         room = width - tabs.cell_len - counts.cell_len - 4
         if room >= len(self._project):
             tabs.append(f"  {self._project}", palette.muted)
@@ -69,6 +71,11 @@ class HeaderStrip(LineView):
         if room >= _LEAST_DEVICES or not line:
             line.append_text(device_text(self._snapshot.devices, room, palette))
         return [_spread(tabs, counts, width), _spread(Text(" ").append_text(line), state, width)]
+
+    def _in_few_words(self, counts: Text, width: int, palette: Palette) -> Text:
+        """What is wrong, else the counts and when all ends, where two lines are too short for all."""
+        line = self._waiting(width, palette)
+        return line or _spread(Text(" ").append_text(counts), self._state(palette, few_words=True), width)
 
     def _waiting(self, width: int, palette: Palette) -> Text:
         """What is wrong with the machine, else which project has the slots that jobs wait for."""
@@ -91,7 +98,7 @@ class HeaderStrip(LineView):
             line.append(f" {index} {title} ", style)
         return line
 
-    def _state(self, palette: Palette) -> Text:
+    def _state(self, palette: Palette, *, few_words: bool = False) -> Text:
         snapshot = self._snapshot
         if not snapshot.is_ready:
             read = len(snapshot.facts)
@@ -106,6 +113,7 @@ class HeaderStrip(LineView):
             line.append("‖ draining ", f"bold {palette.accent}")
             return line if alive else line.append(f"○ {off} ", palette.muted)
         glyph, word, style = ("●", "scheduler on", palette.success) if alive else ("○", off, palette.muted)
+        word = word.removeprefix("scheduler ") if few_words else word
         return line.append(f"{glyph} ", style).append(f"{word} ", palette.muted)
 
     def on_click(self, event: events.Click) -> None:

@@ -12,6 +12,14 @@ from textual.widget import Widget
 
 from tui_datasize.tui.widgets.line_view import LineView
 
+_ROOM = Size(60, 16)
+"""A terminal with fewer columns or lines shows one part of a tab at a time."""
+
+
+def is_tiny(size: Size) -> bool:
+    """Whether a terminal has no room for several parts of a tab."""
+    return size.width < _ROOM.width or size.height < _ROOM.height
+
 
 class Heading(LineView):
     """`── Title  note ──────`, with a heavy rule while the panel has the focus."""

@@ -11,6 +11,7 @@ from textual.geometry import Size
 
 from tui_datasize.text import fit
 from tui_datasize.tui.widgets.line_view import LineView
+from tui_datasize.tui.widgets.panel import is_tiny
 
 SHOWN_S = 12.0
 """Seconds for which the outcome of an action stays."""
@@ -55,7 +56,9 @@ class StatusLine(LineView):
 
     def redraw(self) -> None:
         """Take as many rows as the words need, then draw."""
-        self.styles.height = max(1, min(MOST_ROWS, len(self._wrapped(self.app.size.width))))
+        size = self.app.size
+        least = 0 if is_tiny(size) else 1
+        self.styles.height = max(least, min(MOST_ROWS, len(self._wrapped(size.width))))
         super().redraw()
 
     def draw(self, size: Size) -> Sequence[Text]:
