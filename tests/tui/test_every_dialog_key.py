@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from unittest.mock import patch
 
 import pytest
 from textual.containers import VerticalScroll
 from textual.screen import Screen
-from textual.widgets import Input, Log, OptionList
+from textual.widgets import Input, OptionList
 
 from tests.tui.stage import NARROW, WIDE, Show, Stage
 from tests.tui.test_commands import go_to_jobs, run_ids
@@ -28,7 +29,7 @@ from tui_datasize.tui.queue_dialog import QueueDialog
 from tui_datasize.tui.scheduler_dialog import SchedulerDialog
 from tui_datasize.tui.widgets.dialogs import ChooseDialog, ConfirmDialog, CycleField, TextDialog
 from tui_datasize.tui.widgets.filter_box import FilterBox
-from tui_datasize.tui.widgets.log_screen import LogScreen
+from tui_datasize.tui.widgets.log_screen import LogScreen, LogText
 
 
 async def opened(show: Show, key: str, dialog: type[Screen[object]]) -> None:
@@ -129,8 +130,16 @@ async def test_every_key_of_what_is_read(busy: Stage, monkeypatch: pytest.Monkey
         with every_key(show, "log") as keyboard:
             await opened(show, "l", LogScreen)
             await show.shows("line 199")
-            log = show.app.screen.query_one(Log)
-            await moves(keyboard, "k j k G", lambda: log.scroll_offset.y)
+            log = show.app.screen.query_one(LogText)
+            await moves(keyboard, "k j g G", lambda: log.scroll_offset.y)
+            await show.press("g")
+            await keyboard.does("/", lambda: isinstance(show.app.focused, Input))
+            await show.press(*"LINE 1", "enter")
+            for key, at in (("n", "2 of 111"), ("N", "1 of 111")):
+                await keyboard.does(key, lambda at=at: f"LINE 1: {at}" in show.text)
+            with patch("tui_datasize.tui.exports.copy_text", return_value="copied") as copy:
+                await keyboard.does("y", lambda: copy.called)
+            assert copy.call_args[0][0] == str(paths.stdout)
             await keyboard.does("e", lambda: "an error" in show.text)
             await closes(show, keyboard, "esc q l", "l", LogScreen)
 

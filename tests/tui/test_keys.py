@@ -22,10 +22,17 @@ from tui_datasize.tui.queue.tab import QueuePane
 from tui_datasize.tui.queue_dialog import QueueDialog
 from tui_datasize.tui.scheduler_dialog import SchedulerDialog
 from tui_datasize.tui.widgets.chart_view import ChartView
-from tui_datasize.tui.widgets.dialogs import ChooseDialog, ConfirmDialog, CycleField, TextDialog, _Choices
+from tui_datasize.tui.widgets.dialogs import (
+    ChooseDialog,
+    ConfirmDialog,
+    CycleField,
+    FollowingDialog,
+    TextDialog,
+    _Choices,
+)
 from tui_datasize.tui.widgets.filter_box import _Entry
 from tui_datasize.tui.widgets.line_view import RowList
-from tui_datasize.tui.widgets.log_screen import LogScreen
+from tui_datasize.tui.widgets.log_screen import LogScreen, _Term
 
 ROOT = Path(__file__).parents[2]
 TABS = {
@@ -48,7 +55,9 @@ PARTS = {
     "choices": (ChooseDialog, _Choices),
     "questions": (ConfirmDialog,),
     "texts": (TextDialog,),
+    "details of a run": (FollowingDialog,),
     "log": (LogScreen,),
+    "search in a log": (_Term,),
     "devices": (DevicesScreen,),
 }
 """Dialogs and parts of a tab, which have keys while they are in use."""

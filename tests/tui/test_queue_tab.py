@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from unittest.mock import patch
+
 from tests.tui.stage import WIDE, Show, Stage
 from tests.tui.test_commands import go_to_jobs, rows_of
 from tui_datasize.errors import StorageError
@@ -132,20 +135,38 @@ async def test_the_cursor_walks_through_all_variants(busy: Stage):
         await show.shows("1 of ")
 
 
-async def test_a_job_that_was_killed_says_which_try_it_is_and_why(busy: Stage):
-    killed = "worker vanished: killed by signal 9"
+async def test_row_details_and_log_of_a_run_that_was_killed_say_why_and_where_it_went_on(busy: Stage):
+    killed = "worker vanished: killed by signal 9 (SIGKILL)"
     busy.queue.entries = [
         entry._replace(attempts=2, interrupted_by=killed) if entry.state is JobState.RUNNING else entry
         for entry in busy.queue.entries
     ]
-    run_id = next(entry.run_id for entry in busy.queue.entries if entry.state is JobState.RUNNING)
+    first, second = (entry for entry in busy.queue.entries if entry.state is JobState.RUNNING)
+    with busy.project.run(first.experiment, first.run_id).metrics.open("a") as file:
+        file.write('{"event": "resume", "update": 85}\n')
+    why = "worker killed by signal 9, resumed at update 85"
     async with busy.open() as show:
         await show.press("tab", "tab")
         await show.shows("running, try 2")
-        assert any("running, try 2" in line for line in rows_of(show, run_id))
-        await go_to_jobs(show, run_id)
-        await show.press("i")
-        await show.shows("interrupted by", killed)
+        (row,) = rows_of(show, first.run_id)
+        assert re.search("running, try 2 .* killed by signal 9, resu", row)
+        await go_to_jobs(show, first.run_id)
+        await show.shows(f" {why}")
+        await show.press("l")
+        await show.shows("stdout.log", f"{why} ", "last line")
+        await show.press("escape", "i")
+        await show.shows("interrupted by", why, "50 of 200")
+        # What is read stays as new as all else.
+        entries = [e._replace(state=JobState.SUCCEEDED) if e == first else e for e in busy.queue.entries]
+        busy.queue.entries = entries
+        await show.shows("state", "done")
+        with patch("tui_datasize.tui.exports.copy_text", return_value="copied") as copy:
+            await show.press("y")
+            await show.until(lambda: copy.called)
+        assert copy.call_args[0][0] == str(busy.project.run(first.experiment, first.run_id).directory)
+        await show.press("escape")
+        await go_to_jobs(show, second.run_id)
+        await show.shows(" worker killed by signal 9 ")
 
 
 CHANGES = [

@@ -30,7 +30,7 @@ def demo(arguments: argparse.Namespace) -> int:
         return tell(outcome)
     talk(f"{paths.root}: {outcome.sentence}")
     if not arguments.headless and sys.stdin.isatty() and sys.stdout.isatty():
-        from tui_datasize.tui.app import run_app
+        from tui_datasize.tui.start import run_app
 
         return run_app(paths)
     from tui_datasize.cli.tables import print_analysis, record_of

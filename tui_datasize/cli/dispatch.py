@@ -67,6 +67,6 @@ def open_app(arguments: argparse.Namespace) -> int:
         from tui_datasize.cli.terminals import plain_screen
 
         return plain_screen(arguments)
-    from tui_datasize.tui.app import run_app
+    from tui_datasize.tui.start import run_app
 
     return run_app(paths)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from tui_datasize.jobs.queue.settings import QueueSettings
 from tui_datasize.jobs.queue.state import Job, JobState
 from tui_datasize.jobs.queue.time_left import time_left_of
 from tui_datasize.runlog.incomplete import noted_incomplete
-from tui_datasize.runlog.reached import Reached, read_reached
+from tui_datasize.runlog.reached import Reached, after_interruption, read_reached, resumed_at
 from tui_datasize.text import duration, plural, time_left
 
 if TYPE_CHECKING:
@@ -86,6 +86,8 @@ class Look:
     options: DeviceOptions
     """What the scheduler that runs was started with."""
     faults: Sequence[Fault]
+    interruptions: Mapping[str, str]
+    """By run id, what ended the attempt before of those that have begun again."""
     lost: frozenset[str]
     """Ids of runs that succeeded and lacked evaluations when the record was last read."""
 
@@ -173,6 +175,16 @@ def _reached(client: QueueClient, jobs: Sequence[Job]) -> Mapping[str, Reached]:
     return {run_id: reached for run_id, reached in found if reached is not None}
 
 
+def _interruptions(client: QueueClient, jobs: Iterable[Job]) -> Mapping[str, str]:
+    begun = (job for job in jobs if job.interrupted_by and job.state.is_active)
+    return {
+        job.run_id: after_interruption(
+            job.interrupted_by, resumed_at(client.project.run(job.experiment, job.run_id))
+        )
+        for job in begun
+    }
+
+
 def _look(client: QueueClient, experiment: str | None) -> Look:
     """Look at the jobs of an experiment, or at all; others still count for when they end."""
     jobs = client.jobs()
@@ -196,6 +208,7 @@ def _look(client: QueueClient, experiment: str | None) -> Look:
         waiting=client.waits_for_slots(),
         options=client.scheduler_options(),
         faults=client.faults(),
+        interruptions=_interruptions(client, of_interest),
         lost=noted_incomplete(client.project),
     )
 
@@ -245,11 +258,13 @@ def jobs_table(jobs: Sequence[Job], look: Look) -> Table:
         left = time_left(estimate.remaining_s) if estimate else "-"
         attempt = f"{job.attempts}/{job.max_attempts}"
         names = [job.run_id, *([look.variants.get(job.run_id, "-")] if has_variants else [])]
-        table.add_row(*names, job.state.value, attempt, job.device or "-", left, _why(job))
+        table.add_row(*names, job.state.value, attempt, job.device or "-", left, _why(job, look))
     return table
 
 
-def _why(job: Job) -> str:
+def _why(job: Job, look: Look) -> str:
+    if job.run_id in look.interruptions:
+        return look.interruptions[job.run_id]
     if job.pack:
         return f"one of {len(job.pack)} that one process trains"
     if not job.waits_for:

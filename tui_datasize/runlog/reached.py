@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -33,6 +34,28 @@ def read_reached(run: RunPaths) -> Reached | None:
         elif row["update"] <= last and isinstance(row.get("wall_s"), int | float):
             return Reached(row["update"], float(row["wall_s"]))
     return None
+
+
+def resumed_at(run: RunPaths) -> int | None:
+    """The update from which the newest attempt has gone on; None where it began anew, or not yet."""
+    with suppress(OSError):
+        for line in reversed(run.metrics.read_bytes().splitlines()):
+            if b'"resume"' in line:
+                with suppress(ValueError):
+                    return int(parse_object(line)["update"]) or None
+    return None
+
+
+def after_interruption(why: str, update: int | None) -> str:
+    """What is said of a run that was interrupted and has begun again.
+
+    >>> after_interruption("worker vanished: killed by signal 9 (SIGKILL)", 1085)
+    'worker killed by signal 9, resumed at update 1,085'
+    >>> after_interruption("worker vanished: the machine was restarted", None)
+    'worker vanished: the machine was restarted'
+    """
+    words = re.sub(r"^worker vanished: (killed by signal \d+)\b.*", r"worker \1", why)
+    return words if update is None else f"{words}, resumed at update {update:,}"
 
 
 def _rows_backwards(file: Path) -> Iterator[dict[str, Any]]:

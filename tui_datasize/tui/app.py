@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import ExitStack, suppress
@@ -22,7 +21,7 @@ from textual.screen import Screen
 from textual.widgets import ContentSwitcher
 from textual.worker import Worker, WorkerState
 
-from tui_datasize.errors import EXIT_OK, DatasizeError
+from tui_datasize.errors import DatasizeError
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.frames import WholeFrames
 from tui_datasize.tui.key_order import COLLECTS_EVERY_S, OrderlyApp
@@ -36,7 +35,7 @@ from tui_datasize.tui.queue.tab import QueuePane
 from tui_datasize.tui.requests import Requests, SchedulerKeeper
 from tui_datasize.tui.terminal import SparingDriver
 from tui_datasize.tui.view_state import load_view_state, save_view_state
-from tui_datasize.tui.widgets.dialogs import TextDialog, facts_table
+from tui_datasize.tui.widgets.dialogs import Copied, FollowingDialog, TextDialog, facts_table
 from tui_datasize.tui.widgets.header_strip import TABS, HeaderStrip
 from tui_datasize.tui.widgets.palette import THEME, palette_of
 from tui_datasize.tui.widgets.plain import PrintableOnly
@@ -210,6 +209,8 @@ class DatasizeApp(OrderlyApp):
             self._show_in(self.pane)
             if self._devices:
                 self._devices.show(event.snapshot)
+            if isinstance(self.screen, FollowingDialog):
+                self.screen.show(event.snapshot)
             if first:
                 self._after_first_look(event.snapshot)
         if first:
@@ -386,15 +387,24 @@ class DatasizeApp(OrderlyApp):
         self._begin("saving the chart", self._take_chart(event))
 
     async def _take_chart(self, event: Pane.ChartSaved) -> str:
-        from tui_datasize.tui.exports import copy_text, export_chart
+        from tui_datasize.tui.exports import export_chart
 
         if event.form == "copy":
-            text = "\n".join(line.plain.rstrip() for line in event.lines)
-            return await asyncio.to_thread(
-                copy_text, text, lambda codes: self.call_from_thread(self._send, codes)
-            )
+            return await self._copy("\n".join(line.plain.rstrip() for line in event.lines))
         arguments = (event.title, event.lines, event.form, self._project.root, datetime.now())
         return await asyncio.to_thread(export_chart, *arguments)
+
+    @on(Copied)
+    def _take_copy(self, event: Copied) -> None:
+        self._begin("copying", self._copy(event.text))
+
+    async def _copy(self, text: str) -> str:
+        from tui_datasize.tui.exports import copy_text
+
+        said = await asyncio.to_thread(
+            copy_text, text, lambda codes: self.call_from_thread(self._send, codes)
+        )
+        return f"{text} {said}" if "\n" not in text else said
 
     def _send(self, codes: str) -> None:
         if self._driver is not None:
@@ -466,27 +476,3 @@ def _open_collector(
 async def _loaded(module: str) -> None:
     """Wait until what it imports is there, while keys are answered."""
     await asyncio.to_thread(import_module, module)
-
-
-def run_app(project: ProjectPaths) -> int:
-    """Open the app on a project and return its exit status.
-
-    Without the mouse, so that text can be selected as in any other program; `DATASIZE_MOUSE=1` turns it
-    on. The `TEXTUAL_...` variables of Textual hold for slow links.
-    """
-    from tui_datasize.jobs.client import QueueClient
-    from tui_datasize.jobs.scheduler.devices import DeviceMonitor
-
-    def open_record() -> ProjectRecord:
-        from tui_datasize.tui.polling.record import ProjectRecord
-
-        return ProjectRecord(project)
-
-    # It is looked for while nobody types.
-    gc.disable()
-    queue = QueueClient(project)
-    app = DatasizeApp(project, queue, open_record, DeviceMonitor(used=queue.used_gpus).read)
-    if "TEXTUAL_ANIMATIONS" not in os.environ:
-        app.animation_level = "none"
-    app.run(mouse=os.environ.get("DATASIZE_MOUSE") == "1")
-    return EXIT_OK

@@ -18,6 +18,7 @@ from tui_datasize.jobs.queue.state import Job, JobState
 from tui_datasize.jobs.queue.time_left import NOTHING_KNOWN, KeptTimeLeft, TimeLeft
 from tui_datasize.jobs.scheduler.devices import DeviceReport, capacities, or_cpu
 from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.runlog.reached import after_interruption, resumed_at
 from tui_datasize.tui.polling.log_tail import LogTail, run_log_tail
 from tui_datasize.tui.polling.machine import Machine, MachineWatch
 from tui_datasize.tui.polling.project_file import Planner, ProjectPlan, with_further
@@ -80,6 +81,7 @@ class Collector:
         self._listed: Kept[set[str]] = Kept()
         self._split_curves: Kept[Mapping[str, TrainingCurve]] = Kept()
         self._rows: Kept[tuple[JobRow, ...]] = Kept()
+        self._resumed: Mapping[Job, int] = {}
         self._troubles: TroubleFinder | None = None
         self._machine = MachineWatch(project)
         self._table: Kept[pl.DataFrame] = Kept()
@@ -97,7 +99,7 @@ class Collector:
             variants = self._variants.of(_variants, glance.experiments)
             self._last = replace(
                 glance,
-                jobs=_job_rows(self._jobs, (), {}, NOTHING_KNOWN, variants),
+                jobs=_job_rows(self._jobs, (), {}, NOTHING_KNOWN, variants, {}),
                 states=_states(self._jobs, ()),
                 unread=len(self._jobs),
                 problems=tuple(problems),
@@ -165,7 +167,9 @@ class Collector:
         variants = self._variants.of(_variants, glance.experiments)
         return replace(
             glance,
-            jobs=self._rows.of(_job_rows, self._jobs, strangers, facts, time_left, variants),
+            jobs=self._rows.of(
+                _job_rows, self._jobs, strangers, facts, time_left, variants, self._look_for_resumptions()
+            ),
             states=self._states.of(_states, self._jobs, strangers),
             facts=facts,
             devices=devices,
@@ -219,6 +223,17 @@ class Collector:
             self._jobs = jobs
         self._version = version
         return True
+
+    def _look_for_resumptions(self) -> Mapping[Job, int]:
+        """The update from which runs at work have gone on after an interruption, once it is known."""
+        known = {}
+        for job in (job for job in self._jobs if job.interrupted_by and job.state.is_active):
+            paths = self._project.run(job.experiment, job.run_id)
+            if (update := self._resumed.get(job) or resumed_at(paths)) is not None:
+                known[job] = update
+        if known != self._resumed:
+            self._resumed = known
+        return self._resumed
 
     def _slots(self, devices: DeviceReport | None, alive: bool) -> int:
         """Jobs that are taken at once: as the scheduler that runs says, else as the project's file does."""
@@ -346,13 +361,16 @@ def _job_rows(
     facts: Mapping[str, RunFacts],
     time_left: TimeLeft,
     variants: Mapping[str, tuple[str, str]],
+    resumed: Mapping[Job, int],
 ) -> tuple[JobRow, ...]:
     estimates = time_left.estimates
     jobs = [*queued, *map(_as_job, strangers)]
-    return tuple(
+    rows = (
         _job_row(job, facts.get(job.run_id), estimates.get(job.run_id), variants.get(job.run_id, ("", "")))
         for job in display_order(jobs)
     )
+    told = {job.run_id: after_interruption(job.interrupted_by, update) for job, update in resumed.items()}
+    return tuple(replace(row, interrupted_by=told[row.run_id]) if row.run_id in told else row for row in rows)
 
 
 def _as_job(fact: RunFacts) -> Job:
@@ -395,7 +413,7 @@ def _job_row(
         loss=fact.test_loss if fact else None,
         accuracy=fact.test_accuracy if fact else None,
         lost_evaluations=fact.missing_evaluations if fact and fact.is_incomplete else 0,
-        interrupted_by=job.interrupted_by,
+        interrupted_by=after_interruption(job.interrupted_by, None),
     )
 
 

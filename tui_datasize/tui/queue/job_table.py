@@ -153,10 +153,13 @@ class JobTable(RunList):
             ("".join(map(str.rjust, _cell(row.run_id), _CELL_WIDTHS)), palette.foreground),
             (fit(f"  {self._what(row)}", columns.what), palette.foreground),
         )
-        if row.remark:
-            line.append("  " + fit(row.remark, columns.rest - 2), palette.muted)
-        else:
+        words = row.remark
+        if not words:
             line.append_text(self._numbers(row, columns, palette))
+        if row.state.is_active and row.interrupted_by:
+            words = row.interrupted_by.removeprefix("worker ")
+        if words:
+            line.append("  " + fit(words, width - line.cell_len - 2).rstrip(), palette.muted)
         return line
 
     def _numbers(self, row: JobRow, columns: _Columns, palette: Palette) -> Text:
@@ -172,6 +175,10 @@ class JobTable(RunList):
         cells = [
             ((percent(row.fraction) if begun else "").rjust(columns.percent), palette.foreground),
             ((time_left(remaining) if remaining is not None else "").rjust(columns.eta), palette.foreground),
+        ]
+        if row.state.is_active and row.interrupted_by:
+            return line.append_text(Text.assemble(*cells))
+        cells += [
             (number(row.loss, ".3f").rjust(columns.loss), palette.foreground),
             (number(row.accuracy, ".1f", 100).rjust(columns.accuracy), palette.foreground),
         ]

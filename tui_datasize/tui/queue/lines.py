@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+from rich.cells import chop_cells
 from rich.text import Text
 from textual.geometry import Size
 
@@ -80,4 +81,5 @@ class LogView(LineView):
             return above or [Text(" Nothing written yet.", style=palette.muted)]
         room = size.height - len(above)
         lines = self._tail.lines[-room:] if room > 0 else ()
-        return above + [Text(f" {line}", style=palette.foreground) for line in lines]
+        rows = [row for line in lines for row in chop_cells(line, max(1, size.width - 1))]
+        return above + [Text(f" {row}", style=palette.foreground) for row in rows[-room:]]

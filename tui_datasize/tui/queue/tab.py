@@ -19,19 +19,21 @@ from tui_datasize.text import duration, plural
 from tui_datasize.tui.exports import TableInView
 from tui_datasize.tui.keys import KeyGroup, keys_of
 from tui_datasize.tui.pane import Pane
-from tui_datasize.tui.polling.snapshot import EMPTY, Cell, ExperimentPlan, Interest, Snapshot
+from tui_datasize.tui.polling.snapshot import EMPTY, Cell, ExperimentPlan, Interest, JobRow, Snapshot
 from tui_datasize.tui.queue.actions import cancel_facts, command_on, detail_facts, refusal, to_queue
 from tui_datasize.tui.queue.cell_map import CellMap
 from tui_datasize.tui.queue.experiment_list import ExperimentList
 from tui_datasize.tui.queue.job_table import JobTable
 from tui_datasize.tui.queue.lines import LegendLine, LogView, TitleLine
-from tui_datasize.tui.widgets.dialogs import ConfirmDialog, TextDialog, facts_table
+from tui_datasize.tui.widgets.dialogs import ConfirmDialog, FollowingDialog, facts_table
 from tui_datasize.tui.widgets.filter_box import FilterBox
 from tui_datasize.tui.widgets.line_view import LineView
 from tui_datasize.tui.widgets.palette import STATE_LOOKS, CellState, palette_of, state_style
 from tui_datasize.tui.widgets.panel import Panel
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from tui_datasize.jobs.queue.requests import ChangeJobs, QueueTerms
 
 _QUEUE_ALL = "Queue what is missing; asks for terms: what to wait for (after), how many attempts, the order"
@@ -150,7 +152,7 @@ class QueuePane(Pane):
     def _show_log(self) -> None:
         row, tail = self._jobs.current, self._snapshot.log
         is_current = row is not None and tail is not None and tail.run_id == row.run_id
-        self._log.show(tail if is_current else None, row.reason if row else "")
+        self._log.show(tail if is_current else None, row.reason or row.interrupted_by if row else "")
 
     def _show_map(self) -> None:
         plan = self._experiments.current
@@ -310,8 +312,18 @@ class QueuePane(Pane):
             return
         cells = (cell for plan in self._snapshot.experiments for cell in plan.cells)
         cell = next((cell for cell in cells if cell.run_id == run_id), None)
-        content = facts_table(detail_facts(self._snapshot, run_id, cell), palette_of(self.app).muted)
-        self.app.push_screen(TextDialog("Run", content))
+        muted = palette_of(self.app).muted
+
+        def details(snapshot: Snapshot) -> RenderableType:
+            return facts_table(detail_facts(snapshot, run_id, cell), muted)
+
+        row = self._row(run_id)
+        experiment = row.experiment if row else cell.spec.experiment if cell else ""
+        path = self._project.run(experiment, run_id).directory.absolute()
+        self.app.push_screen(FollowingDialog("Run", details, self._snapshot, str(path)))
+
+    def _row(self, run_id: str) -> JobRow | None:
+        return next((row for row in self._snapshot.jobs if row.run_id == run_id), None)
 
     def _current_run_id(self) -> str:
         if self._map.has_focus:
@@ -322,12 +334,13 @@ class QueuePane(Pane):
         from tui_datasize.tui.widgets.log_screen import LogScreen
 
         run_id = self._current_run_id()
-        row = next((row for row in self._snapshot.jobs if row.run_id == run_id), None)
+        row = self._row(run_id)
         if row is None:
             self.remark("no log yet: the run was never queued" if run_id else "no run under the cursor")
             return
         failed = row.state in (JobState.FAILED, JobState.INTERRUPTED)
-        self.app.push_screen(LogScreen(self._project.run(row.experiment, run_id), prefer_errors=failed))
+        paths, about = self._project.run(row.experiment, run_id), row.reason or row.interrupted_by
+        self.app.push_screen(LogScreen(paths, prefer_errors=failed, about=about))
 
     def action_back(self) -> None:
         if self._filter.value:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import groupby
-from typing import ClassVar, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -14,6 +15,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.geometry import Size
+from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import OptionList
@@ -24,8 +26,18 @@ from tui_datasize.tui.widgets.line_view import LineView
 from tui_datasize.tui.widgets.palette import Palette, palette_of
 from tui_datasize.tui.widgets.plain import Words, plain_text, titled
 
+if TYPE_CHECKING:
+    from tui_datasize.tui.polling.snapshot import Snapshot
+
 Facts: TypeAlias = Sequence[tuple[str, str]]
 """Labels and values; a value without a label is a paragraph of its own."""
+
+
+@dataclass
+class Copied(Message):
+    """A text for the clipboard of the terminal."""
+
+    text: str
 
 
 def facts_table(facts: Facts, label_colour: str) -> Group:
@@ -123,6 +135,8 @@ class TextDialog(ModalScreen[None]):
         Binding("k", "scroll(-1)", "Up", show=False),
     ]
 
+    hint = "j k scroll   esc back"
+
     def __init__(self, title: str, content: RenderableType) -> None:
         super().__init__()
         self._title = title
@@ -130,10 +144,30 @@ class TextDialog(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         box = VerticalScroll(Words(self._content), classes="dialog reading")
-        yield titled(box, self._title, "j k scroll   esc back")
+        yield titled(box, self._title, self.hint)
 
     def action_scroll(self, lines: int) -> None:
         self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
+
+
+class FollowingDialog(TextDialog):
+    """What is known of one thing now, made anew from each look at the project; its path can be copied."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("y", "copy", "copy path")]
+    hint = "j k scroll   y copy path   esc back"
+
+    def __init__(
+        self, title: str, make: Callable[[Snapshot], RenderableType], now: Snapshot, path: str
+    ) -> None:
+        super().__init__(title, make(now))
+        self._make = make
+        self._path = path
+
+    def show(self, snapshot: Snapshot) -> None:
+        self.query_one(Words).update(self._make(snapshot))
+
+    def action_copy(self) -> None:
+        self.post_message(Copied(self._path))
 
 
 class CycleField(LineView, can_focus=True):
