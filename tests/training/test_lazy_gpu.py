@@ -17,7 +17,7 @@ from tests.training.graph_trainers import evaluate
 from tests.training.lazy_gpu import LAZY, DevicesMixedError, HostWaitsError, LazyGpu
 from tests.training.small_library import DEEP, SMALL, WHOLE, input_px, kind_of, kinds, make_small
 from tui_datasize.experiments.architectures import MODELS
-from tui_datasize.experiments.spec import Budget, ModelSpec, RunSpec, Transfer
+from tui_datasize.experiments.spec import CHOSEN, Budget, ModelSpec, RunSpec, Transfer
 from tui_datasize.training.arrays import ImageSplit, LoadedDataset
 from tui_datasize.training.engine import Batch, Trainer
 from tui_datasize.training.models.parts import Dropout
@@ -68,6 +68,7 @@ OF_THE_HOST = {
     *("experiment", "dataset", "train_size", "seed", "budget.unit=epochs", "budget.unit=samples"),
     *("budget.amount", "subset.strategy=balanced", "subset.strategy=first", "subset.strategy=random"),
     *("subset.nested", "subset.seed", "subset.imbalance", "evaluations", "classes.half=source"),
+    *("subset.path", *(f"subset.strategy={strategy}" for strategy in CHOSEN)),
     *("classes.half=target", "classes.seed", "label_noise.fraction", "label_noise.confusion", "image_px"),
     *("images.rules", "images.background", "images.split", "images.split_seed"),
     *("images.on_bad_image=skip", "images.most_megapixels"),

@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import sys
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -10,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tui_datasize.errors import DataError
-from tui_datasize.experiments.load import STRATEGIES
-from tui_datasize.experiments.spec import SubsetSpec
+from tui_datasize.experiments.spec import Drawn, SubsetSpec
 from tui_datasize.experiments.subsets import draw, largest_imbalanced
 
 images_per_class = st.lists(st.integers(1, 60), min_size=1, max_size=8)
@@ -104,18 +104,18 @@ def test_independent_draws_overlap_by_their_fraction():
 def test_draws_are_the_same_in_another_process_and_on_every_platform():
     script = (
         "import numpy as np, hashlib;"
-        "from tui_datasize.experiments.load import STRATEGIES;"
-        "from tui_datasize.experiments.spec import SubsetSpec;"
+        "from typing import get_args;"
+        "from tui_datasize.experiments.spec import Drawn, SubsetSpec;"
         "from tui_datasize.experiments.subsets import draw;"
         "labels = np.repeat(np.arange(10), 50);"
         "sha = lambda chosen: hashlib.sha256(chosen.astype('<i8').tobytes()).hexdigest()[:8];"
-        "print([sha(draw(labels, 120, SubsetSpec(s, n, 5))) for s in STRATEGIES for n in (True, False)])"
+        "print([sha(draw(labels, 120, SubsetSpec(s, n, 5))) for s in get_args(Drawn) for n in (True, False)])"
     )
     other = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     labels = np.repeat(np.arange(10), 50)
     here = [
         hashlib.sha256(draw(labels, 120, SubsetSpec(s, n, 5)).astype("<i8").tobytes()).hexdigest()[:8]
-        for s in STRATEGIES
+        for s in get_args(Drawn)
         for n in (True, False)
     ]
     assert other.strip() == str(here)

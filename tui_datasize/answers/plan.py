@@ -16,7 +16,7 @@ from tui_datasize.answers.proposal import Proposal, cells_alike, propose, sample
 from tui_datasize.answers.record import Record, named, per_variant
 from tui_datasize.experiments.spec import ClassSplit, RunSpec
 from tui_datasize.stats.fits import FitFailure
-from tui_datasize.stats.placing import UNKNOWN_ROOM, Room
+from tui_datasize.stats.placing import NO_ROOM, UNKNOWN_ROOM, Room
 from tui_datasize.stats.plan_table import plans_table
 from tui_datasize.stats.planner import MUCH_OF_DRAWS, Interval, Plan, plan_next_runs
 from tui_datasize.stats.size_needed import ODDS
@@ -92,6 +92,8 @@ def make_plan(record: Record, runs: pl.DataFrame) -> Planned | FitFailure:
 def room_of(record: Record, runs: pl.DataFrame, cells: Sequence[RunSpec]) -> Room:
     """Which new train sizes there can be: as many images as the data set of the runs has, if it is known."""
     images = record.images_of(runs)
+    if any(spec.subset.path for spec in cells):
+        return NO_ROOM
     # Of a half of the classes, or of classes of unequal parts, other numbers hold.
     is_whole = all(spec.classes == ClassSplit() and spec.subset.imbalance == 1 for spec in cells)
     if not images or not cells or not is_whole:

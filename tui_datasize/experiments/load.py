@@ -21,7 +21,7 @@ from tui_datasize.experiments.costs import NO_COSTS, Costs, read_costs
 from tui_datasize.experiments.device_settings import DeviceSettings, read_device_settings
 from tui_datasize.experiments.images.reading import FIRST_RULES, NEWEST_RULES, ImageReading
 from tui_datasize.experiments.recipe import Recipe, read_recipes, recipe_keys
-from tui_datasize.experiments.spec import NAME_PATTERN, Strategy
+from tui_datasize.experiments.spec import CHOSEN, NAME_PATTERN, Strategy
 from tui_datasize.experiments.toml import MOST_WHOLE, Problems, TomlTable, is_whole, nearest, read_toml
 from tui_datasize.experiments.variants import variant_labels
 from tui_datasize.files import named_path
@@ -293,6 +293,7 @@ def _read_experiment(name: str, table: TomlTable, most_recipes: int) -> Experime
         runs = combinations * len(size_values) * len(seeds) * len(subset_seeds)
         _refuse_more(runs, MOST_RUNS, "run", table.where())
         recipes = read_recipes(table, sweep, levers)
+        _check_on_path(table, recipes[0].spec.subset.path, size_unit, size_values)
     experiment = Experiment(
         name=name,
         title=problems.of(lambda: table.text("title", name), name),
@@ -351,6 +352,8 @@ def _read_also(table: TomlTable, experiment: Experiment) -> tuple[Experiment, ..
             labels = variant_labels([recipe.spec for recipe in recipes])
             named = {labels[recipe.spec.run_id]: recipe for recipe in recipes}
             recipes = (named[part.choice("variant", list(named))],)
+        if any(recipe.spec.subset.strategy in CHOSEN for recipe in recipes):
+            _check_on_path(part, recipes[0].spec.subset.path, "sizes", sizes)
         _refuse_more(len(sizes) * len(seeds) * len(draws) * len(recipes), MOST_RUNS, "run", part.where())
         part.finish()
         own = replace(experiment, size_unit="sizes", size_values=sizes, where=part.where())
@@ -371,10 +374,23 @@ def _read_sizes(table: TomlTable) -> tuple[SizeUnit, tuple[float, ...]]:
     return unit, tuple(table.numbers(unit, whole=True))
 
 
+def _check_on_path(
+    table: TomlTable, path: Sequence[int], size_unit: SizeUnit, sizes: Sequence[float]
+) -> None:
+    if path and size_unit != "sizes":
+        raise ConfigError(
+            f"{size_unit} and a path exclude each other", where=table.where(size_unit), fix="give sizes"
+        )
+    if off := next((size for size in sizes if path and size not in path), None):
+        steps = ", ".join(map(str, path))
+        raise ConfigError(f"{off} images are no point of the path", where=table.where("sizes"), fix=steps)
+
+
 def _read_subset(table: TomlTable, size_unit: SizeUnit) -> tuple[Strategy, bool, tuple[int, ...]]:
-    default: Strategy = "balanced" if size_unit == "per_class" else "stratified"
+    has_path = table.has("path")
+    default: Strategy = "random" if has_path else "balanced" if size_unit == "per_class" else "stratified"
     strategy = table.choice("strategy", STRATEGIES, default)
-    if size_unit == "per_class" and strategy != "balanced":
+    if size_unit == "per_class" and strategy != "balanced" and not has_path:
         raise table.error("strategy", "balanced, since the sizes are given per class")
     nested = table.boolean("nested", True)
     seeds = _read_seeds(table)

@@ -15,6 +15,7 @@ from tui_datasize.experiments.architectures import MODELS, layer_count, model_in
 from tui_datasize.experiments.images.reading import ImageReading
 from tui_datasize.experiments.keys import Row, rows
 from tui_datasize.experiments.spec import (
+    CHOSEN,
     MOST_AMOUNT,
     NAME_PATTERN,
     AugmentationSpec,
@@ -26,12 +27,17 @@ from tui_datasize.experiments.spec import (
     OptionValue,
     RunSpec,
     Split,
+    Strategy,
     SubsetSpec,
     TestSets,
 )
 from tui_datasize.experiments.toml import MOST_WHOLE, Problems, TomlTable, nearest
 
 BUDGET_UNITS: tuple[BudgetUnit, ...] = get_args(BudgetUnit)
+ON_A_PATH: tuple[Strategy, ...] = (*CHOSEN, "random")
+MOST_STEPS = 100
+"""Of a path."""
+SWEPT_STRATEGY = "subset.strategy"
 MODEL_NAMES = (*MODELS, "torchvision:NAME", "timm:NAME")
 
 
@@ -57,7 +63,7 @@ def read_recipes(table: TomlTable, sweep: TomlTable, levers: TomlTable) -> tuple
 
     Raises ConfigError: a value, or a combination of swept values, is not a valid recipe.
     """
-    base = {key: table.take(key) for key in sorted(recipe_keys()) if table.has(key)}
+    base = {key: table.take(key) for key in ("subset", *sorted(recipe_keys())) if table.has(key)}
     axes, pulled = (
         [[(key, value) for value in _swept_values(each, key)] for key in sorted(each.take_all())]
         for each in (sweep, levers)
@@ -69,8 +75,9 @@ def read_recipes(table: TomlTable, sweep: TomlTable, levers: TomlTable) -> tuple
         overlaid = deepcopy(base)
         for key, value in (*values, *lever):
             _set_dotted(overlaid, key, value)
+        is_chosen = any(key == SWEPT_STRATEGY for key, _ in (*values, *lever))
         with problems.part():
-            recipes.append(_read_recipe(table.with_values(overlaid)))
+            recipes.append(_read_recipe(table.with_values(overlaid), needs_path=is_chosen))
     problems.raise_all()
     return tuple(recipes)
 
@@ -86,7 +93,7 @@ def _refuse_swept_levers(sweep: TomlTable, levers: TomlTable) -> None:
 
 
 def _swept_values(sweep: TomlTable, key: str) -> list[Any]:
-    if key.split(".")[0] not in recipe_keys():
+    if key.split(".")[0] not in recipe_keys() and key != SWEPT_STRATEGY:
         raise ConfigError(f"cannot sweep {key!r}", where=sweep.where(), fix=nearest(key, set(recipe_keys())))
     values = sweep.take(key)
     if isinstance(values, dict):
@@ -111,8 +118,11 @@ def _set_dotted(values: dict[str, Any], dotted: str, value: Any) -> None:
     values[last] = value
 
 
-def _read_recipe(table: TomlTable) -> Recipe:
-    values = _read_rows(RunSpec, table)
+def _read_recipe(table: TomlTable, *, needs_path: bool) -> Recipe:
+    problems = Problems()
+    values = problems.of(lambda: _read_rows(RunSpec, table), {})
+    values |= problems.of(lambda: _read_path(table.table("subset"), is_needed=needs_path), {})
+    problems.raise_all()
     for table_of, kind in (("subset", SubsetSpec), ("images", ImageReading)):
         keys = [name for name in values if name.startswith(f"{table_of}.")]
         values[table_of] = kind(**{name.partition(".")[2]: values.pop(name) for name in keys})
@@ -125,12 +135,31 @@ def _read_recipe(table: TomlTable) -> Recipe:
     return recipe
 
 
+def _read_path(table: TomlTable, *, is_needed: bool) -> dict[str, Any]:
+    """Strategy and path of images that are labelled step by step; nothing where they are drawn."""
+    if not table.has("path"):
+        strategy = table.take("strategy", "")
+        if is_needed or strategy in CHOSEN:
+            what = "strategies are swept along a path" if is_needed else f"{strategy} chooses along a path"
+            raise ConfigError(what, where=table.where(), fix="give its sizes: path = [100, 200, 400]")
+        return {}
+    strategy = table.choice("strategy", ON_A_PATH, "random")
+    path = table.numbers("path", whole=True)
+    if path != sorted(path) or len(path) > MOST_STEPS:
+        raise table.error("path", f"at most {MOST_STEPS} numbers in ascending order")
+    if not table.take("nested", True):
+        raise ConfigError("each step of a path keeps the images before it", where=table.where("nested"))
+    return {"subset.strategy": strategy, "subset.path": tuple(path)}
+
+
 def _check_together(spec: RunSpec, table: TomlTable) -> None:
     if spec.augmentation.repeats > spec.batch_size:
         raise ConfigError(
             f"{spec.augmentation.repeats} repeats do not fit a batch of {spec.batch_size}",
             where=table.where("augmentation.repeats"),
         )
+    if spec.subset.path and spec.subset.imbalance != 1:
+        raise ConfigError("an imbalance and a path exclude each other", where=table.where("imbalance"))
     if spec.protocol.partial_batches and spec.augmentation.repeats > 1:
         raise ConfigError("partial batches and repeats exclude each other", where=table.where("protocol"))
     count, taken = layer_count(spec.model), spec.transfer.layers if spec.transfer else None

@@ -22,6 +22,7 @@ from tui_datasize.experiments.load import (
     SIZE_UNITS,
     STRATEGIES,
 )
+from tui_datasize.experiments.recipe import SWEPT_STRATEGY
 from tui_datasize.experiments.spec import (
     MOST_AMOUNT,
     NAME_PATTERN,
@@ -39,6 +40,7 @@ Schema: TypeAlias = dict[str, Any]
 _TEXT: Schema = {"type": "string", "minLength": 1}
 _FLAG: Schema = {"type": "boolean"}
 _SEED: Schema = {"type": "integer", "minimum": 0}
+_STRATEGY: Schema = {"enum": list(STRATEGIES)}
 _COUNT: Schema = {"type": "integer", "minimum": 1}
 _NAMED: Schema = {"anyOf": [{"enum": list(DATASETS)}, {"type": "string", "pattern": f"^{IMAGE_FOLDER}."}]}
 
@@ -84,11 +86,6 @@ def _experiment() -> Schema:
     recipe = {row.name.partition(".")[0]: _schema(row) for row in rows(RunSpec)}
     spread = _object({"count": _COUNT, "step": _COUNT, "start": _SEED}) | {"required": ["count"]}
     seeds = {"anyOf": [{"type": "array", "items": _SEED, "minItems": 1, "uniqueItems": True}, spread]}
-    subset = {
-        "strategy": _told("how images are drawn; first takes the first rows", {"enum": list(STRATEGIES)}),
-        "nested": _told("a smaller subset is part of each larger one", _FLAG, True),
-        "seeds": _told("draws of the subset", seeds, [0]),
-    }
     images = _numbers(_COUNT | {"maximum": MOST_IMAGES})
     share = {"type": "number", "exclusiveMinimum": 0, "maximum": 1}
     own: dict[str, Schema] = {
@@ -98,7 +95,7 @@ def _experiment() -> Schema:
         "sizes": _told("how many training images", images),
         "fractions": _told("or shares of the training set", _numbers(share)),
         "per_class": _told("or images of each class", images),
-        "subset": _object(subset),
+        "subset": _subset(images, seeds),
         "seeds": _told("training seeds, a list or { count = 10, step = 101, start = 0 }", seeds, [0]),
         "also": _further(images, seeds),
         "groups": _told(
@@ -120,6 +117,21 @@ def _experiment() -> Schema:
         "if": {"not": {"required": ["sweep"]}},
         "then": {"required": needed, "properties": rules},
     }
+
+
+def _subset(images: Schema, seeds: Schema) -> Schema:
+    keys = {
+        "strategy": _told(
+            "how images are drawn; first takes the first rows. The last five choose, along a path", _STRATEGY
+        ),
+        "path": _told(
+            "train sizes at which images are added, each time those that the model of the run before chooses",
+            images,
+        ),
+        "nested": _told("a smaller subset is part of each larger one", _FLAG, True),
+        "seeds": _told("draws of the subset", seeds, [0]),
+    }
+    return _object(keys)
 
 
 def _image_rules() -> Schema:
@@ -156,7 +168,7 @@ def _sweep(recipe: dict[str, Schema]) -> Schema:
     lists = {
         # An option means something else in each model.
         name: {"type": "array", "minItems": 1} | ({} if name.startswith("model.") else {"items": schema})
-        for name, schema in (recipe | inner).items()
+        for name, schema in (recipe | inner | {SWEPT_STRATEGY: _STRATEGY}).items()
     }
     return _object(lists) | {"patternProperties": {r"^label_noise\.confusion\.": {"type": "array"}}}
 

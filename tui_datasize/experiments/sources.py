@@ -1,9 +1,9 @@
-"""Which finished run a transfer takes its weights from."""
+"""Which finished runs others take their weights or their images from."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tui_datasize.errors import ConfigError
@@ -84,9 +84,26 @@ def _words(classes: ClassSplit) -> str:
 
 
 def needed(specs: Sequence[RunSpec], known: Mapping[str, RunSpec]) -> tuple[RunSpec, ...]:
-    """The known runs that others take weights from, directly or not, sources first."""
+    """The known runs that others take weights from, directly or not, sources first.
+
+    Runs before them on a path are known, and are left out where they are among the others.
+    """
+    own = {spec.run_id for spec in specs if spec.subset.path}
     found: dict[str, RunSpec] = {}
     for spec in specs:
         direct = [known[source] for source in spec.sources if source in known]
-        found |= {run.run_id: run for run in (*needed(direct, known), *direct)}
+        direct += [before] if (before := spec.before) and before.run_id not in known else []
+        found |= {run.run_id: run for run in (*needed(direct, known), *direct) if run.run_id not in own}
     return tuple(found.values())
+
+
+def in_order_of_paths(specs: Iterable[RunSpec]) -> dict[str, RunSpec]:
+    """By id the runs in their order, but each behind those before it on its path."""
+    runs = {spec.run_id: spec for spec in specs}
+    ordered: dict[str, RunSpec] = {}
+    for run_id, spec in runs.items():
+        behind, before = {run_id: spec}, spec.before
+        while before and before.run_id not in ordered:
+            behind[before.run_id], before = before, before.before
+        ordered |= {one: runs[one] for one in reversed(behind) if one in runs}
+    return ordered

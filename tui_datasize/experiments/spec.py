@@ -7,10 +7,10 @@ import json
 import re
 import reprlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from types import MappingProxyType
-from typing import Any, Literal, TypeAlias, cast, get_origin
+from typing import Any, Literal, TypeAlias, cast, get_args, get_origin
 
 from tui_datasize.experiments.images.reading import ImageReading
 from tui_datasize.experiments.keys import key, kinds_of, of_key
@@ -24,7 +24,8 @@ Confusion: TypeAlias = tuple[tuple[str, str, float], ...]
 TestSets: TypeAlias = tuple[tuple[str, str], ...]
 """(name, data set), in the order of their names."""
 OptionValue: TypeAlias = bool | int | float | str
-Strategy: TypeAlias = Literal["stratified", "balanced", "random", "first"]
+Drawn: TypeAlias = Literal["stratified", "balanced", "random", "first"]
+Strategy: TypeAlias = Literal[Drawn, "margin", "entropy", "k-center", "badge", "typiclust"]
 BudgetUnit: TypeAlias = Literal["updates", "samples", "epochs"]
 ClassHalf: TypeAlias = Literal["all", "source", "target"]
 Precision: TypeAlias = Literal["auto", "fp32", "tf32", "bf16"]
@@ -38,6 +39,8 @@ MOST_AMOUNT: Mapping[BudgetUnit, int] = MappingProxyType(
 """Of a budget; years of any machine."""
 MOST_EVALUATIONS = 100_000
 MOST_BATCH = 1_000_000
+CHOSEN: tuple[Strategy, ...] = get_args(Strategy)[len(get_args(Drawn)) :]
+"""Strategies by which the model of the run before chooses, along a path; the others draw."""
 MOST_PX = 10_000
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -76,6 +79,18 @@ class SubsetSpec:
         "strategy. Not with per_class or balanced",
         at_least=1,
     )
+    path: tuple[int, ...] = ()
+    """Of a strategy that chooses, the train sizes at which it does, ascending, the run's own the last."""
+
+    def up_to(self, train_size: int) -> SubsetSpec:
+        """With no more of a path than decides which images there are at a size."""
+        path = (step for step in self.path if step <= train_size and self.strategy in CHOSEN)
+        return replace(self, path=tuple(path))
+
+    @property
+    def of_recipe(self) -> SubsetSpec:
+        """What runs of one recipe have in common, whatever their sizes and draws."""
+        return replace(self, seed=0, path=())
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,7 +359,14 @@ class RunSpec:
     @property
     def sources(self) -> tuple[str, ...]:
         """Ids of the runs that must have succeeded before this one starts."""
-        return (self.transfer.source,) if self.transfer else ()
+        before = self.before
+        return (*([self.transfer.source] if self.transfer else ()), *([before.run_id] if before else ()))
+
+    @property
+    def before(self) -> RunSpec | None:
+        """The run before on the path, whose model chooses what this one adds; None of a first one."""
+        path = self.subset.path[:-1]
+        return replace(self, train_size=path[-1], subset=replace(self.subset, path=path)) if path else None
 
     @property
     def held_out(self) -> int:

@@ -23,7 +23,7 @@ from tui_datasize.experiments.keys import rows
 from tui_datasize.experiments.load import Experiment, Order, Project, read_project
 from tui_datasize.experiments.named_files import named_in, wrong_files
 from tui_datasize.experiments.recipe import Recipe
-from tui_datasize.experiments.sources import Sources
+from tui_datasize.experiments.sources import Sources, needed
 from tui_datasize.experiments.spec import ClassSplit, ModelSpec, RunSpec, SubsetSpec
 from tui_datasize.experiments.variants import recipe_of
 
@@ -78,16 +78,19 @@ def further_runs(
     `shapes` are specifications without seed and subset by number, `shape_of` has the number of each run.
     """
     subsets: dict[RunSpec, set[SubsetSpec]] = defaultdict(set)
-    for recipe in {recipe_of(spec) for spec in listed}:
-        subsets[replace(recipe, subset=SubsetSpec())].add(recipe.subset)
+    for recipe, path in {(recipe_of(spec), spec.subset.path) for spec in listed}:
+        subsets[replace(recipe, subset=SubsetSpec())].add(replace(recipe.subset, path=path))
     of_shape = {n: subsets.get(replace(recipe_of(one), subset=SubsetSpec()), ()) for n, one in shapes.items()}
     found = []
     for run_id, number in shape_of.items():
         if cell := _CELL.search(run_id):
             seed, draw = int(cell["seed"]), int(cell["draw"])
             for subset in of_shape[number]:
-                run = replace(shapes[number], seed=seed, subset=replace(subset, seed=draw))
-                found += [run] if run.run_id == run_id else []
+                own = replace(subset, seed=draw).up_to(shapes[number].train_size)
+                run = replace(shapes[number], seed=seed, subset=own)
+                if run.run_id == run_id:
+                    found.append(run)
+                    break
     return found
 
 
@@ -162,10 +165,17 @@ def _origins(experiment: Experiment) -> set[str]:
 
 
 def source_runs(specs: Sequence[RunSpec], project: Project) -> tuple[RunSpec, ...]:
-    """The runs of the project's experiments that others take weights from, directly or not, sources first."""
-    missing = {source for spec in specs for source in spec.sources}
+    """The runs that others take weights from or have their images from, directly or not, sources first.
+
+    Those before them on a path are no runs that an experiment need list.
+    """
+    return needed(specs, _transferred(specs, project))
+
+
+def _transferred(specs: Sequence[RunSpec], project: Project) -> dict[str, RunSpec]:
+    missing = {spec.transfer.source for spec in specs if spec.transfer}
     if not missing:
-        return ()
+        return {}
     # Others need not have their data set.
     asked = [
         experiment
@@ -173,7 +183,7 @@ def source_runs(specs: Sequence[RunSpec], project: Project) -> tuple[RunSpec, ..
         if any(run_id.startswith(f"{experiment.name}-n") for run_id in missing)
     ]
     found = [run for one in asked for run in plan_runs(one, project) if run.run_id in missing]
-    return (*source_runs(found, project), *found)
+    return _transferred(found, project) | {run.run_id: run for run in found}
 
 
 def _plan(experiment: Experiment, project: Project, above: tuple[str, ...]) -> tuple[RunSpec, ...]:
@@ -253,10 +263,9 @@ def _sized_recipes(experiment: Experiment, info: DatasetInfo) -> list[tuple[Reci
         if kind not in known:
             sizes = train_sizes(experiment, _seen(info, classes), imbalance)
             known[kind] = dict.fromkeys(sizes)
-        # The smallest makes the fewest updates.
-        smallest = _spec(
-            experiment, recipe, min(known[kind]), experiment.seeds[0], experiment.subset_seeds[0]
-        )
+        # The smallest makes the fewest updates; a path may begin below it.
+        least = min([*known[kind], *recipe.spec.subset.path[:1]])
+        smallest = _spec(experiment, recipe, least, experiment.seeds[0], experiment.subset_seeds[0])
         check_lengths(smallest, experiment.where, says_evaluations=recipe.says_evaluations)
         sized.append((recipe, known[kind]))
     return sized
@@ -385,9 +394,9 @@ def _largest(experiment: Experiment, info: DatasetInfo, imbalance: float) -> int
 
 
 def _spec(experiment: Experiment, recipe: Recipe, size: int, seed: int, subset_seed: int) -> RunSpec:
-    subset = replace(
-        recipe.spec.subset, strategy=experiment.strategy, nested=experiment.nested, seed=subset_seed
-    )
+    subset = replace(recipe.spec.subset, seed=subset_seed).up_to(size)
+    if not recipe.spec.subset.path:
+        subset = replace(subset, strategy=experiment.strategy, nested=experiment.nested)
     return replace(
         recipe.spec,
         experiment=experiment.name,

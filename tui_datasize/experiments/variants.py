@@ -18,13 +18,13 @@ AS_PUBLISHED = "as published"
 """The mark of runs that are measured or trained as a study's code did it, not as its text says."""
 _LONGEST_LABEL = 24
 """That is shown as it is."""
-_AXES = ("experiment", "train_size", "seed", "subset.seed")
+_AXES = ("experiment", "train_size", "seed", "subset.seed", "subset.path")
 
 
 def recipe_of(spec: RunSpec) -> RunSpec:
     """What runs have in common that differ in size, draw, seed and the run that they take weights from."""
     transfer = replace(spec.transfer, source="") if spec.transfer else None
-    return replace(spec, train_size=1, seed=0, subset=replace(spec.subset, seed=0), transfer=transfer)
+    return replace(spec, train_size=1, seed=0, subset=spec.subset.of_recipe, transfer=transfer)
 
 
 def variant_labels(specs: Iterable[RunSpec]) -> dict[str, str]:
@@ -107,8 +107,8 @@ def _short_names(keys: Sequence[str]) -> Mapping[str, str]:
 
 
 def _shape(spec: RunSpec) -> Hashable:
-    subset = replace(spec.subset, seed=0)
-    return spec.condition, replace(spec, experiment="", train_size=1, seed=0, subset=subset, transfer=None)
+    recipe = replace(recipe_of(spec), experiment="", transfer=None)
+    return spec.condition, recipe
 
 
 def _complete(spec: RunSpec) -> dict[str, Any]:

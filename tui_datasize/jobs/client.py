@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tui_datasize.errors import ConfigError, DatasizeError, UnknownRunError
 from tui_datasize.experiments.load import data_directory
+from tui_datasize.experiments.sources import in_order_of_paths
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs.queue import image_files, reading, requests
 from tui_datasize.jobs.queue.commands import CommandKind
@@ -146,7 +147,7 @@ class QueueClient(SchedulerClient):
             is.
         """
         # An id is a digest of the whole specification: of thousands of runs it is worth taking once.
-        runs = {spec.run_id: spec for spec in (*sources, *specs)}
+        runs = in_order_of_paths((*sources, *specs))
         if imported := next((run_id for run_id, spec in runs.items() if spec.imported), ""):
             raise ConfigError("was trained elsewhere and imported: it cannot be run", where=imported)
         self.check_images(tuple(runs.values()), data_dir)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from tui_datasize.experiments.load import Keep, Project, load_project
+from tui_datasize.experiments.sources import needed
 from tui_datasize.experiments.sweep import plan_runs
 from tui_datasize.jobs.queue.state import Job, JobState
 from tui_datasize.runlog.claim import RunOutcome, make_end_durable, observe, take_lock
@@ -113,9 +114,14 @@ def planned_sources(project: Project, jobs: Sequence[Job]) -> frozenset[str]:
     Raises DatasizeError: an experiment that takes over weights cannot be planned: its data set is missing.
     """
     done = {job.run_id for job in jobs if job.state is JobState.SUCCEEDED}
-    transferring = (e for e in project.experiments.values() if any(r.spec.transfer for r in e.recipes))
-    planned = (spec for experiment in transferring for spec in plan_runs(experiment, project))
-    return frozenset(source for spec in planned if spec.run_id not in done for source in spec.sources)
+    reading = (
+        experiment
+        for experiment in project.experiments.values()
+        if any(recipe.spec.transfer or recipe.spec.subset.path for recipe in experiment.recipes)
+    )
+    planned = [spec for one in reading for spec in plan_runs(one, project) if spec.run_id not in done]
+    links = [run for run in needed(planned, {}) if run.run_id not in done]
+    return frozenset(source for spec in (*planned, *links) for source in spec.sources)
 
 
 def remove(

@@ -163,7 +163,7 @@ def _specified(spec: RunSpec) -> dict[str, Any]:
         spec,
         train_size=1,
         seed=0,
-        subset=replace(spec.subset, seed=0),
+        subset=spec.subset.of_recipe,
         transfer=replace(spec.transfer, source="") if spec.transfer else None,
     )
     if spec.imported:

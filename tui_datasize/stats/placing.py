@@ -13,6 +13,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from tui_datasize.experiments.toml import MOST_IMAGES
 from tui_datasize.stats.laws import Floats
 
 LARGEST_WEIGHT, UPPER_WEIGHT, LOWER_WEIGHT = 6.0, 2.0, 1.0
@@ -44,6 +45,8 @@ class Room:
 
 
 UNKNOWN_ROOM = Room(0)
+NO_ROOM = Room(0, unit=MOST_IMAGES)
+"""For no size beside those that are listed."""
 
 
 def new_sizes(sizes: Floats, room: Room) -> list[int]:

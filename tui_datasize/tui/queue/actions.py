@@ -169,6 +169,7 @@ def _spec_facts(cell: Cell) -> list[tuple[str, str]]:
         ("model", str(spec.model)),
         ("train size", f"{spec.train_size:,} images"),
         ("subset", f"{spec.subset.strategy}, {nested}, draw {spec.subset.seed}"),
+        *([("path", ", ".join(f"{step:,}" for step in spec.subset.path))] if spec.subset.path else []),
         ("seed", str(spec.seed)),
         ("budget", budget_words(spec.budget, cell.updates)),
         ("batch size", str(spec.batch_size)),
