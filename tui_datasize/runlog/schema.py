@@ -61,14 +61,15 @@ SHARE_ROUNDING = 1e-6
 
 SUBSET: Schema = MappingProxyType(
     {"index": pl.Int64, "label": pl.Int64, "hash": pl.UInt64, "true_label": pl.Int64, "role": pl.String}
-    | {"image_file": pl.String, "twin": pl.String}
+    | {"image_file": pl.String, "twin": pl.String, "step": pl.Int64, "score": pl.Float64}
 )
 """`subset.parquet`: one row per image with a label, in draw order; `index` counts the images of the whole
 data set, also where a run sees half of its classes; `label` is the one given for training, counted within the
 run's classes, `true_label` differs from it where label noise struck (null in files from before there was
 any); `hash` is of the decoded pixels; `role` is "train" or, of images held out to choose by, "validation"
 (null in files from before some were); `twin` is a file of the test set that looks almost like the
-`image_file` (both null for all others)."""
+`image_file` (both null for all others). Along a path of labelling `step` is the train size at which an image
+came in, and `score` why it was chosen (null of those that were drawn, both null elsewhere)."""
 
 PER_CLASS: Schema = schema(
     (pl.String, "evaluation"),

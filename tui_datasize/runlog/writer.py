@@ -108,7 +108,13 @@ def subset_frame(
     named = [twins.get(int(one), (None, None)) for one in index] if twins else [(None, None)] * len(index)
     files = {name: [one[place] for one in named] for place, name in enumerate(("image_file", "twin"))}
     columns = {"index": index, "label": label, "hash": image_hash, "true_label": true, "role": role}
-    return pl.DataFrame(columns | files, schema=dict(schema.SUBSET))
+    untold = dict.fromkeys(("step", "score"), [None] * len(index))
+    return pl.DataFrame(columns | files | untold, schema=dict(schema.SUBSET))
+
+
+def with_choice(subset: pl.DataFrame, steps: Integers, scores: NDArray[np.float64]) -> pl.DataFrame:
+    """`subset.parquet` of a run on a path, with the step and the score of each image, shape (n,)."""
+    return subset.with_columns(step=pl.Series(steps), score=pl.Series(scores).fill_nan(None))
 
 
 def per_class_frame(

@@ -16,7 +16,7 @@ from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.runlog.atomic import write_json
 from tui_datasize.runlog.claim import utc_now
 from tui_datasize.runlog.paths import RunPaths
-from tui_datasize.runlog.writer import subset_frame, write_table
+from tui_datasize.runlog.writer import subset_frame, with_choice, write_table
 from tui_datasize.training import provenance
 from tui_datasize.training.accelerator import device
 from tui_datasize.training.accelerator.interface import Capture
@@ -24,11 +24,12 @@ from tui_datasize.training.arrays import ImageSplit, LoadedDataset
 from tui_datasize.training.datasets import load_dataset, load_tests
 from tui_datasize.training.evaluate import Integers
 from tui_datasize.training.graph import capture_on
+from tui_datasize.training.labelling.choice import Choice, chosen_images
 from tui_datasize.training.models.build import describe_cost
 from tui_datasize.training.placement import HasRoom, ImageBatches, has_room, place_images
 from tui_datasize.training.provenance import read_spec
 from tui_datasize.training.session import Session
-from tui_datasize.training.task import Task, make_task
+from tui_datasize.training.task import Task, make_task, restrict_dataset
 from tui_datasize.training.transfer import read_source
 from tui_datasize.training.transforms import input_shape
 
@@ -66,19 +67,17 @@ def prepare(paths: RunPaths, attempt: int, shared: Shared, tell: Callable[[str],
     Raises OSError: a directory cannot be written.
     """
     spec = read_spec(paths)
-    chosen = device.chosen().device
-    device.set_up(chosen, spec.precision)
-    if advice := device.advice(chosen, spec.precision):
-        print(advice, flush=True)
+    chosen = _set_up(spec)
     data_dir = data_directory(paths.directory.parents[2])
     whole = load_dataset(spec.dataset, data_dir, spec.image_px, spec.images)
-    task = make_task(spec, whole)
+    choice = chosen_images(paths, spec, *restrict_dataset(whole, spec.classes), chosen, shared.room)
+    task = make_task(spec, whole, choice.images if choice else None)
     dataset, further = task.dataset, {}
     facts = _provenance(attempt, spec, dataset, chosen)
     history = provenance.pack_history(paths) if paths.checkpoint.is_file() else {}
     # Now, so that a run that ends while it is made ready tells where; with what the session tells below.
     write_json(paths.provenance, facts | history)
-    _describe(paths, task, _twins(task, whole))
+    _describe(paths, task, _twins(task, whole), choice)
     test = shared.place(dataset.fingerprint, dataset.test, chosen)
     for name, tests in spec.tests:
         split = load_tests(tests, data_dir, whole, dataset.class_names, spec.images)
@@ -92,10 +91,19 @@ def prepare(paths: RunPaths, attempt: int, shared: Shared, tell: Callable[[str],
         capture=shared.capture(chosen),
         held_out=task.subset[task.is_held_out],
         further=further,
+        chosen={"images": choice.digest} if choice else {},
     )
     facts |= _costs(session, test) | session.lengths()
     write_json(paths.provenance, facts | (history if session.has_resumed else {}))
     return session
+
+
+def _set_up(spec: RunSpec) -> torch.device:
+    chosen = device.chosen().device
+    device.set_up(chosen, spec.precision)
+    if advice := device.advice(chosen, spec.precision):
+        print(advice, flush=True)
+    return chosen
 
 
 def _costs(session: Session, test: ImageBatches) -> dict[str, int]:
@@ -128,12 +136,17 @@ def _twins(task: Task, whole: LoadedDataset) -> dict[int, tuple[str, str]]:
     }
 
 
-def _describe(paths: RunPaths, task: Task, twins: Mapping[int, tuple[str, str]]) -> None:
+def _describe(
+    paths: RunPaths, task: Task, twins: Mapping[int, tuple[str, str]], choice: Choice | None = None
+) -> None:
     """Write `dataset.json`, the run's classes of the data set, by true labels, and `subset.parquet`."""
     dataset, subset = task.dataset, task.subset
     labels, hashes = (part[subset] for part in (dataset.train.labels, dataset.train.hashes))
     true_labels = task.true_labels[subset]
-    write_table(paths.subset, subset_frame(task.index, labels, hashes, true_labels, task.is_held_out, twins))
+    table = subset_frame(task.index, labels, hashes, true_labels, task.is_held_out, twins)
+    if choice:
+        table = with_choice(table, choice.steps, choice.scores)
+    write_table(paths.subset, table)
     channels, height, width = dataset.image_shape
     write_json(
         paths.dataset,

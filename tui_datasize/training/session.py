@@ -72,6 +72,7 @@ class Session:
     `subset` holds the indices of the images with labels, shape (n,), in draw order, `held_out` those of
     them that are not trained on but chosen by; `further` test sets are measured by their names. `tell`
     receives a line at each evaluation. Without `capture`, forward passes of evaluations are made as they are.
+    `chosen` tells of images that a model has chosen: with others it does not continue.
 
     Raises DataError: the images do not suit the model.
     Raises RunFailedError: from its methods: the loss became NaN or infinite.
@@ -95,6 +96,7 @@ class Session:
         capture: Capture | None = None,
         held_out: Integers = _NONE,
         further: Mapping[str, ImageBatches] = MappingProxyType({}),
+        chosen: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.spec, self.dataset, self.device, self._further = spec, dataset, device, further
         self._subset, self._source, self._room, self._capture = subset, source, room, capture
@@ -107,12 +109,11 @@ class Session:
         self._evaluation_batch = evaluation_batch_size(device, math.prod(dataset.image_shape))
         self._forward = self._recorded_evaluations()
         kind = accelerator_of(device).kind
-        self._identity = {"run": spec.run_id, "data": dataset.fingerprint, "device": kind}
+        self._identity = {"run": spec.run_id, "data": dataset.fingerprint, "device": kind, **chosen}
         self._paths, self._trained_spec, self._updates = paths, spec, total_updates(spec)
         self._due = frozenset(evaluation_updates(self._updates, spec.evaluations))
-        self._evaluated = 0
         self._best: Best | None = None
-        self._earlier_wall_s, self._saving_s, self._earlier_replays = 0.0, 0.0, 0
+        self._evaluated, self._earlier_wall_s, self._saving_s, self._earlier_replays = 0, 0.0, 0.0, 0
         self.has_resumed = self._restore()
         """Whether it continues from a checkpoint."""
         self.sharers, self._clock, self._tell = 1, clock, tell

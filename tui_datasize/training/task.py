@@ -34,8 +34,8 @@ class Task:
     """Labels of all images of `dataset.train` without noise, shape (N,)."""
 
 
-def make_task(spec: RunSpec, whole: LoadedDataset) -> Task:
-    """Restrict a data set to what a run sees, draw its images and replace labels.
+def make_task(spec: RunSpec, whole: LoadedDataset, chosen: Indices | None = None) -> Task:
+    """Restrict a data set to what a run sees, draw its images where none are chosen, and replace labels.
 
     The subset is drawn by the true labels: a run with wrong labels trains on the same images as one without.
 
@@ -43,7 +43,7 @@ def make_task(spec: RunSpec, whole: LoadedDataset) -> Task:
     """
     dataset, rows = restrict_dataset(whole, spec.classes)
     true_labels = np.asarray(dataset.train.labels)
-    subset = draw(true_labels, spec.train_size, spec.subset)
+    subset = draw(true_labels, spec.train_size, spec.subset) if chosen is None else chosen
     given = noisy_labels(true_labels, dataset.class_names, spec.label_noise, spec.subset.seed)
     return Task(
         dataset=replace(dataset, train=replace(dataset.train, labels=given)),

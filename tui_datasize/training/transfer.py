@@ -45,7 +45,7 @@ def read_source(paths: RunPaths, spec: RunSpec) -> SourceWeights | None:
     """
     if spec.transfer is None:
         return None
-    source = _find(ProjectPaths(paths.directory.parents[2]), spec.transfer.source)
+    source = other_run(paths, spec.transfer.source)
     source_spec = read_spec(source)
     if _layer_options(source_spec.model) != _layer_options(spec.model):
         raise DataError(
@@ -53,7 +53,15 @@ def read_source(paths: RunPaths, spec: RunSpec) -> SourceWeights | None:
             where=str(source.spec),
             fix="take them from a run of the same model",
         )
-    state = _load(source)
+    return SourceWeights(spec.transfer, read_weights(source, source_spec), str(source.checkpoint))
+
+
+def read_weights(source: RunPaths, source_spec: RunSpec, fingerprint: str = "") -> Mapping[str, Tensor]:
+    """The weights that a finished run was evaluated with at its end, on the CPU.
+
+    Raises DataError: it is not finished, has lost its checkpoint, or is of data of another `fingerprint`.
+    """
+    state = _load(source, {"data": fingerprint} if fingerprint else {})
     trainer, first = state["trainer"], (state.get("first") or [0])[0]
     # Missing in checkpoints made before runs could end otherwise than by their budget.
     made, updates = first + trainer["update"], state.get("updates", total_updates(source_spec))
@@ -63,7 +71,8 @@ def read_source(paths: RunPaths, spec: RunSpec) -> SourceWeights | None:
             where=str(source.checkpoint),
             fix=f"let {source.run_id} finish first",
         )
-    return SourceWeights(spec.transfer, trainer.get("ema") or trainer["model"], str(source.checkpoint))
+    weights: Mapping[str, Tensor] = trainer.get("ema") or trainer["model"]
+    return weights
 
 
 def take_over(model: nn.Module, source: SourceWeights) -> None:
@@ -93,7 +102,9 @@ def take_over(model: nn.Module, source: SourceWeights) -> None:
                 module.register_forward_pre_hook(_stay_still)
 
 
-def _find(project: ProjectPaths, run_id: str) -> RunPaths:
+def other_run(paths: RunPaths, run_id: str) -> RunPaths:
+    """The directory of another run of the project; raises DataError: there is none."""
+    project = ProjectPaths(paths.directory.parents[2])
     directory = next(project.runs.glob(f"[!.]*/{run_id}"), None)
     if directory is None:
         raise DataError(
@@ -104,10 +115,10 @@ def _find(project: ProjectPaths, run_id: str) -> RunPaths:
     return RunPaths(directory)
 
 
-def _load(source: RunPaths) -> Mapping[str, Any]:
+def _load(source: RunPaths, data: Mapping[str, str]) -> Mapping[str, Any]:
     again = f"train it again with `datasize-tui queue {source.experiment} --force`"
     try:
-        state = checkpoint.load(source.checkpoint, {"run": source.run_id})
+        state = checkpoint.load(source.checkpoint, {"run": source.run_id, **data})
     except checkpoint.CheckpointUnfit as unfit:
         raise DataError(
             f"the source's checkpoint does not fit: {unfit}", where=str(source.checkpoint), fix=again
