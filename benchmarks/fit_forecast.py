@@ -37,10 +37,12 @@ from tui_datasize.stats.forecast_features import (
     FEATURES,
     KNOTS,
     NOISE_CLASSES,
+    SINGLE_RUNS,
+    THREE_SIZES,
     doubt_of,
     features_of,
-    is_unlearned,
     noise_class,
+    unlearned_class,
 )
 from tui_datasize.stats.laws import Floats, Loss
 
@@ -260,16 +262,17 @@ def of_losses(forecaster: Forecaster) -> OfLosses:
     )
 
 
-def _unlearned(rows: Rows, kept: NDArray[np.bool_]) -> dict[str, dict[str, list[float]]]:
-    """By level, how far curves that had hardly left the error of a guess fell and rose, at each knot."""
-    judged = kept & is_unlearned(rows.features) & (rows.kind == "means")
+def _unlearned(rows: Rows, kept: NDArray[np.bool_]) -> dict[str, dict[str, list[list[float]]]]:
+    """By level, how far curves that had hardly left the error of a guess fell and rose: by class and knot."""
+    judged, guess = kept & (rows.kind == "means"), unlearned_class(rows.features)
     change = rows.off + rows.features[:, FEATURES.index("average of the last")]
+    groups = [[judged & (guess == one) & (rows.knot == k) for k in range(len(KNOTS))] for one in (1, 2)]
     tails = {level: (1 - level) / 4 for level in LEVELS}
     return {
         str(level): {
             name: [
-                round(float(np.quantile(np.append(change[judged & (rows.knot == k)], 0), tail)), 4)
-                for k in range(len(KNOTS))
+                [round(float(np.quantile(np.append(change[each], 0), tail)), 4) for each in of_class]
+                for of_class in groups
             ]
             for name, tail in (("lower", tails[level]), ("upper", 1 - tails[level]))
         }
@@ -293,9 +296,11 @@ def documents(rows: Rows) -> tuple[dict[str, Any], list[dict[str, Any]], dict[st
         below[out], above[out] = (middle - rows.off[out]) / lower, (rows.off[out] - middle) / upper
 
     def made_to_hold(kept: NDArray[np.bool_]) -> dict[str, Any]:
-        among = place[0][kept], place[1][kept]
+        # Nearer knots of long curves are held more often than they count, but where there are few curves.
+        far = kept & (rows.is_whole | np.isin(place[0], (SINGLE_RUNS, THREE_SIZES)))
+        among = place[0][far], place[1][far]
         return {
-            "stretch": stretch(below[kept], above[kept], among, part[kept]),
+            "stretch": stretch(below[far], above[far], among, part[far]),
             "unlearned": _unlearned(rows, kept),
         }
 

@@ -74,7 +74,7 @@ async def test_a_target_and_the_first_size_to_fit_are_asked_by_key(half: Stage):
         await show.press("t")
         await show.shows("81 %")
         await show.press("escape", "m", "down", "enter")
-        await show.until(lambda: "81 %" not in show.text)
+        await show.until(lambda: "76 %" not in show.text)
 
 
 async def test_keys_that_come_at_once_reach_the_dialog_that_the_first_of_them_opens(half: Stage):
@@ -96,16 +96,16 @@ async def at_once(show: Show, *keys: str) -> None:
 
 async def test_a_target_is_remembered_of_its_experiment_and_metric(half: Stage):
     async with half.open(WIDE) as show:
-        await show.press("3", "t", *"81", "enter")
-        await show.shows("81 %: about")
+        await show.press("3", "t", *"76", "enter")
+        await show.shows("76 %: about")
         await show.press("m", "down", "enter")
-        await show.until(lambda: "81 %" not in show.text)
+        await show.until(lambda: "76 %" not in show.text)
         await show.press("m", "up", "enter")
-        await show.shows("81 %: about")
+        await show.shows("76 %: about")
         await show.press("q")
         await show.until(lambda: not show.app.is_running)
     async with half.open(WIDE) as show:
-        await show.shows("81 %: about")
+        await show.shows("76 %: about")
 
 
 async def test_the_plan_is_a_page_and_a_key_queues_it(half: Stage):

@@ -18,8 +18,8 @@ def plain_forecaster(width: float = 0.1, held: float = 0.92) -> Forecaster:
         {
             "provenance": {"data": "D", "licence": "L", "date": "2026-01-01", "curves": 10, "data_sets": 3},
             "quantiles": quantiles,
-            "stretch": {level: {"lower": [by] * 4, "upper": [by] * 4} for level, by in ends.items()},
-            "unlearned": {level: {"lower": [-9.0] * 3, "upper": [9.0] * 3} for level in ends},
+            "stretch": {level: {"lower": [by] * 5, "upper": [by] * 5} for level, by in ends.items()},
+            "unlearned": {level: {"lower": [[-9.0] * 3] * 2, "upper": [[9.0] * 3] * 2} for level in ends},
             "loss_stretch": {level: {"lower": 1.5, "upper": 1.5} for level in ends},
             "held": [
                 {

@@ -21,6 +21,10 @@ from tui_datasize.stats.forecast import Foreseen, forecaster_from, shipped_forec
 from tui_datasize.stats.forecast_features import (
     FEATURES,
     KNOTS,
+    RISEN,
+    SINGLE_RUNS,
+    THREE_SIZES,
+    WELL_KNOWN,
     doubt_of,
     features_of,
     noise_class,
@@ -133,11 +137,11 @@ def test_bands_are_stretched_until_they_hold():
     kind, part = np.tile([0, 1], 3000), np.arange(6000) % PARTS
     scores = scores.ravel() * np.where(kind, 2, 1)
     ends = stretch(-scores, scores, (kind, knot), part)
-    expected = np.array([[1, 2, 3], [2, 4, 6], [1, 1, 1], [1, 1, 1]])
+    expected = np.array([[1, 2, 3], [2, 4, 6], *[[1, 1, 1]] * 3])
     # Of what has never been seen, the band stays as it was learned.
-    z = np.array([[1.645], [1.645], [1], [1]]), np.array([[1.282], [1.282], [1], [1]])
-    np.testing.assert_allclose(ends["0.9"]["upper"], z[0] * expected, rtol=0.1)
-    np.testing.assert_allclose(ends["0.8"]["lower"], z[1] * expected, rtol=0.1)
+    z, of_80 = ([[by]] * 2 + [[1]] * 3 for by in (1.645, 1.282))
+    np.testing.assert_allclose(ends["0.9"]["upper"], z * expected, rtol=0.1)
+    np.testing.assert_allclose(ends["0.8"]["lower"], of_80 * expected, rtol=0.1)
 
 
 def test_bands_of_cross_entropy_are_not_narrower_than_the_noise_of_the_last_mean():
@@ -148,13 +152,23 @@ def test_bands_of_cross_entropy_are_not_narrower_than_the_noise_of_the_last_mean
 
 
 @pytest.mark.parametrize(
-    ("n_sizes", "has_runs", "kind"), [(3, True, 3), (3, False, 3), (4, True, 0), (5, False, 2)]
+    ("n_sizes", "has_runs", "kind"),
+    [(3, True, THREE_SIZES), (3, False, THREE_SIZES), (4, True, WELL_KNOWN), (5, False, SINGLE_RUNS)],
 )
 def test_three_sizes_have_bands_of_their_own(n_sizes, has_runs, kind):
     sizes = SIZES[-n_sizes:]
-    points = curve_points(sizes, power_law(sizes), np.full(n_sizes, 3e-4) if has_runs else None)
-    rows = features_of(points, *windows_of(fit_averaged(points, Loss.ERROR)))
-    assert noise_class(rows)[1].tolist() == [kind] * len(KNOTS)
+    assert kind_of(sizes, power_law(sizes), has_runs) == kind
+
+
+def test_a_curve_that_has_risen_has_bands_of_its_own():
+    falling = power_law(SIZES)
+    assert kind_of(SIZES, np.append(falling[:-1], falling[-2] * 1.02), True) == RISEN
+
+
+def kind_of(sizes, errors, has_runs):
+    points = curve_points(sizes, errors, np.full(len(sizes), 3e-4) if has_runs else None)
+    (kind,) = set(noise_class(features_of(points, *windows_of(fit_averaged(points, Loss.ERROR))))[1].tolist())
+    return kind
 
 
 def test_bands_hold_on_data_sets_that_differ():
@@ -170,34 +184,46 @@ def test_bands_hold_on_data_sets_that_differ():
     assert held["ours"] == pytest.approx(0.9, abs=0.015)
 
 
-def test_a_curve_that_has_not_left_chance_is_bounded_by_what_such_curves_did():
-    flat = np.array([0.9, 0.902, 0.899, 0.9, 0.901, 0.9])
-    points = curve_points(SIZES, flat, np.full(6, 0.002))
-    windows = windows_of(fit_averaged(points))
-    wide = plain_forecaster(2.0)
-    seen = {0.8: (np.array([-0.1, -0.2, -0.3]), np.full(3, 0.01))}
-    seen[0.9] = seen[0.8]
-    at = SIZES[-1] * np.array(KNOTS)
-    low, high = replace(wide, unlearned=seen).foresee(points, *windows, Loss.ERROR).band(at, 0.9)
+@pytest.mark.parametrize(("level", "is_bounded"), [(0.9, True), (0.5, True), (0.2, False)])
+def test_a_curve_that_has_not_left_chance_is_bounded_by_what_such_curves_did(level, is_bounded):
+    free, bounded = (band_of_flat_curve(level, 2.0, seen) for seen in (None, SEEN))
+    if not is_bounded:
+        np.testing.assert_array_equal(bounded, free)
+        return
     noise = 1.645 * 0.002 / 0.9
-    np.testing.assert_allclose(np.log(low / 0.9), [-0.1 - noise, -0.2 - noise, -0.3 - noise], atol=1e-3)
+    np.testing.assert_allclose(bounded[0], [-0.1 - noise, -0.2 - noise, -0.3 - noise], atol=1e-3)
     # Hardly below chance: by what such curves did, and the scatter of the runs.
-    np.testing.assert_allclose(np.log(high / 0.9), 0.01 + noise, atol=5e-3)
-    learned = curve_points(SIZES, flat * 0.5 ** np.arange(6), np.full(6, 0.002))
-    windows = windows_of(fit_averaged(learned))
-    bounded, free = (
-        one.foresee(learned, *windows, Loss.ERROR).band(at, 0.9)
-        for one in (replace(wide, unlearned=seen), wide)
-    )
-    np.testing.assert_array_equal(bounded, free)
+    np.testing.assert_allclose(bounded[1], 0.01 + noise, atol=5e-3)
 
 
-def test_the_shipped_forecast_of_a_curve_at_chance_is_not_far_below_it():
+def test_when_many_classes_are_learned_no_tree_has_to_tell():
+    """A band that says of five classes that they stay a guess stands; of ten it does not."""
+    few, many = (band_of_flat_curve(level, 0.02, SEEN) for level in (0.5, 0.9))
+    assert (few[0] > -0.05).all()
+    np.testing.assert_allclose(many[0], [-0.1, -0.2, -0.3], atol=5e-3)
+
+
+SEEN = dict.fromkeys((0.8, 0.9), (np.array([[-0.1, -0.2, -0.3]] * 2), np.full((2, 3), 0.01)))
+
+
+def band_of_flat_curve(level, width, seen):
+    """Of a curve that stays at an error: both ends at the knots, in its logarithm, by no trees."""
+    flat = np.array([0.9, 0.902, 0.899, 0.9, 0.901, 0.9]) / 0.9
+    points = curve_points(SIZES, level * flat, np.full(6, 0.002 / 0.9 * level))
+    plain = plain_forecaster(width)
+    forecaster = replace(plain, unlearned=seen) if seen else plain
+    found = forecaster.foresee(points, *windows_of(fit_averaged(points)), Loss.ERROR)
+    return [end[1:] - np.log(level) for end in found.ends[0.9]]
+
+
+def test_the_shipped_forecast_of_many_classes_at_chance_allows_for_their_being_learned():
+    """One in three such public curves fell by more than a half within eight times the size."""
     flat = np.array([0.958, 0.962, 0.96, 0.961, 0.959, 0.96])
     ahead = foreseen(flat, np.full(6, 0.002))
-    low, high = ahead.band(2 * SIZES[-1:], 0.9)
-    assert low[0] > 0.45
+    low, high = ahead.band(SIZES[-1] * np.array(KNOTS), 0.9)
+    assert (low < 0.48).all()
     assert high[0] < 0.98
+    np.testing.assert_allclose(ahead.errors_at(2 * SIZES[-1:]), 0.96, atol=0.02)
 
 
 def test_laws_that_agree_are_hardly_to_be_corrected():

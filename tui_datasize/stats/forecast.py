@@ -96,7 +96,9 @@ class Forecaster:
     `forecast_features.noise_class` and the knot, shape (kinds, knots)."""
     unlearned: Mapping[float, tuple[Floats, Floats]]
     """By level, how far curves that had hardly left the error of a guess fell and rose from their last mean,
-    in the logarithm of the error, shape (knots,) each: such a curve is bounded by that and its noise."""
+    in the logarithm of the error, shape (2, knots) each, by `forecast_features.unlearned_class` less 1. With
+    the noise of the last mean it bounds a curve; of many classes it is the lower end, as no tree foresees
+    when those are learned."""
     loss_stretch: Mapping[float, tuple[float, float]]
     """By level, how many times as wide either half is for cross-entropy, which no tree was learned from."""
     held: tuple[Held, ...]
@@ -129,7 +131,7 @@ class Forecaster:
         """
         lower, middle, upper = self.halves(rows)
         noise, kind = forecast_features.noise_class(rows)
-        is_bounded, measured = forecast_features.is_unlearned(rows) & (loss is Loss.ERROR), -rows[:, _AVERAGE]
+        guess, measured = forecast_features.unlearned_class(rows) * (loss is Loss.ERROR), -rows[:, _AVERAGE]
         ends = {}
         for level, (below, above) in self.stretch.items():
             room = float(ndtri((1 + level) / 2)) * noise
@@ -137,13 +139,15 @@ class Forecaster:
             if loss is Loss.CROSS_ENTROPY:
                 # Real trainings scattered little: no half gets narrower than the last mean is uncertain.
                 by = self.loss_stretch[level]
-                down = np.maximum(by[0] * down, np.minimum(down, room))
-                up = np.maximum(by[1] * up, np.minimum(up, room))
+                down, up = np.maximum(by[0] * down, room), np.maximum(by[1] * up, room)
             low, high = middle - down, middle + up
-            least, most = (bound[knot] for bound in self.unlearned[level])
-            bounded_low = np.minimum(np.maximum(low, measured + least - room), middle - LEAST_WIDTH)
-            bounded_high = np.maximum(np.minimum(high, measured + most + room), middle + LEAST_WIDTH)
-            ends[level] = np.where(is_bounded, bounded_low, low), np.where(is_bounded, bounded_high, high)
+            least, most = (bound[guess - 1, knot] for bound in self.unlearned[level])
+            least, most = measured + least - room, measured + most + room
+            least = np.where(guess == 1, np.maximum(low, least), least)
+            ends[level] = (
+                np.where(guess > 0, np.minimum(least, middle - LEAST_WIDTH), low),
+                np.where(guess > 0, np.maximum(np.minimum(high, most), middle + LEAST_WIDTH), high),
+            )
         return middle, ends
 
     def halves(self, rows: Floats) -> tuple[Floats, Floats, Floats]:

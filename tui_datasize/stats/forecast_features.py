@@ -45,13 +45,21 @@ CHANGE_DOUBT = 0.3
 """Per unit of change that the laws foresee."""
 UNSURE = 0.05
 """Of the last mean, as a share of its error."""
-NOISE_CLASSES = 4
-"""Of `noise_class`."""
-UNLEARNED, OF_A_GUESS = 0.1, 0.3
+NOISE_CLASSES = 5
+WELL_KNOWN, UNCERTAIN, SINGLE_RUNS, THREE_SIZES, RISEN = range(NOISE_CLASSES)
+"""What `noise_class` tells of the last mean: known to `UNSURE`, or not; no size has two runs, and how single
+ones scatter around the laws stands for it; only three sizes, which laws of three parameters go through
+however the runs scatter; well known, and a size before had a smaller error."""
+UNLEARNED, OF_A_GUESS = 0.1, (0.3, 0.8)
 """A curve has hardly left the error of a guess where it fell by less than this since, in its logarithm, to
-more than that."""
+more than the first of those. More than the second takes six classes, which hardly any data hide for ever."""
 _STDERR = "relative SE of the last mean"
-_NOISE = tuple(map(FEATURES.index, (_STDERR, "scatter around the average of the last", "sizes")))
+_NOISE = tuple(
+    map(
+        FEATURES.index,
+        (_STDERR, "scatter around the average of the last", "sizes", "last mean / least mean"),
+    )
+)
 _FALL = tuple(map(FEATURES.index, ("largest mean / last mean", "log last mean")))
 _DOUBTS = tuple(
     map(
@@ -114,19 +122,22 @@ def doubt_of(features: Floats) -> Floats:
 def noise_class(features: Floats) -> tuple[Floats, NDArray[np.int64]]:
     """How badly the last mean is known, as a share of its error, and of which kind that is, shape (n,) each.
 
-    The kind is 0 where it is known well, 1 where it is not, 2 where no size has two runs, and how single ones
-    scatter around the laws stands for it; 3 where there are only three sizes, which laws of three parameters
-    go through however the runs scatter. Features are those of `features_of`, shape (n, FEATURES).
+    Features are those of `features_of`, shape (n, FEATURES).
     """
-    stderr, scatter, sizes = (features[:, place] for place in _NOISE)
-    kind = np.where(stderr >= 0, (stderr > UNSURE).astype(int), 2)
-    return np.where(stderr >= 0, stderr, scatter), np.where(sizes <= 3, 3, kind)
+    stderr, scatter, sizes, risen = (features[:, place] for place in _NOISE)
+    well = np.where(risen > 0, RISEN, WELL_KNOWN)
+    kind = np.where(stderr < 0, SINGLE_RUNS, np.where(stderr > UNSURE, UNCERTAIN, well))
+    return np.where(stderr >= 0, stderr, scatter), np.where(sizes <= 3, THREE_SIZES, kind)
 
 
-def is_unlearned(features: Floats) -> NDArray[np.bool_]:
-    """Whether a curve has hardly left the error of a guess, shape (n,); features as in `features_of`."""
+def unlearned_class(features: Floats) -> NDArray[np.int64]:
+    """Whether a curve has hardly left the error of a guess, shape (n,); features as in `features_of`.
+
+    0 where it has, 1 where it is a guess among few classes or what nobody can learn, 2 among many classes.
+    """
     fall, level = (features[:, place] for place in _FALL)
-    unlearned: NDArray[np.bool_] = (fall < UNLEARNED) & (level > math.log(OF_A_GUESS))
+    of_few, of_many = (level > math.log(error) for error in OF_A_GUESS)
+    unlearned: NDArray[np.int64] = (fall < UNLEARNED) * (of_few.astype(int) + of_many)
     return unlearned
 
 
