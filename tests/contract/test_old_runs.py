@@ -95,6 +95,7 @@ def test_the_row_of_a_finished_run(log):
         "validation": 0.0,
         "stop": "none",
         "refit": False,
+        "unlabelled": "none",
         "transfer": "base",
         "transfer_source": None,
         "as_published": False,

@@ -57,6 +57,9 @@ OPTIONS: Mapping[str, Settings] = {
     "schedule.warmup": {"schedule.warmup": 0.2},
     "label_smoothing": {"label_smoothing": 0.1},
     "ema_decay": {"ema_decay": 0.9},
+    "unlabelled.method=fixmatch": {"unlabelled.method": "fixmatch"},
+    "unlabelled.method=pseudo-label": {"unlabelled.method": "pseudo-label"},
+    "unlabelled.method=mean-teacher": {"unlabelled.method": "mean-teacher", "ema_decay": 0.9},
     "transfer": {"transfer": Transfer("source", 1, freeze=False)},
     "transfer.freeze": {"transfer": Transfer("source", None, freeze=True)},
     "protocol.measured=last-batch": {"protocol.measured": "last-batch"},
@@ -76,6 +79,8 @@ OF_THE_HOST = {
     *("budget.unit=updates", "schedule.unit=updates", "schedule.step", "schedule.milestones"),
     *("schedule.gamma", "schedule.warmup_start", "schedule.floor"),
     *("validation", "stop.patience", "refit", "tests"),
+    *("unlabelled.ratio", "unlabelled.threshold", "unlabelled.weight", "unlabelled.ramp"),
+    "unlabelled.source",
 }
 """What decides which images there are, how many updates, what the rate is, or what is written."""
 
@@ -104,7 +109,7 @@ MODEL_OPTIONS: Mapping[str, ModelSpec] = {
 
 MLP = ModelSpec("mlp", {"dropout": 0.5})
 
-WAITS = {"readings": 2, "a block of logits": 2}
+WAITS = {"readings": 1, "a block of logits": 2}
 """Losses and norms of the updates before; logits and labels of a pass."""
 
 
@@ -141,7 +146,8 @@ def trainer_of(spec: RunSpec, **changes: Any) -> Trainer:
     if spec.transfer:
         plain = Trainer(replace(spec, transfer=None), DATA, np.arange(20), torch.device("cpu"))
         source = SourceWeights(spec.transfer, plain.model.state_dict(), "source")
-    return Trainer(spec, DATA, np.arange(20), LAZY, source, **changes)
+    rest = DATA.train if spec.unlabelled.is_rest else None
+    return Trainer(spec, DATA, np.arange(20), LAZY, source, unlabelled=rest, **changes)
 
 
 def train(gpu: LazyGpu, trainer: Trainer, *, again: bool = False) -> None:

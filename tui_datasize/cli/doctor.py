@@ -20,6 +20,7 @@ from tui_datasize.cli.basics import print_json, project_paths
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, ConfigError, DataError, DatasizeError
 from tui_datasize.experiments.catalogue import ARRAYS, DATASETS, refuse_unshown, walked
 from tui_datasize.experiments.images.reading import ImageReading
+from tui_datasize.experiments.images.walk import Role
 from tui_datasize.experiments.load import load_project
 from tui_datasize.experiments.sweep import check_runs
 from tui_datasize.jobs.client import QueueClient
@@ -283,7 +284,10 @@ def _project(paths: ProjectPaths) -> Iterator[Check]:
                 reading = experiment.reading(recipe)
                 datasets[_NamedImages(experiment.dataset, reading, recipe.spec.image_px)] = None
                 for _, tests in recipe.spec.tests:
-                    datasets[_NamedImages(tests, reading, are_tests=True)] = None
+                    datasets[_NamedImages(tests, reading, role="tests")] = None
+                if source := recipe.spec.unlabelled.source:
+                    as_read = (reading.of_unlabelled, recipe.spec.image_px)
+                    datasets[_NamedImages(source, *as_read, role="unlabelled")] = None
         except DataError as error:
             yield Check("data set", "fail", error.line)
         except DatasizeError as error:
@@ -297,7 +301,7 @@ class _NamedImages(NamedTuple):
     dataset: str
     reading: ImageReading
     image_px: int = 0
-    are_tests: bool = False
+    role: Role = "own"
 
 
 def _dataset(named: _NamedImages, data_dir: Path) -> Check:
@@ -316,15 +320,17 @@ def _dataset(named: _NamedImages, data_dir: Path) -> Check:
 
 def _folder(named: _NamedImages, data_dir: Path) -> Check:
     """What of an image folder is used, and how that is shown."""
-    name, reading, image_px, are_tests = named
+    name, reading, image_px, role = named
     try:
-        found = refuse_unshown(name, data_dir, reading, image_px, are_tests=are_tests)
-        listing = found.listing if found else walked(name, data_dir, reading, are_tests=are_tests)
+        found = refuse_unshown(name, data_dir, reading, image_px, role)
+        listing = found.listing if found else walked(name, data_dir, reading, role)
     except DataError as error:
         return Check("data set", "fail", error.line)
     train, test = (sum(map(len, split)) for split in (listing.train, listing.test))
-    images = f"{test:,} further test images" if are_tests else f"{train:,} and {test:,} images"
+    images = f"{test:,} further test images" if role == "tests" else f"{train:,} and {test:,} images"
     counted = f"{name}, {images} of {plural(len(listing.test), 'class', 'classes')}"
+    if role == "unlabelled":
+        counted = f"{name}, {plural(test, 'image')} without labels"
     told = found.told if found else ()
     lost = bool(listing.passed_over or (found and found.skipped))
     return Check("data set", "warn" if lost else "ok", "; ".join([counted, *told]))

@@ -39,6 +39,11 @@ def samples_at(spec: RunSpec, update: int) -> int:
     return epochs * spec.trained_images + batches * spec.batch_size
 
 
+def batch_images(spec: RunSpec, update: int) -> int:
+    """Images of the batch of one update."""
+    return samples_at(spec, update) - samples_at(spec, update - 1)
+
+
 def evaluation_updates(updates: int, times: int) -> tuple[int, ...]:
     """The updates after which both splits are evaluated: ceil(k * updates / times), k = 1 .. times.
 

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING
 
 from tui_datasize.errors import DataError
 from tui_datasize.experiments.images.reading import FIRST_RULES, NEWEST_RULES, ImageReading
-from tui_datasize.experiments.images.walk import Listing, trained_classes, walk, walk_tests
+from tui_datasize.experiments.images.walk import (
+    Listing,
+    Role,
+    trained_classes,
+    walk,
+    walk_tests,
+    walk_unlabelled,
+)
 from tui_datasize.files import named_path
 from tui_datasize.text import shortened
 
@@ -149,13 +156,15 @@ def folder_listing(name: str, data_dir: Path, reading: ImageReading) -> Listing:
     return seen(listing, data_dir, reading).listing if reading.skips else listing
 
 
-def walked(name: str, data_dir: Path, reading: ImageReading, *, are_tests: bool = False) -> Listing:
-    """The files of `imagefolder:PATH`, none of them opened, or those of a folder that is measured on alone.
+def walked(name: str, data_dir: Path, reading: ImageReading, role: Role = "own") -> Listing:
+    """The files of `imagefolder:PATH`, none of them opened, that count in this role.
 
     Raises DataError: it is missing, or has no images.
     """
     folder = image_folder(name, data_dir)
-    return (walk_tests if are_tests else walk)(folder, reading, data_dir / ARRAYS)
+    if role == "unlabelled":
+        return walk_unlabelled(folder, reading, data_dir / ARRAYS)
+    return (walk_tests if role == "tests" else walk)(folder, reading, data_dir / ARRAYS)
 
 
 def seen(listing: Listing, data_dir: Path, reading: ImageReading) -> SeenImages:
@@ -167,12 +176,12 @@ def seen(listing: Listing, data_dir: Path, reading: ImageReading) -> SeenImages:
 
 
 def refuse_unshown(
-    name: str, data_dir: Path, reading: ImageReading, image_px: int, *, are_tests: bool = False
+    name: str, data_dir: Path, reading: ImageReading, image_px: int, role: Role = "own"
 ) -> SeenImages | None:
     """Refuse images that cannot be shown as a person sees them, and say what is to be told of the others.
 
-    None for what is no image folder, and under the first rules. A further test set is compared in size with
-    other images once both are decoded.
+    None for what is no image folder, and under the first rules. A further test set is made as large as the
+    images of the data set when it is decoded; see `refuse_other_size` for images without labels.
 
     Raises DataError: some are bad and not skipped, or differ in size where `image_px` is 0.
     """
@@ -180,10 +189,19 @@ def refuse_unshown(
         return None
     from tui_datasize.experiments.images.look import refuse_sizes
 
-    found = seen(walked(name, data_dir, reading, are_tests=are_tests), data_dir, reading)
-    if not image_px and not are_tests:
+    found = seen(walked(name, data_dir, reading, role), data_dir, reading)
+    if not image_px and role != "tests":
         refuse_sizes(found)
     return found
+
+
+def refuse_other_size(found: SeenImages, beside: str, width_px: int, height_px: int) -> None:
+    """Raises DataError: an image is not as large as those of the data set that it is to be learned beside."""
+    for file, header in zip(found.listing.files, found.headers, strict=True):
+        if header[:2] != (width_px, height_px):
+            sizes = f"{header.width_px}x{header.height_px} pixels, but {beside} has {width_px}x{height_px}"
+            fix = "resize them, or set image_px where both are image files"
+            raise DataError(sizes, where=file.path, fix=fix)
 
 
 def refuse_unknown(name: str) -> None:
@@ -217,7 +235,7 @@ def refuse_tests(tests: str, name: str | None, data_dir: Path, reading: ImageRea
     """
     refuse_unknown(tests)
     if tests.startswith(IMAGE_FOLDER):
-        found = frozenset(walked(tests, data_dir, reading, are_tests=True).class_names)
+        found = frozenset(walked(tests, data_dir, reading, "tests").class_names)
     else:
         found = frozenset(DATASETS[tests].class_names)
     if name is None:

@@ -80,7 +80,8 @@ class Experiment:
 
     def reading(self, recipe: Recipe) -> ImageReading:
         """How image folders are read for a recipe; of runs that see none the id is as ever."""
-        named = (self.dataset, *(tests for _, tests in recipe.spec.tests))
+        spec = recipe.spec
+        named = (self.dataset, spec.unlabelled.source, *(tests for _, tests in spec.tests))
         if not any(name.startswith(IMAGE_FOLDER) for name in named):
             return recipe.spec.images
         return replace(recipe.spec.images, rules=self.image_rules)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from tui_datasize.errors import ConfigError, DataError, DatasizeError
 from tui_datasize.experiments.architectures import TIMM
-from tui_datasize.experiments.catalogue import refuse_tests
+from tui_datasize.experiments.catalogue import refuse_tests, walked
 from tui_datasize.experiments.groups import refuse_groups
 from tui_datasize.experiments.load import Experiment, Project
 from tui_datasize.files import named_path, open_regular
@@ -30,6 +30,17 @@ def wrong_files(
             why = error.strerror if isinstance(error, OSError) else error
             where = f"{experiment.where}.model.weights"
             yield ConfigError(f"{file!r} cannot be read: {why}", where=where, fix="correct the path")
+    for source in sorted({spec.unlabelled.source for spec in specs} - {""}):
+        try:
+            with named_in(f"{experiment.where}.unlabelled.from"):
+                walked(
+                    source,
+                    project.data_dir,
+                    experiment.reading(experiment.recipes[0]).of_unlabelled,
+                    "unlabelled",
+                )
+        except DataError as error:
+            yield error
     for name, tests in sorted({test for spec in specs for test in spec.tests}):
         try:
             with named_in(f"{experiment.where}.tests.{name}"):

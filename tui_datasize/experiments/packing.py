@@ -32,11 +32,13 @@ def pack_key(spec: RunSpec) -> str:
     packed at equal size, validation and budget alone.
 
     Models of torchvision are trained alone: they are large enough to fill a device, and some of
-    them use one random layer twice in a pass. So are runs that train anew on all their images: that
-    begins at an update of their own; and models with batch normalisation that may end early.
+    them use one random layer twice in a pass. So are runs that learn from images without labels too, whose
+    batches are several times as large; those that train anew on all their images: that begins at an update
+    of their own; and models with batch normalisation that may end early.
     """
     is_coupled = spec.model.name in _COUPLED_BATCHES
-    if spec.imported or spec.refit or spec.model.name not in MODELS or (is_coupled and spec.stop.patience):
+    is_alone = spec.imported or spec.refit or spec.unlabelled.method != "none"
+    if is_alone or spec.model.name not in MODELS or (is_coupled and spec.stop.patience):
         return ""
     return f"{spec.model.name}-{_digest(spec, has_free_length=not is_coupled)}"
 
@@ -44,9 +46,12 @@ def pack_key(spec: RunSpec) -> str:
 def memory_key(spec: RunSpec) -> str:
     """What decides the memory of a run on a GPU but for its training images: runs that share it need as much.
 
-    All that `pack_key` has in it, whatever the model; image size, crop, precision and batch size are.
+    All that `pack_key` has in it, whatever the model; image size, crop, precision and batch size are, and
+    what is learned from without labels. Where that is what a subset leaves out, its size is, too: the smaller
+    the subset, the more of the others may lie on the device.
     """
-    return f"{spec.dataset} {spec.model.name} b{spec.batch_size} {_digest(spec, has_free_length=True)}"
+    digest = _digest(spec, has_free_length=not spec.unlabelled.is_rest)
+    return f"{spec.dataset} {spec.model.name} b{spec.batch_size} {digest}"
 
 
 def _digest(spec: RunSpec, *, has_free_length: bool) -> str:

@@ -32,6 +32,7 @@ from tui_datasize.experiments.spec import (
     TestSets,
 )
 from tui_datasize.experiments.toml import MOST_WHOLE, Problems, TomlTable, nearest
+from tui_datasize.experiments.unlabelled import TEACHER_NEEDS
 
 BUDGET_UNITS: tuple[BudgetUnit, ...] = get_args(BudgetUnit)
 ON_A_PATH: tuple[Strategy, ...] = (*CHOSEN, "random")
@@ -162,6 +163,8 @@ def _check_together(spec: RunSpec, table: TomlTable) -> None:
         raise ConfigError("an imbalance and a path exclude each other", where=table.where("imbalance"))
     if spec.protocol.partial_batches and spec.augmentation.repeats > 1:
         raise ConfigError("partial batches and repeats exclude each other", where=table.where("protocol"))
+    if spec.unlabelled.method == "mean-teacher" and spec.ema_decay is None:
+        raise ConfigError(TEACHER_NEEDS, where=table.where("ema_decay"), fix="give ema_decay = 0.99")
     count, taken = layer_count(spec.model), spec.transfer.layers if spec.transfer else None
     if count is not None and taken is not None and taken >= count:
         raise ConfigError(

@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias, cast, get_args, get_origin
 from tui_datasize.experiments.images.reading import ImageReading
 from tui_datasize.experiments.keys import key, kinds_of, of_key
 from tui_datasize.experiments.schedule import ScheduleSpec
+from tui_datasize.experiments.unlabelled import Unlabelled
 
 SCHEMA_VERSION = 1
 DEFAULT_EVALUATIONS = 12
@@ -352,6 +353,12 @@ class RunSpec:
         "of CLASS/, test/CLASS/ or val/CLASS/, with classes of this one; their images are measured on at "
         "each evaluation, and nothing else",
         column=None,
+    )
+    unlabelled: Unlabelled = key(
+        Unlabelled(),
+        "learn from images without labels, too; the images held out are none of them",
+        short="method",
+        none="none",
     )
     imported: str = ""
     """Digest of the metric rows of a run that was trained elsewhere; empty for one that is trained here."""

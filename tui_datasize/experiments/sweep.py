@@ -25,6 +25,7 @@ from tui_datasize.experiments.named_files import named_in, wrong_files
 from tui_datasize.experiments.recipe import Recipe
 from tui_datasize.experiments.sources import Sources, needed
 from tui_datasize.experiments.spec import ClassSplit, ModelSpec, RunSpec, SubsetSpec
+from tui_datasize.experiments.unlabelled import refuse_none_left
 from tui_datasize.experiments.variants import recipe_of
 
 _CELL = re.compile(r"-n(?P<size>\d{1,19})-d(?P<draw>\d{1,19})-s(?P<seed>\d{1,19})-[0-9a-f]{8}$")
@@ -263,6 +264,9 @@ def _sized_recipes(experiment: Experiment, info: DatasetInfo) -> list[tuple[Reci
         if kind not in known:
             sizes = train_sizes(experiment, _seen(info, classes), imbalance)
             known[kind] = dict.fromkeys(sizes)
+        if recipe.spec.unlabelled.is_rest:
+            images = _seen(info, classes).train_images
+            refuse_none_left(recipe.spec.unlabelled, max(known[kind]), images, experiment.where)
         # The smallest makes the fewest updates; a path may begin below it.
         least = min([*known[kind], *recipe.spec.subset.path[:1]])
         smallest = _spec(experiment, recipe, least, experiment.seeds[0], experiment.subset_seeds[0])

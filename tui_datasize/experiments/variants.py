@@ -95,9 +95,11 @@ def _short_names(keys: Sequence[str]) -> Mapping[str, str]:
     {'model.name': '', 'optimizer.lr': 'lr=', 'schedule.name': 'schedule='}
     >>> _short_names(["label_noise.fraction"])
     {'label_noise.fraction': 'label_noise='}
+    >>> _short_names(["unlabelled.method", "unlabelled.ratio"])
+    {'unlabelled.method': 'unlabelled=', 'unlabelled.ratio': 'ratio='}
     """
     # Short forms of the file stand for a name, or for the fraction of labels that are wrong.
-    whole = {key: key.removesuffix(".name").removesuffix(".fraction") for key in keys}
+    whole = {key: key.removesuffix(".name").removesuffix(".fraction").removesuffix(".method") for key in keys}
     short = {key: name.rpartition(".")[2] for key, name in whole.items()}
     counts = Counter(short.values())
     return {

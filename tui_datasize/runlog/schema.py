@@ -41,6 +41,7 @@ METRICS: Schema = schema(
     (pl.String, "split"),
     (pl.Float64, *SCORES),
     (pl.Float64, "lr", "grad_norm", "images_per_s"),
+    (pl.Float64, "pseudo_accepted", "pseudo_accuracy"),
     (pl.Int64, "memory_bytes"),
     (pl.Float64, "wall_s"),
     (pl.String, "time"),
@@ -48,8 +49,11 @@ METRICS: Schema = schema(
 """`metrics.jsonl`. `event` is "train" (mean over the updates since the last row, split "train"),
 "evaluation" (one pass over a whole split, or as published its last mini-batch; `split` may also be the name
 of a further test set) or "resume"
-(`update` alone: later rows before it are void). `memory_bytes` is what the process keeps of the GPU's
-memory for tensors, on a CPU all that it has in memory; rows of "train" have it, old ones have not.
+(`update` alone: later rows before it are void). Of images without labels, `pseudo_accepted` is the share
+that had a target, `pseudo_accuracy` the share of these targets that is the label that nobody told (null
+where nobody knows it), in rows of "train" of runs that learn from such. `memory_bytes` is what the process
+keeps of the GPU's memory for tensors, on a CPU all that it has in memory; rows of "train" have it, old ones
+have not.
 `wall_s` counts the seconds this run has been executing, earlier attempts included; `time` is UTC
 in ISO 8601."""
 

@@ -23,6 +23,8 @@ from tui_datasize.training.build import SPLITS, DatasetSource, Hashes, Images, L
 Indices: TypeAlias = NDArray[np.int64]
 
 FORMAT = 1
+UNKNOWN = -1
+"""In place of the label of an image of which nobody knows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ class ImageSplit:
     images: ImageRows
     """Shape (N, C, H, W), values 0 .. 255."""
     labels: Labels
-    """Shape (N,), values 0 .. K - 1."""
+    """Shape (N,), values 0 .. K - 1, or `UNKNOWN`."""
     hashes: Hashes
     """Shape (N,): first 64 bits of the BLAKE2b digest of each image's pixels."""
 

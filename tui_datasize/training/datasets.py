@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from http.client import HTTPException
 from importlib.metadata import distribution
@@ -19,15 +20,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, DataError, DatasizeError
-from tui_datasize.experiments.catalogue import ARRAYS, DATASETS, IMAGE_FOLDER, NEWEST, refuse_classes
+from tui_datasize.experiments.catalogue import (
+    ARRAYS,
+    DATASETS,
+    IMAGE_FOLDER,
+    NEWEST,
+    refuse_classes,
+    refuse_other_size,
+    refuse_unshown,
+)
 from tui_datasize.experiments.images.reading import ImageReading
-from tui_datasize.experiments.images.walk import images_in
+from tui_datasize.experiments.images.walk import Role, images_in
 from tui_datasize.experiments.load import data_directory
 from tui_datasize.experiments.spec import SubsetSpec
 from tui_datasize.experiments.subsets import draw
 from tui_datasize.files import read_bounded
 from tui_datasize.training import failures
-from tui_datasize.training.arrays import FORMAT, ChosenRows, ImageSplit, LoadedDataset, cached
+from tui_datasize.training.arrays import FORMAT, UNKNOWN, ChosenRows, ImageSplit, LoadedDataset, cached
 from tui_datasize.training.build import DatasetSource, SplitSource
 from tui_datasize.training.image_folder import (
     FileSplit,
@@ -35,7 +44,7 @@ from tui_datasize.training.image_folder import (
     file_split,
     folder_source,
     list_folder,
-    list_tests,
+    list_others,
     seen_source,
 )
 
@@ -91,9 +100,7 @@ def load_tests(
     Raises OSError: `data_dir` cannot be written.
     """
     if name.startswith(IMAGE_FOLDER):
-        listing, shape = list_tests(name, data_dir, reading), whole.image_shape
-        directory = data_dir / ARRAYS / f"imagefolder-{listing.key}-{'x'.join(map(str, shape))}-v{FORMAT}"
-        found = cached(name, directory, partial(seen_source, listing, data_dir, reading, 0, shape))
+        found = _decoded_as(name, data_dir, whole.image_shape, reading, "tests")
     else:
         found = load_dataset(name, data_dir)
     refuse_classes(set(found.class_names) - set(whole.class_names), name)
@@ -109,6 +116,31 @@ def load_tests(
             fix="put some there, or leave it out of tests",
         )
     return ImageSplit(ChosenRows(found.test.images, rows), labels[rows], found.test.hashes[rows])
+
+
+def load_unlabelled(
+    name: str, data_dir: Path, whole: LoadedDataset, image_px: int = 0, reading: ImageReading = NEWEST
+) -> ImageSplit:
+    """The images of a folder at any depth, in the shape of a whole data set; nobody knows their labels.
+
+    Raises DataError: there are none, they cannot be decoded, or are of another size where `image_px` is 0.
+    Raises OSError: `data_dir` cannot be written.
+    """
+    reading, (_, height, width) = reading.of_unlabelled, whole.image_shape
+    if not image_px and (seen := refuse_unshown(name, data_dir, reading, 0, "unlabelled")):
+        refuse_other_size(seen, whole.name, width, height)
+    found = _decoded_as(name, data_dir, whole.image_shape, reading, "unlabelled").test
+    return replace(found, labels=np.full(len(found.labels), UNKNOWN))
+
+
+def _decoded_as(
+    name: str, data_dir: Path, shape: tuple[int, int, int], reading: ImageReading, role: Role
+) -> LoadedDataset:
+    """A folder whose images are to be like others, of channels, height and width."""
+    listing = list_others(name, data_dir, reading, role)
+    kind = "" if role == "tests" else f"-{role}"
+    directory = data_dir / ARRAYS / f"imagefolder-{listing.key}-{'x'.join(map(str, shape))}{kind}-v{FORMAT}"
+    return cached(name, directory, partial(seen_source, listing, data_dir, reading, 0, shape))
 
 
 def _digits(_data_dir: Path) -> DatasetSource:

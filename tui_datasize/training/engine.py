@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tui_datasize.experiments.budget import samples_at, total_updates
+from tui_datasize.experiments.budget import batch_images, total_updates
 from tui_datasize.experiments.schedule import learning_rate_factor
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.training.accelerator.device import accelerator_of
-from tui_datasize.training.arrays import LoadedDataset
+from tui_datasize.training.arrays import ImageSplit, LoadedDataset
 from tui_datasize.training.augment.mixing import Targets
 from tui_datasize.training.augment.pipeline import Pipeline
 from tui_datasize.training.descent import Descent
@@ -25,9 +25,10 @@ from tui_datasize.training.evaluate import Integers
 from tui_datasize.training.graph import CaptureOn, Replays, capture_on
 from tui_datasize.training.models import build_model
 from tui_datasize.training.placement import DeviceSplit, HasRoom, has_room, place_images
-from tui_datasize.training.streams import BatchOrder, Purpose, stream
+from tui_datasize.training.streams import BatchFeed, BatchOrder, Purpose, stream
 from tui_datasize.training.transfer import SourceWeights, take_over
 from tui_datasize.training.transforms import input_shape, normalisation
+from tui_datasize.training.unlabelled import Rest, UnlabelledBatch, added_loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,10 @@ class Readings:
     were smoothed and mixed."""
     gradient_norms: tuple[float, ...]
     """Global, before clipping."""
+    accepted: tuple[float, ...] = ()
+    """How many images without labels had a target; empty where a run has none such."""
+    right: tuple[float, ...] = ()
+    """For how many that is the label that nobody told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,8 @@ class Batch:
     inputs: Tensor
     """Augmented and normalised, float32, shape (B, C, H, W)."""
     targets: Targets
+    rest: UnlabelledBatch | None = None
+    """Images without labels, where the run learns from such."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +71,8 @@ class SeenBatch:
 class UpdateResult:
     """What an update measured, on the device."""
 
-    loss: Tensor
-    """Nats, shape ()."""
-    gradient_norm: Tensor
-    """Global, before clipping, shape ()."""
+    measured: tuple[Tensor, ...]
+    """What `Readings` has of it, in the order of its fields, each of shape ()."""
     seen: SeenBatch | None
     """Where the protocol measures it."""
 
@@ -79,7 +84,8 @@ class Trainer:
     several runs together takes the parts of a step one by one: `next_batch`, `advance`, `loss`, and,
     once the parameters have their gradients, `apply_gradients` and `note`.
 
-    `subset` holds the indices of the training images, shape (n,), in draw order.
+    `subset` holds the indices of the training images, shape (n,), in draw order; `unlabelled` are those that
+    a run learns from beside them, if any.
 
     Raises DataError: the images or the source do not suit the model, or images are smaller than the crop.
     """
@@ -93,6 +99,7 @@ class Trainer:
         source: SourceWeights | None = None,
         capture: CaptureOn = capture_on,
         room: HasRoom = has_room,
+        unlabelled: ImageSplit | None = None,
     ) -> None:
         self._spec = spec
         self.device = device
@@ -113,16 +120,16 @@ class Trainer:
         """Of the last update, kept only where the protocol measures it."""
         self.autocast = accelerator_of(device).autocast(spec.precision)
         """Around each forward pass, in evaluations too."""
-        self._order = BatchOrder(
+        order = BatchOrder(
             len(subset), spec.batch_size, stream(spec.seed, Purpose.BATCH_ORDER), self.subset.home
         )
+        self._feed = BatchFeed(self.subset, order, self._updates, self._drawn, self._repeated)
+        self.rest = None if unlabelled is None else Rest(spec, unlabelled, normalise, device, room)
         self._augmentation = stream(spec.seed, Purpose.AUGMENTATION)
         self._pipeline = Pipeline(spec.augmentation, normalise, self._augmentation)
         self._replays = Replays[UpdateResult].on(device, (self._dropout,), capture)
         self._descent = Descent(self.model, spec, device if self._replays else None)
-        self._unread: list[tuple[Tensor, Tensor]] = []
-        self._announced = 0
-        """The last update whose images are being read."""
+        self._unread: list[tuple[Tensor, ...]] = []
 
     @property
     def evaluated_model(self) -> nn.Module:
@@ -140,15 +147,13 @@ class Trainer:
         rows = self._next_rows()
         self.advance()
         if self._replays is None:
-            learned = self._learn_from(self._batch(rows))
-            self.note(learned.loss, learned.gradient_norm, is_replay=False)
+            self.note(*self._learn_from(self._batch(rows)).measured, is_replay=False)
             return
         before = self._replays.count
         learned = self._learn_recorded(rows, self._replays)
         self.last_batch = learned.seen
-        # The next replay overwrites both.
-        loss, norm = torch.stack((learned.loss, learned.gradient_norm)).unbind()
-        self.note(loss, norm, is_replay=self._replays.count > before)
+        # The next replay overwrites them.
+        self.note(*torch.stack(learned.measured).unbind(), is_replay=self._replays.count > before)
 
     def next_batch(self) -> Batch:
         """Draw what the next update is made on; moves the streams of order and augmentation."""
@@ -170,18 +175,19 @@ class Trainer:
         """Change weights and average by the gradients; returns their norm before clipping."""
         return self._descent.step(is_first=self.update == 1)
 
-    def note(self, loss: Tensor, gradient_norm: Tensor, *, is_replay: bool) -> None:
+    def note(self, *measured: Tensor, is_replay: bool) -> None:
         """Keep what an update measured until it is read, and count those that were replays."""
-        self._unread.append((loss, gradient_norm))
+        self._unread.append(measured)
         self.replayed += is_replay
 
     def read(self) -> Readings:
-        """Losses and gradient norms since the last reading; waits for the device."""
+        """What was measured since the last reading; waits for the device."""
         if not self._unread:
             return Readings((), ())
-        losses, norms = (torch.stack(measured).tolist() for measured in zip(*self._unread, strict=True))
+        measured = torch.stack([each for update in self._unread for each in update])
+        rows = measured.reshape(len(self._unread), -1).tolist()
         self._unread.clear()
-        return Readings(tuple(losses), tuple(norms))
+        return Readings(*zip(*rows, strict=True))
 
     def state_dict(self) -> dict[str, Any]:
         """All that decides the further updates and evaluations, for a checkpoint.
@@ -192,10 +198,12 @@ class Trainer:
             "update": self.update,
             "model": self.model.state_dict(),
             **self._descent.state_dict(),
-            "order": self._order.state_dict(),
+            "order": self._feed.order.state_dict(),
             "dropout": self._dropout.get_state(),
             "augmentation": self._augmentation.get_state(),
         }
+        if self.rest:
+            state["rest"] = self.rest.state_dict()
         if self.last_batch:
             state["last_batch"] = {"logits": self.last_batch.logits, "labels": self.last_batch.labels}
         return state
@@ -205,8 +213,9 @@ class Trainer:
         self.update = state["update"]
         self.model.load_state_dict(state["model"])
         self._descent.load_state_dict(state)
-        self._order.load_state_dict(state["order"])
-        self._announced = self.update
+        self._feed.load_state_dict(state["order"], self.update)
+        if self.rest:
+            self.rest.load_state_dict(state["rest"], self.update)
         self._dropout.set_state(state["dropout"])
         # Checkpoints made before there was augmentation are of runs without it.
         self._augmentation.set_state(state.get("augmentation", self._augmentation.get_state()))
@@ -217,53 +226,76 @@ class Trainer:
             self._replays.forget()
 
     def _learn_recorded(self, rows: Tensor, replays: Replays[UpdateResult]) -> UpdateResult:
-        if isinstance(self.subset, DeviceSplit) and self._pipeline.is_fixed:
+        if isinstance(self.subset, DeviceSplit) and self._pipeline.is_fixed and self.rest is None:
             return replays(lambda rows: self._learn_from(self._batch(rows)), rows)
+        batch = self._batch(rows)
+        count, others = len(batch.targets.parts), batch.rest.parts if batch.rest else ()
 
         def learn(inputs: Tensor, *parts: Tensor) -> UpdateResult:
-            return self._learn_from(Batch(inputs, Targets(*parts)))
+            targets, rest = parts[:count], parts[count:]
+            return self._learn_from(
+                Batch(inputs, Targets(*targets), UnlabelledBatch(*rest) if rest else None)
+            )
 
-        batch = self._batch(rows)
-        return replays(learn, batch.inputs, *batch.targets.parts)
+        return replays(learn, batch.inputs, *batch.targets.parts, *others)
 
     def _learn_from(self, batch: Batch) -> UpdateResult:
         """All that the device does in an update, once its batch is there."""
-        with self.autocast:
-            logits = self.model(batch.inputs)
-        loss = self.loss(logits, batch.targets)
+        loss, counted = self._losses(batch)
         self._descent.forget_gradients()
         loss.backward()  # type: ignore[no-untyped-call]
-        return UpdateResult(loss.detach(), self.apply_gradients(), self.last_batch)
+        return UpdateResult((loss.detach(), self.apply_gradients(), *counted), self.last_batch)
+
+    def _losses(self, batch: Batch) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """What the update makes smaller, and how many targets of images without labels there are, and right.
+
+        All that is learned from goes through the model at once.
+        """
+        rest, answers = batch.rest, self._answers(batch.rest)
+        with self.autocast:
+            logits = self.model(batch.inputs if rest is None else torch.cat([batch.inputs, rest.learned]))
+        if rest is None:
+            return self.loss(logits, batch.targets), ()
+        own, others = logits.float().split([len(batch.inputs), len(rest.learned)])
+        rule = self._spec.unlabelled
+        added = added_loss(rule, others, others if answers is None else answers, rest)
+        return self.loss(own, batch.targets) + added.loss, (added.accepted, added.right)
+
+    @torch.no_grad()
+    def _answers(self, rest: UnlabelledBatch | None) -> Tensor | None:
+        """Logits that targets are made of; None where they are those of what is learned.
+
+        In a context of its own: what autocast keeps of the weights has no gradients.
+        """
+        if rest is None or rest.asked is None:
+            return None
+        average = self._descent.average if self._spec.unlabelled.method == "mean-teacher" else None
+        teacher = average.model if average else self.model
+        was_training = teacher.training
+        teacher.eval()
+        with self.autocast:
+            logits: Tensor = teacher(rest.asked)
+        teacher.train(was_training)
+        return logits.float()
 
     def _batch(self, rows: Tensor) -> Batch:
-        return Batch(*self._pipeline(*self.subset.batch(rows)))
+        inputs, targets = self._pipeline(*self.subset.batch(rows))
+        return Batch(inputs, targets, self.rest.next() if self.rest else None)
 
     def _next_rows(self) -> Tensor:
         """Positions within the subset of the next batch, each as often as augmentation repeats it."""
-        update = self.update + 1
-        if self.subset.ahead:
-            skip = 0
-            for coming in range(update, min(update + self.subset.ahead, self._updates) + 1):
-                drawn = self._drawn(coming)
-                if coming > self._announced:
-                    self.subset.announce(self._repeated(self._order.peek(skip, drawn), coming))
-                    self._announced = coming
-                skip += drawn
-        return self._repeated(self._order.next(self._drawn(update)), update)
-
-    def _size(self, update: int) -> int:
-        return samples_at(self._spec, update) - samples_at(self._spec, update - 1)
+        return self._feed.next(self.update + 1)
 
     def _drawn(self, update: int) -> int:
         """Different positions among the images of an update."""
-        return ceil(self._size(update) / self._spec.augmentation.repeats)
+        return ceil(batch_images(self._spec, update) / self._spec.augmentation.repeats)
 
     def _repeated(self, rows: Tensor, update: int) -> Tensor:
         repeats = self._spec.augmentation.repeats
         if repeats == 1:
             return rows
         # One copy of all images behind the other: neighbours, which mixing pairs, are different images.
-        return rows.repeat(repeats)[: self._size(update)]
+        return rows.repeat(repeats)[: batch_images(self._spec, update)]
 
 
 def _make_model(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tui_datasize.experiments.catalogue import seen, walked
 from tui_datasize.experiments.images.reading import FIRST_RULES, ImageReading
-from tui_datasize.experiments.images.walk import Listing
+from tui_datasize.experiments.images.walk import Listing, Role
 from tui_datasize.text import visible
 from tui_datasize.training.build import DatasetSource, SplitSource
 from tui_datasize.training.decoders import FileFiller
@@ -50,12 +50,12 @@ def list_folder(name: str, data_dir: Path, reading: ImageReading) -> FolderListi
     return _listed(walked(name, data_dir, reading), reading)
 
 
-def list_tests(name: str, data_dir: Path, reading: ImageReading) -> FolderListing:
-    """List the images of a folder that are measured on alone: of `test/`, `val/`, or the folder itself.
+def list_others(name: str, data_dir: Path, reading: ImageReading, role: Role) -> FolderListing:
+    """List the images of a folder that is no data set of its own, as test images.
 
     Raises DataError: it is missing or has no images.
     """
-    return _listed(walked(name, data_dir, reading, are_tests=True), reading)
+    return _listed(walked(name, data_dir, reading, role), reading)
 
 
 def _listed(listing: Listing, reading: ImageReading) -> FolderListing:

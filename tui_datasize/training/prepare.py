@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +24,7 @@ from tui_datasize.training import provenance
 from tui_datasize.training.accelerator import device
 from tui_datasize.training.accelerator.interface import Capture
 from tui_datasize.training.arrays import ImageSplit, LoadedDataset
-from tui_datasize.training.datasets import load_dataset, load_tests
+from tui_datasize.training.datasets import load_dataset, load_tests, load_unlabelled
 from tui_datasize.training.evaluate import Integers
 from tui_datasize.training.graph import capture_on
 from tui_datasize.training.labelling.choice import Choice, chosen_images
@@ -72,16 +75,14 @@ def prepare(paths: RunPaths, attempt: int, shared: Shared, tell: Callable[[str],
     whole = load_dataset(spec.dataset, data_dir, spec.image_px, spec.images)
     choice = chosen_images(paths, spec, *restrict_dataset(whole, spec.classes), chosen, shared.room)
     task = make_task(spec, whole, choice.images if choice else None)
-    dataset, further = task.dataset, {}
+    dataset = task.dataset
     facts = _provenance(attempt, spec, dataset, chosen)
     history = provenance.pack_history(paths) if paths.checkpoint.is_file() else {}
     # Now, so that a run that ends while it is made ready tells where; with what the session tells below.
     write_json(paths.provenance, facts | history)
     _describe(paths, task, _twins(task, whole), choice)
     test = shared.place(dataset.fingerprint, dataset.test, chosen)
-    for name, tests in spec.tests:
-        split = load_tests(tests, data_dir, whole, dataset.class_names, spec.images)
-        further[name] = shared.place(f"{dataset.fingerprint} {tests}", split, chosen)
+    unlabelled = _unlabelled(spec, task, whole, data_dir)
     session = Session(
         *(paths, spec, dataset, task.subset, chosen),
         source=read_source(paths, spec),
@@ -90,8 +91,9 @@ def prepare(paths: RunPaths, attempt: int, shared: Shared, tell: Callable[[str],
         room=shared.room,
         capture=shared.capture(chosen),
         held_out=task.subset[task.is_held_out],
-        further=further,
-        chosen={"images": choice.digest} if choice else {},
+        further=_further(spec, whole, dataset, data_dir, partial(shared.place, chosen=chosen)),
+        unlabelled=unlabelled,
+        chosen=_seen_beside(choice, unlabelled if spec.unlabelled.source else None),
     )
     facts |= _costs(session, test) | session.lengths()
     write_json(paths.provenance, facts | (history if session.has_resumed else {}))
@@ -106,12 +108,43 @@ def _set_up(spec: RunSpec) -> torch.device:
     return chosen
 
 
+def _seen_beside(choice: Choice | None, unlabelled: ImageSplit | None) -> dict[str, str]:
+    """What sets runs apart that see the same data set: images that a model chose, and those of a folder."""
+    seen = {"images": choice.digest} if choice else {}
+    if unlabelled:
+        seen["unlabelled"] = hashlib.blake2b(unlabelled.hashes.tobytes(), digest_size=8).hexdigest()
+    return seen
+
+
+def _further(
+    spec: RunSpec,
+    whole: LoadedDataset,
+    dataset: LoadedDataset,
+    data_dir: Path,
+    place: Callable[[str, ImageSplit], ImageBatches],
+) -> dict[str, ImageBatches]:
+    """The further test sets by their names, as far as they are of the run's classes."""
+    found = {}
+    for name, tests in spec.tests:
+        split = load_tests(tests, data_dir, whole, dataset.class_names, spec.images)
+        found[name] = place(f"{dataset.fingerprint} {tests}", split)
+    return found
+
+
+def _unlabelled(spec: RunSpec, task: Task, whole: LoadedDataset, data_dir: Path) -> ImageSplit | None:
+    """The images without labels that a run learns from, if any."""
+    if not spec.unlabelled.source:
+        return task.rest if spec.unlabelled.is_rest else None
+    return load_unlabelled(spec.unlabelled.source, data_dir, whole, spec.image_px, spec.images)
+
+
 def _costs(session: Session, test: ImageBatches) -> dict[str, int]:
-    shape = session.dataset.image_shape
+    shape, rest = session.dataset.image_shape, session.trainer.rest
     return {
         "image_bytes": math.prod(shape),
         "train_images_device_bytes": session.trainer.subset.device_bytes,
         "test_images_device_bytes": test.device_bytes,
+        **({"unlabelled_images": len(rest.images)} if rest else {}),
         **describe_cost(session.trainer.model, input_shape(shape, session.spec.augmentation)),
     }
 

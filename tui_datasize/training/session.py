@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass, replace
+from functools import partial
 from types import MappingProxyType
 
 import numpy as np
@@ -27,8 +28,8 @@ from tui_datasize.training.accelerator.device import (
     peak_memory,
 )
 from tui_datasize.training.accelerator.interface import Capture
-from tui_datasize.training.arrays import LoadedDataset
-from tui_datasize.training.engine import Trainer
+from tui_datasize.training.arrays import ImageSplit, LoadedDataset
+from tui_datasize.training.engine import Readings, Trainer
 from tui_datasize.training.evaluate import (
     ALL_CLASSES_UP_TO,
     Evaluation,
@@ -70,9 +71,11 @@ class Session:
     makes the updates of several runs together enters the session and takes it in parts, as `run` does.
 
     `subset` holds the indices of the images with labels, shape (n,), in draw order, `held_out` those of
-    them that are not trained on but chosen by; `further` test sets are measured by their names. `tell`
-    receives a line at each evaluation. Without `capture`, forward passes of evaluations are made as they are.
-    `chosen` tells of images that a model has chosen: with others it does not continue.
+    them that are not trained on but chosen by; `further` test sets are measured by their names, `unlabelled`
+    images are learned from, too. `tell` receives a line at each evaluation. Without `capture`, forward passes
+    of evaluations are made as they are.
+    `chosen` tells of images that are not all in the digest of the data set, or that a model has chosen: with
+    others it does not continue.
 
     Raises DataError: the images do not suit the model.
     Raises RunFailedError: from its methods: the loss became NaN or infinite.
@@ -97,18 +100,18 @@ class Session:
         held_out: Integers = _NONE,
         further: Mapping[str, ImageBatches] = MappingProxyType({}),
         chosen: Mapping[str, str] = MappingProxyType({}),
+        unlabelled: ImageSplit | None = None,
     ) -> None:
         self.spec, self.dataset, self.device, self._further = spec, dataset, device, further
-        self._subset, self._source, self._room, self._capture = subset, source, room, capture
-        trained = subset[~np.isin(subset, held_out)]
-        self.trainer = Trainer(spec, dataset, trained, device, source, room=room)
+        self._subset, self._capture, self._room = subset, capture, room
+        self._make_trainer = partial(Trainer, source=source, room=room, unlabelled=unlabelled)
+        self.trainer = self._make_trainer(spec, dataset, subset[~np.isin(subset, held_out)], device)
         self._validation = place_images(dataset.train, held_out, device, room) if len(held_out) else None
         # What the first training did, once the second has begun, on all images.
         self._first: _Done | None = None
         self._test = place_images(dataset.test, slice(None), device, room) if test is None else test
         self._evaluation_batch = evaluation_batch_size(device, math.prod(dataset.image_shape))
-        self._forward = self._recorded_evaluations()
-        kind = accelerator_of(device).kind
+        self._forward, kind = self._recorded_evaluations(), accelerator_of(device).kind
         self._identity = {"run": spec.run_id, "data": dataset.fingerprint, "device": kind, **chosen}
         self._paths, self._trained_spec, self._updates = paths, spec, total_updates(spec)
         self._due = frozenset(evaluation_updates(self._updates, spec.evaluations))
@@ -192,6 +195,7 @@ class Session:
             loss=float(np.mean(readings.losses)),
             lr=self.trainer.learning_rate,
             grad_norm=float(np.mean(readings.gradient_norms)),
+            **self._accepted(readings, images),
             images_per_s=_rate(images, now - self._read_s),
             memory_bytes=memory_now(self.device),
         )
@@ -199,6 +203,17 @@ class Session:
         bad = next((place for place, loss in enumerate(readings.losses) if not math.isfinite(loss)), None)
         if bad is not None:
             raise self._diverged(done.updates - count + bad + 1, readings.losses[bad])
+
+    def _accepted(self, readings: Readings, images: int) -> dict[str, float | None]:
+        """Of the images without labels that went with so many with one, how many had a target, and which."""
+        if not readings.accepted:
+            return {}
+        accepted, right = sum(readings.accepted), sum(readings.right)
+        knows_labels = not self.spec.unlabelled.source
+        return {
+            "pseudo_accepted": accepted / (images * self.spec.unlabelled.ratio),
+            "pseudo_accuracy": right / accepted if accepted and knows_labels else None,
+        }
 
     def _evaluate(self, stop: StopRequest) -> None:
         """Measure all splits, write their rows and keep the best; at the end write the tables and save."""
@@ -269,9 +284,7 @@ class Session:
         self._trained_spec = replace(self.spec, validation=0.0, budget=length)
         # The images of one training at a time.
         del self.trainer
-        self.trainer = Trainer(
-            *(self._trained_spec, self.dataset, self._subset, self.device, self._source), room=self._room
-        )
+        self.trainer = self._make_trainer(self._trained_spec, self.dataset, self._subset, self.device)
         self._forward = self._recorded_evaluations()
 
     def lengths(self) -> dict[str, int]:

@@ -6,7 +6,8 @@ A run's numbers follow from its seed alone, whatever else its process did before
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from tui_datasize.training.accelerator.device import accelerator_of
 from tui_datasize.training.evaluate import Integers
+from tui_datasize.training.placement import ImageBatches
 
 _BLOCK_BATCHES = 64
 
@@ -27,6 +29,8 @@ class Purpose(StrEnum):
     DROPOUT = "dropout"
     AUGMENTATION = "augmentation"
     EVALUATION_ORDER = "evaluation order"
+    UNLABELLED_ORDER = "unlabelled order"
+    UNLABELLED_AUGMENTATION = "unlabelled augmentation"
 
 
 def stream(
@@ -95,6 +99,39 @@ class BatchOrder:
         rest = self._pending[self._used :]
         self._pending = torch.cat([rest, accelerator_of(rest.device).send(torch.cat(drawn))])
         self._used = 0
+
+
+@dataclass(eq=False)
+class BatchFeed:
+    """Which images each update is made on; those that stay in their file are announced ahead."""
+
+    images: ImageBatches
+    order: BatchOrder
+    updates: int
+    """Of the whole training."""
+    drawn: Callable[[int], int]
+    """How many different ones an update is made on."""
+    shown: Callable[[Tensor, int], Tensor] = lambda rows, _update: rows
+    """From these and the update to the positions of its batch."""
+    _announced: int = field(default=0, init=False)
+    """The last update whose images are being read."""
+
+    def next(self, update: int) -> Tensor:
+        """Positions of the images of the next update, which is this one."""
+        if self.images.ahead:
+            skip = 0
+            for coming in range(update, min(update + self.images.ahead, self.updates) + 1):
+                drawn = self.drawn(coming)
+                if coming > self._announced:
+                    self.images.announce(self.shown(self.order.peek(skip, drawn), coming))
+                    self._announced = coming
+                skip += drawn
+        return self.shown(self.order.next(self.drawn(update)), update)
+
+    def load_state_dict(self, state: Mapping[str, Any], update: int) -> None:
+        """Continue with the order as it was saved after an update."""
+        self.order.load_state_dict(state)
+        self._announced = update
 
 
 def last_batch(images: int, batch_size: int, seed: int, update: int) -> Integers:

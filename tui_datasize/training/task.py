@@ -33,6 +33,16 @@ class Task:
     true_labels: Indices
     """Labels of all images of `dataset.train` without noise, shape (N,)."""
 
+    @property
+    def rest(self) -> ImageSplit:
+        """The images of the run's classes that are not in the subset, with their true labels.
+
+        Those held out are in the subset: whoever chooses by them must not have learned from them.
+        """
+        train = self.dataset.train
+        rows = np.setdiff1d(np.arange(len(self.true_labels)), self.subset)
+        return ImageSplit(ChosenRows(train.images, rows), self.true_labels[rows], train.hashes[rows])
+
 
 def make_task(spec: RunSpec, whole: LoadedDataset, chosen: Indices | None = None) -> Task:
     """Restrict a data set to what a run sees, draw its images where none are chosen, and replace labels.

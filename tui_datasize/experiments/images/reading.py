@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from tui_datasize.experiments.keys import key
 
 FIRST_RULES, NEWEST_RULES = 1, 2
 """Rules 1 saw the pixels as they are stored, and the files that lie directly in `train/CLASS/` and so on."""
+_FIRST_OF_UNLABELLED = 2
 OnBadImage: TypeAlias = Literal["fail", "skip"]
 
 
@@ -73,3 +74,8 @@ class ImageReading:
     def listing(self) -> tuple[object, ...]:
         """What decides which images there are."""
         return self.rules, self.split, self.split_seed, self.on_bad_image, self.most_megapixels
+
+    @property
+    def of_unlabelled(self) -> ImageReading:
+        """How a folder without labels is read: its rules are no older than such folders."""
+        return replace(self, rules=max(self.rules, _FIRST_OF_UNLABELLED))

@@ -26,6 +26,8 @@ from tui_datasize.text import visible
 
 Files: TypeAlias = tuple[os.DirEntry[str], ...]
 Kind: TypeAlias = Literal["train", "test", "validation"]
+Role: TypeAlias = Literal["own", "tests", "unlabelled"]
+"""What a folder is to an experiment: its data set, measured on alone, or learned from without labels."""
 
 FIRST_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
 _FURTHER_SUFFIXES = (
@@ -138,6 +140,17 @@ def walk_tests(folder: Path, reading: ImageReading, arrays: Path | None = None) 
     test = tuple(found.images(each) for each in classes.values())
     listing = found.listing(folder, tuple(classes), ((),) * len(test), test)
     refuse_empty(listing, (), split)
+    return listing
+
+
+def walk_unlabelled(folder: Path, reading: ImageReading, arrays: Path | None = None) -> Listing:
+    """List images whose classes are not asked for, at any depth, as if they were test images of one.
+
+    Raises DataError: there are none.
+    """
+    found = _Walk(reading, arrays)
+    listing = found.listing(folder, ("",), ((),), (found.images([folder]),))
+    refuse_empty(listing, (), folder)
     return listing
 
 
@@ -281,6 +294,8 @@ class _Walk:
         while waiting:
             folder = waiting.pop()
             for entry in _entries(Path(folder)):
+                if entry.path == self._arrays:
+                    continue
                 if not self._is_first and _is_dir(entry):
                     waiting += [] if self._note_circle(entry, folder) else [entry.path]
                 elif self._is_image(entry):

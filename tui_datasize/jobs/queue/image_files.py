@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tui_datasize.errors import ConfigError
-from tui_datasize.experiments.catalogue import IMAGE_FOLDER, refuse_unshown
+from tui_datasize.experiments.catalogue import DATASETS, IMAGE_FOLDER, refuse_other_size, refuse_unshown
+from tui_datasize.experiments.images.reading import ImageReading
+from tui_datasize.experiments.images.walk import Role
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.text import plural
 
@@ -17,21 +19,30 @@ def check_images(specs: Sequence[RunSpec], data_dir: Path) -> Mapping[str, Seque
     Raises DataError: images are bad and not skipped, or differ in size where nothing resizes them.
     """
     told: dict[str, Sequence[str]] = {}
-    named = [(one.dataset, one.image_px, one.images, False) for one in specs]
-    named += [(tests, 0, one.images, True) for one in specs for _, tests in one.tests]
-    for dataset, image_px, reading, are_tests in dict.fromkeys(named):
-        if found := refuse_unshown(dataset, data_dir, reading, image_px, are_tests=are_tests):
-            told[dataset] = found.told
+    sizes = {name: (info.size_px, info.size_px) for name, info in DATASETS.items()}
+    named: list[tuple[str, int, ImageReading, Role, str]] = [
+        *((one.dataset, one.image_px, one.images, "own", "") for one in specs),
+        *((tests, 0, one.images, "tests", "") for one in specs for _, tests in one.tests),
+        *(
+            (one.unlabelled.source, one.image_px, one.images.of_unlabelled, "unlabelled", one.dataset)
+            for one in specs
+            if one.unlabelled.source
+        ),
+    ]
+    for name, image_px, reading, role, beside in dict.fromkeys(named):
+        if found := refuse_unshown(name, data_dir, reading, image_px, role):
+            told[name] = found.told
+            if role == "own":
+                sizes[name] = found.headers[0][:2]
+            elif beside in sizes and not image_px:
+                refuse_other_size(found, beside, *sizes[beside])
     return told
 
 
 def has_image_files(specs: Sequence[RunSpec]) -> bool:
     """Whether some runs see an image folder, in training or as a further test set."""
-    return any(
-        name.startswith(IMAGE_FOLDER)
-        for spec in dict.fromkeys((one.dataset, *(test for _, test in one.tests)) for one in specs)
-        for name in spec
-    )
+    named = ((one.dataset, one.unlabelled.source, *(test for _, test in one.tests)) for one in specs)
+    return any(name.startswith(IMAGE_FOLDER) for spec in dict.fromkeys(named) for name in spec)
 
 
 def refuse_mixed(specs: Sequence[RunSpec], earlier: Sequence[RunSpec]) -> None:

@@ -129,7 +129,10 @@ def _sort(device: str) -> str:
 def _kind(spec: RunSpec, device: str) -> Kind:
     from tui_datasize.experiments.budget import total_updates
 
-    return Kind(spec.experiment, spec.dataset, str(spec.model), spec.batch_size, device, total_updates(spec))
+    method = spec.unlabelled.method
+    # Updates that learn from several times as many images take as much longer.
+    model = str(spec.model) if method == "none" else f"{spec.model} with {method}"
+    return Kind(spec.experiment, spec.dataset, model, spec.batch_size, device, total_updates(spec))
 
 
 def _kinds(executions: Iterable[Execution], usual: str) -> Iterator[Kind]:

@@ -95,9 +95,8 @@ class Fused:
             learned = self._learn(inputs, targets)
         for lane, measured in learned.items():
             self._trainers[lane].last_batch = measured.seen
-            # The next replay overwrites both.
-            loss, norm = torch.stack((measured.loss, measured.gradient_norm)).unbind()
-            self._trainers[lane].note(loss, norm, is_replay=is_replay)
+            # The next replay overwrites them.
+            self._trainers[lane].note(*torch.stack(measured.measured).unbind(), is_replay=is_replay)
 
     def _learn_recorded(
         self, inputs: Tensor, targets: Mapping[int, Targets], replays: Replays[Mapping[int, UpdateResult]]
@@ -136,7 +135,7 @@ class Fused:
             for own, stacked in zip(self._own_parameters[lane], self._parameters.values(), strict=True):
                 if stacked.grad is not None:
                     own.grad = stacked.grad[lane]
-            results[lane] = UpdateResult(loss.detach(), trainer.apply_gradients(), trainer.last_batch)
+            results[lane] = UpdateResult((loss.detach(), trainer.apply_gradients()), trainer.last_batch)
         return results
 
     def _stack_rows(self, parts: Mapping[int, Tensor], rows: int) -> Tensor:
