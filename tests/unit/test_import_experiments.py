@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tui_datasize.runlog.importing.collected import ForeignRow
+from tui_datasize.runlog.importing.collected import ForeignCell, ForeignRow, ForeignRun
 from tui_datasize.runlog.reader import RunLog
 
 TWO = "dataset,n,seed,test_acc\ncifar,500,0,.6\ncifar,1000,0,.7\nMNIST 28,500,0,.9\nMNIST 28,1000,0,.95\n"
@@ -56,6 +56,10 @@ def test_a_value_that_one_experiment_has_already_leaves_all_as_they_were(desk, c
 
 
 def test_a_row_is_written_as_json_writes_it():
-    evaluation = ForeignRow("test", 7, 1.5, ("accuracy", "loss", "ece"), (1e-7, None, 0.1), 3.25)
-    assert evaluation.line == json.dumps(evaluation.row) + "\n"
-    assert ForeignRow("train", 1, None, (), (), None).line.count("null") == len(evaluation.row) - 3
+    rows = (
+        ForeignRow("train", 1, None, (), (), None),
+        ForeignRow("test", 7, 1.5, ("accuracy", "loss", "ece"), (1e-7, None, 0.1), 3.25),
+    )
+    run = ForeignRun(ForeignCell(500, 0), rows)
+    assert run.text.decode() == "".join(json.dumps(row) + "\n" for row in run.rows)
+    assert run.text.partition(b"\n")[0].count(b"null") == len(run.rows[0]) - 3

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import pytest
 
+from tui_datasize.errors import ConfigError
+from tui_datasize.runlog.importing import lines
 from tui_datasize.runlog.importing.layout import Layout
 from tui_datasize.runlog.importing.reading import read_all
 
@@ -216,3 +218,20 @@ def test_no_row_is_lost_however_many_there_are(desk, n_rows, above):
     rows = "".join(f"{n},1,0.5\n" for n in range(1, n_rows + 1))
     reading = read_all([desk.file("a.csv", f"{above}n,seed,test_acc\n{rows}")], Layout(), is_strict=True)
     assert [run.cell.train_size for run in reading.runs] == [*range(1, n_rows + 1)]
+
+
+@pytest.mark.parametrize(
+    "note",
+    ["", '"a, b"', '"two\nlines"', "#1", *("x" * (lines._SHORT + more) for more in (-12, -11, -10, 4_000))],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_rows_that_are_read_many_at_once_are_those_read_one_by_one(desk, note, end):
+    """An odd row, or one as long as the piece in which lines are looked at, after and before plain ones."""
+    rows = [f"{n},1,0.5,{note if n in (3, 502, 503) else ''}{end}" for n in range(1, 1_100)]
+    begun = "".join(["n,seed,test_acc,note" + end, *rows])
+    file = desk.file("a.csv", begun + "1100,1,oops," + end)
+    with pytest.raises(ConfigError) as told:
+        read_all([file], Layout(), is_strict=True)
+    assert f", line {begun.count(end[-1]) + 1}: test_acc is 'oops'" in told.value.line
+    reading = read_all([desk.file("b.csv", begun)], Layout(), is_strict=True)
+    assert [run.cell.train_size for run in reading.runs] == [*range(1, 1_100)]

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tui_datasize.cli.basics import print_json, project_paths, talk
+from tui_datasize.cli.basics import print_json, project_paths, talk, without_collection
 from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, ConfigError
 from tui_datasize.render.console import data_console, plain_table
 from tui_datasize.runlog.importing.collected import ForeignRun
@@ -22,6 +22,7 @@ from tui_datasize.text import plural
 _IGNORED_TOLD = 8
 
 
+@without_collection()
 def import_runs(arguments: argparse.Namespace) -> int:
     """Read all files, then write the runs that are not there yet; or take imported runs back."""
     paths = project_paths(arguments)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
@@ -53,16 +54,6 @@ class ForeignRow(NamedTuple):
         known = {"event": "evaluation", "update": self.update, "epoch": self.epoch, "split": self.split}
         own = dict(zip(self.scores, self.values, strict=True))
         return {**_BLANK, **known, **own, "wall_s": self.wall_s}
-
-    @property
-    def line(self) -> str:
-        """The row as JSON, as `json.dumps` writes it, only faster: an import has hundred thousands."""
-        has = self.epoch is not None, self.wall_s is not None
-        when = (self.epoch,) if has[0] else ()
-        told = (self.update, *when, self.split, *self.values, *((self.wall_s,) if has[1] else ()))
-        if None in told:
-            told = tuple(["null" if value is None else value for value in told])
-        return _template(self.scores, *has) % told
 
 
 _BLANK: Mapping[str, Any] = MappingProxyType(dict.fromkeys(METRICS))
@@ -127,11 +118,25 @@ class ForeignRun:
             seed=cell.seed,
             budget=Budget("updates", max([1, *(one.update for one in self.evaluations)])),
             subset=SubsetSpec(seed=cell.draw),
-            imported=hashlib.sha256(self.text() + self._told_of_means()).hexdigest()[:16],
+            imported=hashlib.sha256(self.text + self._told_of_means()).hexdigest()[:16],
         )
 
+    @cached_property
     def text(self) -> bytes:
-        return "".join(evaluation.line for evaluation in self.evaluations).encode()
+        """`metrics.jsonl`, as `json.dumps` writes each row, only faster: an import has hundred thousands."""
+        forms: list[str] = []
+        told: list[Any] = []
+        for split, update, epoch, scores, values, wall_s in self.evaluations:
+            forms.append(_template(scores, epoch is not None, wall_s is not None))
+            when, seconds = () if epoch is None else (epoch,), () if wall_s is None else (wall_s,)
+            told += (update, *when, split, *values, *seconds)
+        if None in told:
+            told = ["null" if value is None else value for value in told]
+        return ("".join(forms) % tuple(told)).encode()
+
+    def forget_text(self) -> None:
+        """Keep its text in mind no longer."""
+        self.__dict__.pop("text", None)
 
     def _told_of_means(self) -> bytes:
         return b"" if self.n_runs is None else json.dumps(self.facts, sort_keys=True).encode()
@@ -387,8 +392,11 @@ def _notes(parts: Sequence[ForeignCurve], repeats: int, among_told: int) -> Iter
 def _run(cell: ForeignCell, curve: ForeignCurve, is_seed_told: bool) -> ForeignRun:
     tells = [*(["seed"] if is_seed_told else []), *([] if curve.origin.draw is None else ["draw"])]
     evaluations, carried = _evaluations(cell, curve.values, curve.goes_to)
-    last = {metric: _last(values) for metric, values in curve.values.items()}
-    spreads = {m: own[end] for m, own in curve.spreads.items() if (end := last.get(m)) and end in own}
+    spreads = {}
+    for metric, own in curve.spreads.items():
+        values = curve.values.get(metric, {})
+        if (end := _last(sorted(values, key=_order), values)) in own:
+            spreads[metric] = own[end]
     return ForeignRun(
         cell,
         evaluations,
@@ -403,7 +411,7 @@ def _run(cell: ForeignCell, curve: ForeignCurve, is_seed_told: bool) -> ForeignR
 def _evaluations(
     cell: ForeignCell, values: Values, goes_to: Moment
 ) -> tuple[tuple[ForeignRow, ...], dict[str, str]]:
-    moments = sorted({moment for found in values.values() for moment in found}, key=_order)
+    moments = sorted(set().union(*values.values()), key=_order)
     if len({moment.update is not None for moment in moments}) > 1:
         raise ValueError(f"some rows of {cell} have an update and others do not")
     # Without updates the evaluations are counted; a single value at step 0 is that of a whole run.
@@ -414,11 +422,12 @@ def _evaluations(
     carried: dict[str, str] = {}
     for split in ("train", "test"):
         of_split = {s: values[f"{split}_{s}"] for s in SCORES if f"{split}_{s}" in values}
-        last = {s: _last(found) for s, found in of_split.items()}
+        last = {s: _last(moments, found) for s, found in of_split.items()}
         end = max((m for m in last.values() if m is not None), key=_order, default=None)
         names, columns = tuple(of_split), [*of_split.values()]
+        there = set().union(*columns)
         for moment in moments if end else ():
-            if not any([moment in found for found in columns]):
+            if moment not in there:
                 continue
             values_then = tuple([found.get(moment) for found in columns])
             if moment == end:
@@ -427,8 +436,8 @@ def _evaluations(
             evaluations.append(ForeignRow(*told))
             if moment == end:
                 break
-        seen = max([goes_to, *(m for found in of_split.values() for m in found)], key=_order)
-        carried |= {f"{split}_{s}": str(m) for s, m in last.items() if m is not None and m.order < seen.order}
+        seen = max(goes_to.order, next((m.order for m in reversed(moments) if m in there), (0, 0.0)))
+        carried |= {f"{split}_{s}": str(m) for s, m in last.items() if m is not None and m.order < seen}
     if not evaluations and seconds:
         moment = max(seconds, key=_order)
         evaluations = [ForeignRow("test", updates[moment], moment.epoch, (), (), seconds[moment])]
@@ -436,9 +445,8 @@ def _evaluations(
     return tuple(evaluations), carried
 
 
-def _order(moment: Moment) -> tuple[int, float]:
-    return moment.order
+_order = attrgetter("order")
 
 
-def _last(values: Mapping[Moment, float | None]) -> Moment | None:
-    return max((m for m, value in values.items() if value is not None), key=_order, default=None)
+def _last(moments: Sequence[Moment], values: Mapping[Moment, float | None]) -> Moment | None:
+    return next((moment for moment in reversed(moments) if values.get(moment) is not None), None)

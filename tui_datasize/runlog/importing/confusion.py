@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import re
 
-import numpy as np
-from numpy.typing import NDArray
-
 from tui_datasize.experiments.toml import text_of
 from tui_datasize.runlog.importing.layout import Layout
 from tui_datasize.runlog.importing.meanings import folder_split
@@ -52,20 +49,22 @@ def read_confusion(run: str, layout: Layout, into: Staged) -> None:
     matrix = _matrix(_cells(text))
     if matrix is None:
         raise into.error("is no square of numbers")
-    if (matrix < 0).any() or (matrix != np.rint(matrix)).any():
+    cells = [cell for row in matrix for cell in row]
+    if any(cell < 0 or not cell.is_integer() for cell in cells):
         fix = "save it without normalisation"
         raise into.error("its cells are shares, and accuracy takes numbers of images", fix=fix)
-    if not matrix.sum():
+    if not (images := sum(cells)):
         raise into.error("counts no image")
-    right, both = np.diag(matrix), matrix.sum(axis=0) + matrix.sum(axis=1)
-    occurs = both > 0
-    accuracy, f1 = right.sum() / matrix.sum(), (2 * right[occurs] / both[occurs]).mean()
+    right = [row[place] for place, row in enumerate(matrix)]
+    both = [sum(row) + sum(column) for row, column in zip(matrix, zip(*matrix, strict=True), strict=True)]
+    f1_of_class = [2 * own / either for own, either in zip(right, both, strict=True) if either]
+    accuracy, f1 = sum(right) / images, sum(f1_of_class) / len(f1_of_class)
     _, split = folder_split(run, layout.test_split)
     name = re.sub(r"[ _.-]*(confusion[ _.-]*matrix|confusion)[ _.-]*", "_", run, flags=re.IGNORECASE)
-    into.note(f"{int(matrix.sum()):,} images of {len(matrix)} classes; accuracy and macro F1 are computed")
+    into.note(f"{int(images):,} images of {len(matrix)} classes; accuracy and macro F1 are computed")
     record = {
-        f"{split or 'test'}_accuracy": repr(float(accuracy)),
-        f"{split or 'test'}_f1_macro": repr(float(f1)),
+        f"{split or 'test'}_accuracy": repr(accuracy),
+        f"{split or 'test'}_f1_macro": repr(f1),
     }
     take_records([(1, record)], name, layout, into)
 
@@ -85,11 +84,11 @@ def _names_agree(cells: list[list[str]]) -> bool:
     return cells[0][-len(below) :] == below
 
 
-def _matrix(cells: list[list[str]]) -> NDArray[np.float64] | None:
+def _matrix(cells: list[list[str]]) -> list[list[float]] | None:
     """The numbers of a square, less the names of its classes above and before it; None where it is none."""
     if len(cells) > 2 and _names_agree(cells):
         cells = [row[1:] for row in cells[1:]]
     n = len(cells)
     if n < 2 or any(len(row) != n or not all(map(reads_as_number, row)) for row in cells):
         return None
-    return np.array(cells, float)
+    return [[float(cell) for cell in row] for row in cells]

@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol, TextIO, TypeAlias
 
@@ -21,6 +22,8 @@ MOST_COLUMNS = 10_000
 
 TakeRow: TypeAlias = Callable[[list[str], int], None]
 """Takes the cells of a row and its line."""
+_ReaderOf: TypeAlias = Callable[[Iterable[str]], Iterator[list[str]]]
+"""Makes rows of lines."""
 
 _COMMENT = "#"
 _BETWEEN = ",;\t|"
@@ -76,11 +79,11 @@ def read_delimited(
         lines = Lines(text, skipped)
         way_past = ""
         try:
-            header, reader = _header(lines, into, file)
+            header, reader_of = _header(lines, into, file)
             way_past = f"if the column names are below, --skip-line {max(1, lines.number)}"
             take = begin(header)
             way_past = "--skip-line {} leaves the line out"
-            _Rows(lines, reader, header, into).take_all(take)
+            _Rows(lines, reader_of, header, into).take_all(take)
         except UnclearNameError as error:
             raise into.error(error.what, error.place or max(1, lines.number), error.fix) from None
         except (ValueError, csv.Error) as error:
@@ -91,8 +94,9 @@ def read_delimited(
 
 
 class _Rows:
-    def __init__(self, lines: Lines, reader: Iterator[list[str]], header: list[str], into: Staged) -> None:
-        self._lines, self._reader, self._header, self._into = lines, reader, header, into
+    def __init__(self, lines: Lines, reader_of: _ReaderOf, header: list[str], into: Staged) -> None:
+        self._lines, self._header, self._into = lines, header, into
+        self._reader_of, self._reader = reader_of, reader_of(lines)
         self._whose = [place for place, name in enumerate(header) if plain(name) in _WHOSE]
         self._comments: list[int] = []
         self._headers: list[int] = []
@@ -104,18 +108,15 @@ class _Rows:
         """Take every row."""
         number = 0
         while True:
+            for row in self._reader_of(self._lines.simple()):
+                number += self._take_one(row, self._lines.number, number, take)
             while comment := self._lines.comment():
                 self._comments.append(comment)
             line = self._lines.number + 1
             try:
-                row = self._next(line)
-                if row is None:
-                    break
-                if row and number == MOST_ROWS:
-                    raise ValueError(f"more than {MOST_ROWS:,} rows")
-                if row:
-                    self._take(row, line, take)
-                    number += 1
+                number += self._take_one(next(self._reader), line, number, take)
+            except StopIteration:
+                break
             except (ValueError, csv.Error) as error:
                 # A field that goes over lines is no row cut off, but a quote that is never closed.
                 if line != self._lines.without_end:
@@ -132,32 +133,43 @@ class _Rows:
             what = f"there are no rows below the column names{but}"
             raise self._into.error(what, max(1, self._lines.number))
 
-    def _next(self, line: int) -> list[str] | None:
-        row = next(self._reader, None)
-        if row is None:
-            return None
+    def _take_one(self, row: list[str], line: int, number: int, take: TakeRow) -> bool:
+        """Take a row behind `number` others, and say whether it is one."""
         cells, width = [cell.strip() for cell in row], len(self._header)
-        if len(row) < 2 and not any(cells):
+        if len(cells) != width and not (cells := self._of_width(cells, line)):
+            return False
+        if cells == self._header:
+            self._headers.append(line)
+            return False
+        if not any(cells):
+            return False
+        if number == MOST_ROWS:
+            raise ValueError(f"more than {MOST_ROWS:,} rows")
+        self._take(cells, line, take)
+        return True
+
+    def _of_width(self, cells: list[str], line: int) -> list[str]:
+        """A row of other than the usual cells less blank ones at its end; none where it is no row."""
+        width = len(self._header)
+        if len(cells) < 2 and not any(cells):
             return []
-        if is_remark(cells) and len(row) < width and line != self._lines.without_end:
+        if len(cells) < width and is_remark(cells) and line != self._lines.without_end:
             self._remarks.append(line)
             return []
-        if len(row) < width or any(cells[width:]):
-            another = f"; {_ANOTHER_TABLE}" if len(row) == 1 else ""
-            raise ValueError(f"{plural(len(row), 'cell')}, expected {width}{another}")
-        if cells[:width] == self._header:
-            self._headers.append(line)
-            return []
-        return cells[:width] if any(cells) else []
+        if len(cells) < width or any(cells[width:]):
+            another = f"; {_ANOTHER_TABLE}" if len(cells) == 1 else ""
+            raise ValueError(f"{plural(len(cells), 'cell')}, expected {width}{another}")
+        return cells[:width]
 
     def _take(self, row: list[str], line: int, take: TakeRow) -> None:
         if self._remarks:
             # Below all rows they are a footnote.
             fix = f"{_ANOTHER_TABLE}; else --skip-line {self._remarks[0]}"
             raise self._into.error("holds words alone, and rows follow", self._remarks[0], fix)
-        if any(row[place].lower() in _SUMMARIES for place in self._whose):
-            self._summaries.append(line)
-            return
+        for place in self._whose:
+            if row[place].lower() in _SUMMARIES:
+                self._summaries.append(line)
+                return
         try:
             take(row, line)
         except UnclearNameError as error:
@@ -212,7 +224,7 @@ def is_remark(cells: Sequence[str]) -> bool:
     return " " in first and not any(others) and not re.fullmatch(r"[\d.,\s]*", first)
 
 
-def _header(lines: Lines, into: Staged, file: TableText | None) -> tuple[list[str], Iterator[list[str]]]:
+def _header(lines: Lines, into: Staged, file: TableText | None) -> tuple[list[str], _ReaderOf]:
     delimiter = comment = ""
     titles: list[int] = []
     for line in lines:
@@ -233,9 +245,8 @@ def _header(lines: Lines, into: Staged, file: TableText | None) -> tuple[list[st
     if not line.count(delimiter) and len(line.split()) > 1:
         delimiter = " "
     names = _names_in_comment(comment, line, delimiter)
-    reader: Iterator[list[str]]
-    reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=delimiter == " ")
-    names = [name.strip() for name in names or next(reader)]
+    reader_of = partial(csv.reader, delimiter=delimiter, strict=True, skipinitialspace=delimiter == " ")
+    names = [name.strip() for name in names or next(reader_of(lines))]
     if len(names) > MOST_COLUMNS:
         raise ValueError(f"more than {MOST_COLUMNS:,} columns")
     if titles:
@@ -243,8 +254,8 @@ def _header(lines: Lines, into: Staged, file: TableText | None) -> tuple[list[st
     if file and delimiter != "," and (shown := _decimal_comma(file.pieces(), delimiter)):
         into.notes.append(f"numbers have decimal commas: {shown} is {_with_point(shown)}")
         sizes = [place for place, name in enumerate(names) if plain(name) in FIELDS["size"]]
-        reader = (_row_with_points(row, sizes) for row in reader)
-    return names, reader
+        return names, lambda lines: (_row_with_points(row, sizes) for row in reader_of(lines))
+    return names, reader_of
 
 
 def _is_title(line: str, lines: Lines) -> bool:
@@ -282,7 +293,12 @@ def _is_grouped(cell: str) -> bool:
 def _row_with_points(row: list[str], sizes: Sequence[int]) -> list[str]:
     for place in sizes:
         row[place : place + 1] = [_with_point(cell.strip(), True) for cell in row[place : place + 1]]
-    return [_with_point(cell.strip()) if "," in cell else cell for cell in row]
+    return [
+        (cell.replace(",", ".") if _PLAIN_COMMA.fullmatch(cell) else _with_point(cell.strip()))
+        if "," in cell
+        else cell
+        for cell in row
+    ]
 
 
 def _with_point(cell: str, is_size: bool = False) -> str:

@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -31,6 +31,8 @@ from tui_datasize.runlog.scan import Problem, object_or_problem
 
 _STAGING = ".import-"
 """Beginning of the name of the folder in which an import is put together; its process follows."""
+_MOST_KEPT_BYTES = 2**27
+"""Of texts of runs; others are made once more when they are written."""
 MOST_AT_ONCE = 20_000
 """Runs that are put together before they are moved into place: each takes four files."""
 _Specified: TypeAlias = tuple[ForeignRun, RunSpec]
@@ -89,8 +91,7 @@ def bring_in(
             raise ConfigError(what, fix="use letters, digits and . _ -")
         there = imported_specs(project, name)
         _refuse_told_later(project, name, own, there)
-        specified = [(run, run.spec(name, layout)) for run in own]
-        missing, renewed = plans[name] = _not_there(project, name, specified, there)
+        missing, renewed = plans[name] = _not_there(project, name, _specified(own, name, layout), there)
         done[name] = Imported(len(missing) - len(renewed), len(own) - len(missing), len(renewed))
     facts = {"files": [asdict(source) for source in sources], IMPORTED_AT: utc_now()}
     for name, (missing, renewed) in plans.items():
@@ -98,6 +99,15 @@ def bring_in(
             block = missing[start : start + MOST_AT_ONCE]
             _write(project, name, block, facts, [] if start else renewed)
     return done
+
+
+def _specified(runs: Iterable[ForeignRun], experiment: str, layout: Layout) -> Iterator[_Specified]:
+    kept_bytes = 0
+    for run in runs:
+        yield run, run.spec(experiment, layout)
+        kept_bytes += len(run.text)
+        if kept_bytes > _MOST_KEPT_BYTES:
+            run.forget_text()
 
 
 def _by_experiment(experiment: str, runs: Sequence[ForeignRun]) -> dict[str, list[ForeignRun]]:
@@ -210,20 +220,22 @@ def _write_run(paths: RunPaths, run: ForeignRun, spec: RunSpec, facts: Mapping[s
         "run_id": spec.run_id,
         "spec": spec.to_dict(),
     }
-    _write_json(paths.spec, queued)
+    paths.spec.write_text(_text_of(queued), encoding="utf-8")
     paths.provenance.write_text(_provenance(json.dumps({**facts, **run.facts})), encoding="utf-8")
-    paths.metrics.write_bytes(run.text())
-    _write_json(paths.exit, asdict(ExitRecord(1, RunOutcome.SUCCEEDED, "", now)))
+    paths.metrics.write_bytes(run.text)
+    run.forget_text()
+    paths.exit.write_text(_exit(now), encoding="utf-8")
+
+
+@lru_cache(maxsize=1)
+def _exit(now: str) -> str:
+    return _text_of(asdict(ExitRecord(1, RunOutcome.SUCCEEDED, "", now)))
 
 
 @lru_cache(maxsize=64)
 def _provenance(facts: str) -> str:
     """Text of the provenance of a run; most runs of an import have the same."""
     return _text_of({"imported": {**json.loads(facts), "package_version": tui_datasize.__version__}})
-
-
-def _write_json(file: Path, value: object) -> None:
-    file.write_text(_text_of(value), encoding="utf-8")
 
 
 def _text_of(value: object) -> str:

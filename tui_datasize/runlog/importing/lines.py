@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from functools import partial
 from itertools import islice
 from typing import TextIO
 
 from tui_datasize.runlog.importing.text_file import MOST_LINE
 
 _COMMENT = "#"
+_AT_ONCE, _SHORT = 500, 2**16
+"""Lines that are taken together, and characters of one that may be among them."""
 _LOOKED_AT = 50
 """Lines in which one with something between its cells is looked for."""
 _RULE = re.compile(r"\s*\|?(\s*:?-+:?\s*\|)*\s*:?-+:?\s*\|?\s*")
@@ -27,6 +30,8 @@ class Lines:
     def __init__(self, text: TextIO, skipped: Collection[int] = ()) -> None:
         self._text = text
         self._waiting: list[str] = []
+        self._read: list[str] = []
+        """Lines that were read ahead as they stand in the file, the next one last."""
         self._skipped = skipped
         self.is_framed = False
         """Whether each line has pipes around it, as in Markdown; they, and rules, are passed over."""
@@ -56,7 +61,7 @@ class Lines:
         if self._waiting:
             self.number += 1
             return self._waiting.pop()
-        while line := self._text.readline(MOST_LINE):
+        while line := self._line():
             is_ended = line.endswith(("\n", "\r"))
             if line.endswith("\0"):
                 self._take_zeros(line)
@@ -72,6 +77,27 @@ class Lines:
                 return line
             self.with_zeros.append(self.number)
         return ""
+
+    def _line(self) -> str:
+        line = self._read.pop() if self._read else ""
+        return line if _is_whole(line) else line + self._text.readline(MOST_LINE - len(line))
+
+    def simple(self) -> Iterator[str]:
+        """The next lines where each is a row by itself, their numbers counted; none where one may not be."""
+        if self._waiting or self._read or self.is_framed or self._skipped:
+            return
+        found: list[str] = []
+        for line in islice(iter(partial(self._text.readline, _SHORT), ""), _AT_ONCE):
+            found.append(line)
+            if not _is_whole(line):
+                break
+        text = "".join(found)
+        if not found or not _is_whole(found[-1]) or any(mark in text for mark in ('"', "\0", _COMMENT)):
+            self._read = found[::-1]
+            return
+        for line in found:
+            self.number += 1
+            yield line
 
     def _take_zeros(self, line: str) -> None:
         """Count the zeros that the text ends with; this line has the first of them."""
@@ -104,6 +130,11 @@ class Lines:
                 self.give_back(line)
             return 0
         return self.number
+
+
+def _is_whole(line: str) -> bool:
+    # A short one that ends in a carriage return may have lost the line feed behind it.
+    return line.endswith("\n") or (line.endswith("\r") and len(line) < _SHORT)
 
 
 def unframed(line: str) -> str:

@@ -304,8 +304,9 @@ def _read_rows(staged: Staged, settled: Settled, by_column: Mapping[str, Unit]) 
         for key, number in row.values:
             if known := read.get(key):
                 values.append((known[0], known[1].value(number)))
-        spreads = {read[key][0]: read[key][1].spread(sd) for key, sd in row.spreads if key in read}
+        spreads = {}
         if row.n_runs is not None:
+            spreads = {read[key][0]: read[key][1].spread(sd) for key, sd in row.spreads if key in read}
             ends = dict(values)
             for metric, sd in spreads.items():
                 if not may_scatter(metric, ends.get(metric), sd, row.n_runs):

@@ -111,14 +111,6 @@ class ValueRange:
     """Values that were written with a percent sign."""
     n_plain: int = 0
 
-    def take(self, value: float, place: int, has_sign: bool) -> None:
-        if value < self.low:
-            self.low, self.low_place = value, place
-        if value > self.high:
-            self.high, self.high_place = value, place
-        self.n_percent += has_sign
-        self.n_plain += not has_sign
-
 
 @dataclass
 class Staged:
@@ -157,15 +149,19 @@ class Staged:
 
     def add(self, row: StagedRow) -> None:
         """Note a row; raises ValueError: its size is 0, or it is one of too many."""
-        if row.origin.train_size < 1:
-            raise ValueError("the train size is 0")
-        self._origins.add(row.origin)
-        if len(self._origins) > MOST_RUNS:
-            raise ValueError(f"more than {MOST_RUNS:,} runs")
+        if not self.rows or row.origin is not self.rows[-1].origin:
+            self._take_origin(row.origin)
         self.room -= len(row.values)
         if self.room < 0:
             raise ValueError(f"more than {MOST_VALUES:,} values")
         self.rows.append(row)
+
+    def _take_origin(self, origin: Origin) -> None:
+        if origin.train_size < 1:
+            raise ValueError("the train size is 0")
+        self._origins.add(origin)
+        if len(self._origins) > MOST_RUNS:
+            raise ValueError(f"more than {MOST_RUNS:,} runs")
 
     def number(self, column: str, text: str | float, place: int) -> float | None:
         """A value of a column as it stands there; None where it is blank or not finite."""
@@ -174,7 +170,14 @@ class Staged:
             extent = self.extents.get(column)
             if extent is None:
                 extent = self.extents[column] = ValueRange()
-            extent.take(found, place, has_sign)
+            if found < extent.low:
+                extent.low, extent.low_place = found, place
+            if found > extent.high:
+                extent.high, extent.high_place = found, place
+            if has_sign:
+                extent.n_percent += 1
+            else:
+                extent.n_plain += 1
         return found
 
     def spread(self, column: str, text: str) -> float | None:

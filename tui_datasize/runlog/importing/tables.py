@@ -20,6 +20,9 @@ from tui_datasize.text import visible
 
 FORM = "CSV, a row per run or evaluation"
 
+_MOST_KINDS = 4_096
+"""Rows of one run mostly stand together: what is known of so many is kept in mind."""
+
 
 def read_table(run: str, layout: Layout, into: Staged) -> None:
     """Read a table; its folders and its name tell size and seed where no column does."""
@@ -59,6 +62,16 @@ class _Metric(NamedTuple):
     """Of the cell that tells how far the runs behind it scatter."""
 
 
+class _Kind(NamedTuple):
+    """What all rows with the same cells beside their values and moments have."""
+
+    known: Mapping[str, str]
+    """Texts by field, blank ones left out."""
+    split: str
+    origins: dict[str, tuple[Origin, list[_Metric]]]
+    """By the number of the columns, see `TableColumns.numbered`; empty where there are none."""
+
+
 class TableReader:
     """Takes rows by the names of their columns; raises ValueError: these or a cell are not understood."""
 
@@ -74,7 +87,9 @@ class TableReader:
         if split and "split" not in self.columns.fields and not any(m.split for m in metrics):
             self._run, self._split = name, split
         places = {column: place for place, column in reversed([*enumerate(header)])}
-        self._fields = [(name, places[column]) for name, column in self.columns.fields.items()]
+        fields = [(name, places[column]) for name, column in self.columns.fields.items()]
+        self._when = [(name, place) for name, place in fields if name in ("epoch", "update")]
+        self._fields = [one for one in fields if one not in self._when]
         self._variant = [(column, places[column]) for column in layout.variant]
         self._others = [(column, places[column]) for column in self.columns.others]
         self._state = places[self.columns.state] if self.columns.state else None
@@ -83,36 +98,42 @@ class TableReader:
         self._has_facts = bool(facts)
         self._size = self.columns.fields.get("size", "")
         self._has_means = bool(self.columns.means) or _counts_runs(self.columns)
-        self._origins: dict[tuple[str | None, ...], Origin] = {}
-        self._moments: dict[tuple[str | None, ...], Moment] = {}
+        groups = [] if self._experiment is None else [self._experiment]
+        self._of_kind = [place for _, place in (*self._fields, *self._variant)] + groups
+        self._kinds: dict[tuple[str, ...], _Kind] = {}
+        self._moments: dict[tuple[str, ...], Moment] = {}
         self._metrics: dict[tuple[str, str], list[_Metric]] = {}
 
     def take(self, cells: Sequence[str], line: int) -> None:
         """Take a row of stripped cells."""
-        known = {name: cells[place] for name, place in self._fields if not is_blank(cells[place])}
-        split = self._split_of(known.get("split"))
+        key = tuple([cells[place] for place in self._of_kind])
+        kind = self._kinds.get(key)
+        if kind is None:
+            if len(self._kinds) == _MOST_KINDS:
+                self._kinds.clear()
+            known = {name: cells[place] for name, place in self._fields if not is_blank(cells[place])}
+            kind = self._kinds[key] = _Kind(known, self._split_of(known.get("split")), {})
         if not self.columns.numbered:
-            self._add(cells, line, known, self._run, split, "")
+            self._add(cells, line, kind, "")
         for number, columns in self.columns.numbered.items():
             if not all(is_blank(cells[self._places[column]]) for column in columns.values()):
-                what = self.columns.counts(columns, self._layout)
-                told = known | ({what: number} if what else {})
-                name = self._run if what else f"{known.get('run', self._run)} {number}"
-                self._add(cells, line, told, name, split, number)
+                self._add(cells, line, kind, number)
 
-    def _add(
-        self, cells: Sequence[str], line: int, known: Mapping[str, str], run: str, split: str, number: str
-    ) -> None:
-        origin = self._origin(cells, known, run, number)
-        metrics = self._metrics_of(split, number)
-        values, spreads = [], []
+    def _add(self, cells: Sequence[str], line: int, kind: _Kind, number: str) -> None:
+        found = kind.origins.get(number)
+        if found is None:
+            origin = self._origin(cells, kind.known, number)
+            found = kind.origins[number] = origin, self._metrics_of(kind.split, number)
+        origin, metrics = found
+        values: list[tuple[StagedKey, float | None]] = []
+        spreads = []
         for metric in metrics:
             if text := cells[metric.place]:
                 value, spread = self._value(metric, text, cells, line)
                 values.append((metric.key, value))
                 if spread:
                     spreads.append((metric.key, spread))
-        moment = self._moment(known)
+        moment = self._moment(cells)
         if not values and not moment.is_told and origin.seed is None:
             # One of several runs that nothing tells apart, and without a result.
             values = [(metric.key, None) for metric in metrics]
@@ -122,7 +143,7 @@ class TableReader:
         state = "" if self._state is None else cells[self._state]
         row = StagedRow(origin, moment, line, tuple(values), state)
         if spreads or self._has_means:
-            row = self._mean(row, spreads, known.get("n_runs"))
+            row = self._mean(row, spreads, kind.known.get("n_runs"))
         self._into.add(row)
 
     def _value(self, metric: _Metric, text: str, cells: Sequence[str], line: int) -> tuple[float | None, str]:
@@ -166,21 +187,19 @@ class TableReader:
                 found.append((key, sd_of(number, kind, n_runs, f"the spread of {key.column}")))
         return row._replace(spreads=tuple(found), n_runs=n_runs)
 
-    def _origin(self, cells: Sequence[str], known: Mapping[str, str], run: str, number: str) -> Origin:
-        variant = tuple(cells[place] for _, place in self._variant)
-        group = "" if self._experiment is None else cells[self._experiment]
-        key = (*map(known.get, ("size", "seed", "draw", "run")), number, group, *variant)
-        found = self._origins.get(key)
-        if found is None:
-            name = run if number else known.get("run", run)
-            # Kept in the record, exported, and shown: nothing in it may act on a terminal.
-            told = tuple((visible(column), visible(cells[place])) for column, place in self._variant)
-            found = origin_of(self._in_images(known), name, self._layout, told)
-            if group or self._experiment is not None:
-                found = found._replace(group=group)
-            if "run" in known or self._has_facts:
-                refuse_contradiction(found, known, self._layout)
-            self._origins[key] = found
+    def _origin(self, cells: Sequence[str], known: Mapping[str, str], number: str) -> Origin:
+        name = known.get("run", self._run)
+        if number:
+            what = self.columns.counts(self.columns.numbered[number], self._layout)
+            name = self._run if what else f"{name} {number}"
+            known = {**known, what: number} if what else known
+        # Kept in the record, exported, and shown: nothing in it may act on a terminal.
+        told = tuple((visible(column), visible(cells[place])) for column, place in self._variant)
+        found = origin_of(self._in_images(known), name, self._layout, told)
+        if self._experiment is not None:
+            found = found._replace(group=cells[self._experiment])
+        if "run" in known or self._has_facts:
+            refuse_contradiction(found, known, self._layout)
         return found
 
     def _in_images(self, known: Mapping[str, str]) -> Mapping[str, str]:
@@ -191,11 +210,12 @@ class TableReader:
         self._into.note(f"sizes are shares of {of_all:,} images, to the nearest one")
         return {**known, "size": str(images_of(size, of_all, is_percent=is_in_percent(self._size)))}
 
-    def _moment(self, known: Mapping[str, str]) -> Moment:
-        key = (known.get("epoch"), known.get("update"))
+    def _moment(self, cells: Sequence[str]) -> Moment:
+        key = tuple([cells[place] for _, place in self._when])
         found = self._moments.get(key)
         if found is None:
-            found = self._moments[key] = moment_of(known)
+            told = {name: cells[place] for name, place in self._when if not is_blank(cells[place])}
+            found = self._moments[key] = moment_of(told)
         return found
 
     def _metrics_of(self, split: str, number: str) -> list[_Metric]:
