@@ -9,9 +9,11 @@ import pytest
 
 from tests.unit.queue_desk import FIRST, OTHER, SECOND, Queue
 from tui_datasize.jobs.client import QueueClient
+from tui_datasize.jobs.queue import requests
 from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.requests import Answered, Drain, Outcome, Undo
 from tui_datasize.jobs.queue.state import JobState
+from tui_datasize.jobs.queue.undo import UNDO, last_done
 from tui_datasize.runlog.paths import ProjectPaths
 
 ALL = (FIRST, SECOND, OTHER)
@@ -86,3 +88,25 @@ def test_without_a_queue_there_is_nothing_to_undo(tmp_path: Path) -> None:
         QueueClient(ProjectPaths(tmp_path)).request(Undo()).sentence
         == "nothing to undo: there is no queue here yet"
     )
+
+
+def test_a_running_job_begins_again_once_its_worker_has_left(
+    queue: Queue, undo: Callable[[], Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requests, "ANSWER_WITHIN_S", 0)
+    queue.enqueue(*ALL)
+    queue.begin(FIRST)
+    queue.ask(CommandKind.CANCEL, *ALL)
+    assert undo().sentence == "the jobs are still being cancelled; undo it once they have ended"
+    queue.store.change(FIRST.run_id, JobState.CANCELLED)
+    undo()
+    assert states(queue) == [JobState.QUEUED] * 3
+
+
+def test_an_undo_that_was_refused_has_taken_nothing_back(queue: Queue, undo: Callable[[], Outcome]) -> None:
+    queue.enqueue(*ALL)
+    queue.ask(CommandKind.HOLD, FIRST)
+    held = last_done(queue.store._connection)
+    queue.client.send(CommandKind.RELEASE, [SECOND.run_id], 0, UNDO + held.batch)
+    queue.apply()
+    assert undo().sentence == f"undo of: hold 1 run: {FIRST.run_id}: released"

@@ -34,7 +34,7 @@ from tui_datasize.jobs.queue.requests import (
 from tui_datasize.jobs.queue.settings import Settings
 from tui_datasize.jobs.queue.spec_file import write_documents
 from tui_datasize.jobs.queue.state import MAX_ATTEMPTS, Job, JobState
-from tui_datasize.jobs.queue.undo import UNDO, last_done, taken_back
+from tui_datasize.jobs.queue.undo import UNDO, being_cancelled, last_done, taken_back
 from tui_datasize.jobs.scheduler import launch
 from tui_datasize.jobs.scheduler.devices import slots_by_file
 from tui_datasize.jobs.scheduler.lock import read_notes
@@ -93,7 +93,11 @@ class QueueClient(SchedulerClient):
         if not self.project.queue.exists():
             raise ConfigError("nothing to undo: there is no queue here yet")
         with self._database() as connection:
-            done, states = last_done(connection), reading.expected_states(connection)
+            done = last_done(connection)
+            ended = launch.wait_until(lambda: not being_cancelled(connection, done), requests.ANSWER_WITHIN_S)
+            states = reading.expected_states(connection)
+        if not ended:
+            raise ConfigError("the jobs are still being cancelled", fix="undo it once they have ended")
         command, name = taken_back(done, states), UNDO + done.batch
         if isinstance(command, Drain):
             acknowledgement = self.send(CommandKind.DRAIN, [""], int(command.draining), name)

@@ -6,7 +6,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tui_datasize.errors import UnknownRunError
 from tui_datasize.jobs.queue.schema import ACTIVE, COUNT_SOURCES, UNFINISHED
@@ -18,9 +18,12 @@ class Dependencies:
     """The sets of sources of one open database; their changes belong to the caller's transaction."""
 
     _connection: sqlite3.Connection
+    _changed: set[int] = field(default_factory=set, init=False)
+    """Sets of which a member has come or changed since they were counted."""
 
     def replace(self, run_id: str, sources: Sequence[str]) -> None:
         """Let a job wait for these runs, and for no others."""
+        self.count()
         self._connection.execute(
             "UPDATE jobs SET (waits, blocked) = (SELECT id, blocked FROM source_sets WHERE id = ? "
             "UNION ALL SELECT 0, 0 LIMIT 1) WHERE run_id = ?",
@@ -32,11 +35,19 @@ class Dependencies:
         return self._runs("SELECT source FROM dependencies WHERE run_id = ? ORDER BY source", run_id)
 
     def follow(self, source: str) -> None:
-        """Count again what the dependants of a job wait for, after it has come or its state has changed."""
-        for (waits,) in self._connection.execute(
-            "SELECT waits FROM sources WHERE source = ?", (source,)
-        ).fetchall():
-            self._count_again(waits)
+        """Note that a job has come or its state has changed: what waits for it is counted again.
+
+        Within a transaction that is done once for all, when it is asked for or at the end.
+        """
+        rows = self._connection.execute("SELECT waits FROM sources WHERE source = ?", (source,))
+        self._changed.update(waits for (waits,) in rows)
+        if not self._connection.in_transaction:
+            self.count()
+
+    def count(self) -> None:
+        """Count what the dependants of changed jobs wait for."""
+        while self._changed:
+            self._count_again(self._changed.pop())
 
     def stranded(self, source: str) -> list[str]:
         """The unfinished dependants of a job that no worker has."""
@@ -48,13 +59,13 @@ class Dependencies:
 
     def failed_for(self, source: str) -> list[str]:
         """The dependants of a job that have failed for the end of a source alone, and may succeed now."""
+        self.count()
         rows = self._connection.execute(
-            "SELECT run_id, reason FROM dependencies JOIN jobs USING (run_id) "
-            "WHERE source = ? AND state = ? ORDER BY position",
+            "SELECT run_id, reason FROM source_sets JOIN sources ON source_sets.id = sources.waits "
+            "JOIN jobs USING (waits) WHERE source = ? AND hopeless = 0 AND state = ? ORDER BY position",
             (source, JobState.FAILED),
         ).fetchall()
-        stranded = [run_id for run_id, reason in rows if end_of_source(reason)]
-        return [run_id for run_id in stranded if not self.hopeless(self.sources(run_id))]
+        return [run_id for run_id, reason in rows if end_of_source(reason)]
 
     def has_failed_for(self, run_id: str) -> JobState | None:
         """How a run ended for whose end alone a job has failed; None of any other job."""
@@ -79,6 +90,9 @@ class Dependencies:
 
     def hopeless(self, sources: Sequence[str]) -> str:
         """Which of these runs will not succeed, and why; empty where all may."""
+        if not sources:
+            return ""
+        self.count()
         run = self._connection.execute
         # Hundreds of runs ask this of one set.
         known = run("SELECT hopeless FROM source_sets WHERE named = ?", (" ".join(sorted(set(sources))),))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.state import MAX_ATTEMPTS, JobState
@@ -81,6 +82,17 @@ class PendingCommand:
     amount: int
     force: bool
     document: str
+
+
+class Answer(NamedTuple):
+    """What became of a command for one job."""
+
+    ok: bool
+    """Whether it was followed."""
+    text: str
+    """What to tell a person."""
+    changed: bool = True
+    """Whether the job is another than before; an undo takes back nothing else."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -229,9 +229,16 @@ CREATE VIEW dependencies AS SELECT run_id, source FROM jobs JOIN sources USING (
 `sources` are its members, `blocked` counts those that have not succeeded, as it does of each job, and
 `hopeless` those that will not: failed, cancelled, not in the queue."""
 
+_CHANGED = """
+ALTER TABLE commands ADD COLUMN changed INTEGER NOT NULL DEFAULT 1;
+UPDATE commands SET changed = instr(substr(message, length(run_id) + 1), 'already') = 0
+WHERE message IS NOT NULL;
+"""
+"""Whether a command that was followed has changed its job; of older answers a word told it."""
+
 STEPS = (
     *(_FIRST, _DEPENDENCIES, _SHAPES, _FAULTS, _CARDS, _MEMORY, _PROBES, _ANSWERS, _CONTEXTS),
-    _SOURCE_SETS,
+    *(_SOURCE_SETS, _CHANGED),
 )
 """What takes a database from each version to the next; a new one takes them all. Never edit a step
 that was released: add another."""

@@ -27,7 +27,7 @@ from tui_datasize.jobs.queue.file_systems import check_file_system
 from tui_datasize.jobs.queue.gpu_memory import Learned
 from tui_datasize.jobs.queue.known_gpus import KnownGpus
 from tui_datasize.jobs.queue.notices import Notices
-from tui_datasize.jobs.queue.records import ActiveJob, NewJob, PastAttempt, PendingCommand, QueuedJob
+from tui_datasize.jobs.queue.records import ActiveJob, Answer, NewJob, PastAttempt, PendingCommand, QueuedJob
 from tui_datasize.jobs.queue.schema import (
     ACTIVE,
     ACTIVE_JOB,
@@ -85,6 +85,7 @@ class Store:
         """All or nothing; committed to disk at the end of the block."""
         with storage_errors(self.path), transaction(self._connection):
             yield
+            self.dependencies.count()
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
@@ -116,12 +117,13 @@ class Store:
         """The number of the command that was acknowledged last; 0 where there is none."""
         return int(self._all("SELECT coalesce(max(id), 0) AS newest FROM commands")[0]["newest"])
 
-    def settle(self, answers: Iterable[tuple[int, bool, str]]) -> None:
-        """Note (command id, ok, message) of applied commands; their documents are no longer needed."""
+    def settle(self, answers: Iterable[tuple[int, Answer]]) -> None:
+        """Note the answers to applied commands, by their ids; their documents are no longer needed."""
         now = utc_now()
         self._connection.executemany(
-            "UPDATE commands SET applied_at = ?, ok = ?, message = ?, document = '' WHERE id = ?",
-            [(now, ok, message, command_id) for command_id, ok, message in answers],
+            "UPDATE commands SET applied_at = ?, ok = ?, message = ?, changed = ?, document = '' "
+            "WHERE id = ?",
+            [(now, one.ok, one.text, one.changed, command_id) for command_id, one in answers],
         )
 
     def forget_old_commands(self) -> None:
@@ -264,6 +266,7 @@ class Store:
                 self.update(run_id, position=position)
 
     def waiting(self, limit: int) -> list[QueuedJob]:
+        self.dependencies.count()
         rows = self._all(
             f"SELECT {QUEUED_JOB} FROM jobs WHERE {STARTABLE} ORDER BY priority DESC, position LIMIT ?", limit
         )
@@ -276,6 +279,7 @@ class Store:
 
     def has_waiting(self) -> bool:
         """Whether any job is to start as soon as a device is free."""
+        self.dependencies.count()
         return self._one(f"SELECT 1 FROM jobs WHERE {STARTABLE} AND {NOT_DRAINING} LIMIT 1") is not None
 
     def active(self) -> list[ActiveJob]:

@@ -10,13 +10,12 @@ from types import MappingProxyType
 from tui_datasize.errors import ConfigError
 from tui_datasize.jobs.queue.commands import JOB_COMMANDS, CommandKind
 from tui_datasize.jobs.queue.requests import ChangeJobs, Drain
+from tui_datasize.jobs.queue.schema import ACTIVE
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.text import plural
 
 UNDO = "undo "
 """What the name of a batch begins with that takes another back; the name of that one follows."""
-UNCHANGED = "already"
-"""A word of every answer to a command for a job that it did not change."""
 _INVERSE: Mapping[CommandKind, CommandKind] = MappingProxyType(
     {
         CommandKind.ENQUEUE: CommandKind.CANCEL,
@@ -56,26 +55,33 @@ def last_done(connection: sqlite3.Connection) -> Done:
     """
     undone: set[str] = set()
     batches = connection.execute(
-        "SELECT batch, kind, amount, count(*) - count(applied_at) FROM commands WHERE kind != ? "
+        "SELECT batch, kind, amount, count(*) - count(applied_at), sum(ok) FROM commands WHERE kind != ? "
         "GROUP BY batch ORDER BY max(id) DESC",
         (CommandKind.STOP,),
     )
-    for batch, kind, amount, pending in batches:
+    for batch, kind, amount, pending, followed in batches:
         if batch.startswith(UNDO):
-            undone.add(batch.removeprefix(UNDO))
+            # One that was refused has taken nothing back.
+            undone.update({batch.removeprefix(UNDO)} if followed or pending else ())
             continue
         if batch in undone:
             continue
         if pending:
             raise ConfigError("the last command is not applied yet", fix="undo it in a moment, once it is")
         rows = connection.execute(
-            "SELECT run_id FROM commands WHERE batch = ? AND ok "
-            "AND instr(substr(message, length(run_id) + 1), ?) = 0 ORDER BY id",
-            (batch, UNCHANGED),
+            "SELECT run_id FROM commands WHERE batch = ? AND ok AND changed ORDER BY id", (batch,)
         )
         if changed := tuple(run_id for (run_id,) in rows):
             return Done(batch, CommandKind(kind), amount, changed)
     raise ConfigError(_NOTHING)
+
+
+def being_cancelled(connection: sqlite3.Connection, done: Done) -> int:
+    """How many of the jobs that a command cancelled have a worker still, before whose end none begins again."""
+    if done.kind is not CommandKind.CANCEL:
+        return 0
+    rows = connection.execute(f"SELECT run_id FROM jobs WHERE cancel_requested AND {ACTIVE}")
+    return len({run_id for (run_id,) in rows}.intersection(done.run_ids))
 
 
 def taken_back(done: Done, states: Mapping[str, JobState]) -> ChangeJobs | Drain:

@@ -17,7 +17,7 @@ from tui_datasize.errors import DatasizeError, StorageError
 from tui_datasize.files import fault_of
 from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.database import concerns_all, storage_errors
-from tui_datasize.jobs.queue.records import PastAttempt, PendingCommand
+from tui_datasize.jobs.queue.records import Answer, PastAttempt, PendingCommand
 from tui_datasize.jobs.queue.spec_file import QueuedSpec
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.jobs.queue.store import Store
@@ -28,9 +28,6 @@ from tui_datasize.text import plural
 
 _BATCH = 1000
 _LOG = logging.getLogger(__name__)
-
-_Answer: TypeAlias = tuple[bool, str]
-"""Whether the command was followed, and what to tell a person."""
 
 
 @dataclass(eq=False)
@@ -71,7 +68,7 @@ class CommandApplier:
         """
         stops = [s.id for s in self._store.pending_commands(-1, CommandKind.STOP) if s.id <= newest]
         with self._store.transaction():
-            self._store.settle((stop, True, "the scheduler had ended already") for stop in stops)
+            self._store.settle((stop, Answer(True, "the scheduler had ended already")) for stop in stops)
             self._store.settings.write(stopped=False)
 
     def _apply_group(self, kind: CommandKind, commands: Sequence[PendingCommand]) -> None:
@@ -86,19 +83,19 @@ class CommandApplier:
             answers = [self._drain(command) for command in commands]
         elif kind is CommandKind.STOP:
             self._set_stop(requested=True, for_another=bool(commands[-1].amount))
-            answers = [(True, "the scheduler ends; workers go on")] * len(commands)
+            answers = [Answer(True, "the scheduler ends; workers go on")] * len(commands)
         else:
             answers = [self._apply_one(command) for command in commands]
         self._store.settle(
-            (command.id, ok, f"{command.run_id}: {text}" if command.run_id else text)
-            for command, (ok, text) in zip(commands, answers, strict=True)
+            (c.id, answer._replace(text=f"{c.run_id}: {answer.text}") if c.run_id else answer)
+            for c, answer in zip(commands, answers, strict=True)
         )
 
     def _set_stop(self, *, requested: bool, for_another: bool) -> None:
         self.stop_requested = requested
         self._store.settings.write(stopped=requested and not for_another)
 
-    def _apply_one(self, command: PendingCommand) -> _Answer:
+    def _apply_one(self, command: PendingCommand) -> Answer:
         try:
             with self._store.savepoint():
                 return _HANDLERS[command.kind](self, command, self._store.state(command.run_id))
@@ -108,38 +105,39 @@ class CommandApplier:
                 with storage_errors(self._project.runs):
                     raise
             # One broken run directory must not keep the other commands waiting.
-            return False, f"its directory cannot be used: {fault_of(error)}"
+            return Answer(False, f"its directory cannot be used: {fault_of(error)}")
         except (DatasizeError, sqlite3.Error):
             raise
         except Exception as error:
             _LOG.exception("%s: %s cannot be applied", command.run_id, command.kind)
-            return False, f"unexpected error: {type(error).__name__}: {error}; see scheduler.log"
+            return Answer(False, f"unexpected error: {type(error).__name__}: {error}; see scheduler.log")
 
-    def _enqueue(self, command: PendingCommand, state: JobState | None) -> _Answer:
+    def _enqueue(self, command: PendingCommand, state: JobState | None) -> Answer:
         try:
             document = QueuedSpec.read(command.document)
         except (KeyError, TypeError, ValueError) as error:
-            return False, f"the scheduler has another version and cannot read it ({error}); restart it"
+            return Answer(
+                False, f"the scheduler has another version and cannot read it ({error}); restart it"
+            )
         is_stranded = self._store.dependencies.has_failed_for(command.run_id)
         if command.force or state is JobState.CANCELLED or is_stranded:
             return self._enqueue_again(command, state, document)
         if state is None:
             return self._add(command, document)
         if state is JobState.FAILED:
-            return False, "has failed before; retry it, or queue it with --force"
+            return Answer(False, "has failed before; retry it, or queue it with --force")
         if state.is_active and self._store.value(command.run_id, "cancel_requested"):
-            return False, "is just being cancelled; queue it again in a moment"
-        return True, "has succeeded already" if state is JobState.SUCCEEDED else "is in the queue already"
+            return Answer(False, "is just being cancelled; queue it again in a moment")
+        told = "has succeeded already" if state is JobState.SUCCEEDED else "is in the queue already"
+        return Answer(True, told, changed=False)
 
-    def _enqueue_again(
-        self, command: PendingCommand, state: JobState | None, document: QueuedSpec
-    ) -> _Answer:
+    def _enqueue_again(self, command: PendingCommand, state: JobState | None, document: QueuedSpec) -> Answer:
         """Queue a run that has ended once more; by force any that no worker has, from the start."""
         run_id, allowed = command.run_id, document.attempts_allowed
         if state and state.is_active:
-            return False, "is running; cancel it first"
+            return Answer(False, "is running; cancel it first")
         if problem := self._store.dependencies.problem(run_id, document.after):
-            return False, problem
+            return Answer(False, problem)
         if command.force:
             supersede(self._project.run(document.spec.experiment, run_id), self._project)
         if state is None:
@@ -148,9 +146,9 @@ class CommandApplier:
             self._store.queue_again(run_id)
         self._store.replace_document(run_id, command.document, command.amount, allowed)
         self._store.dependencies.replace(run_id, document.after)
-        return True, "queued again from the start" if command.force else "queued again"
+        return Answer(True, "queued again from the start" if command.force else "queued again")
 
-    def _add(self, command: PendingCommand, document: QueuedSpec) -> _Answer:
+    def _add(self, command: PendingCommand, document: QueuedSpec) -> Answer:
         """Add a job that the queue does not know, in the state that its directory tells."""
         paths = self._project.run(document.spec.experiment, command.run_id)
         seen = observe(paths)
@@ -171,45 +169,47 @@ class CommandApplier:
             adopted = PastAttempt(seen.claim.attempt, seen.claim.tag, utc_now())
             self._store.record_attempt(command.run_id, adopted)
         if state is JobState.FAILED:
-            return False, f"has failed before: {reason}; retry it, or queue it with --force"
-        return True, "queued" if state is JobState.QUEUED else f"is {state} already, by its directory"
+            return Answer(False, f"has failed before: {reason}; retry it, or queue it with --force")
+        if state is not JobState.QUEUED:
+            return Answer(True, f"is {state} already, by its directory", changed=False)
+        return Answer(True, "queued")
 
-    def _hold(self, command: PendingCommand, state: JobState | None) -> _Answer:
+    def _hold(self, command: PendingCommand, state: JobState | None) -> Answer:
         if state is JobState.HELD:
-            return True, "is held already"
+            return Answer(True, "is held already", changed=False)
         if state is None or not state.is_waiting:
-            return False, _refusal(state, "cancel it to stop it")
+            return Answer(False, _refusal(state, "cancel it to stop it"))
         self._store.change(command.run_id, JobState.HELD)
-        return True, "held"
+        return Answer(True, "held")
 
-    def _release(self, command: PendingCommand, state: JobState | None) -> _Answer:
+    def _release(self, command: PendingCommand, state: JobState | None) -> Answer:
         if state is not JobState.HELD:
-            return False, _refusal(state, "only held jobs are released")
+            return Answer(False, _refusal(state, "only held jobs are released"))
         self._store.change(command.run_id, JobState.QUEUED)
-        return True, "released"
+        return Answer(True, "released")
 
-    def _cancel(self, command: PendingCommand, state: JobState | None) -> _Answer:
+    def _cancel(self, command: PendingCommand, state: JobState | None) -> Answer:
         if state is JobState.CANCELLED:
-            return True, "is cancelled already"
+            return Answer(True, "is cancelled already", changed=False)
         # Its source may have been cancelled by the command before this one.
         is_stranded = self._store.dependencies.has_failed_for(command.run_id) is JobState.CANCELLED
         if state is None or (state.is_final and not is_stranded):
-            return False, _refusal(state, "nothing is left to cancel")
+            return Answer(False, _refusal(state, "nothing is left to cancel"))
         if state.is_active:
             self._store.update(command.run_id, cancel_requested=1)
-            return True, "is being cancelled"
+            return Answer(True, "is being cancelled")
         paths = self._project.run(self._store.value(command.run_id, "experiment"), command.run_id)
         if paths.directory.exists():
             # The number is used up, so that no worker of an earlier attempt can still claim the run.
             attempt = self._store.increase(command.run_id, "attempts")
             if not conclude(paths, attempt, RunOutcome.CANCELLED, "cancelled while it waited"):
-                return False, "a worker is just leaving it; try again"
+                return Answer(False, "a worker is just leaving it; try again")
         if is_stranded:
             self._store.change(command.run_id, JobState.QUEUED)
         self._store.change(command.run_id, JobState.CANCELLED, "cancelled")
-        return True, "cancelled"
+        return Answer(True, "cancelled")
 
-    def _retry(self, commands: Sequence[PendingCommand]) -> list[_Answer]:
+    def _retry(self, commands: Sequence[PendingCommand]) -> list[Answer]:
         """Retry sources before what waits for them, so that a whole experiment can be asked for.
 
         Otherwise in the order that they had in line, however they are named. What has failed for one of them
@@ -220,9 +220,10 @@ class CommandApplier:
         together = {run_id: sources(run_id) for run_id in named}
         in_order = [run_id for run_id in TopologicalSorter(together).static_order() if run_id in together]
         answers = {run_id: self._retry_one(run_id, together[run_id]) for run_id in in_order}
-        for run_id, (ok, text) in answers.items():
-            if ok and (back := self._bring_back(run_id)):
-                answers[run_id] = ok, f"{text}, with {plural(back, 'run')} that failed for it"
+        for run_id, answer in answers.items():
+            if answer.ok and (back := self._bring_back(run_id)):
+                told = f"{answer.text}, with {plural(back, 'run')} that failed for it"
+                answers[run_id] = answer._replace(text=told)
         return [answers[command.run_id] for command in commands]
 
     def _bring_back(self, source: str) -> int:
@@ -234,33 +235,33 @@ class CommandApplier:
                 back.append(dependant)
         return len(back) - 1
 
-    def _retry_one(self, run_id: str, sources: Sequence[str]) -> _Answer:
+    def _retry_one(self, run_id: str, sources: Sequence[str]) -> Answer:
         state = self._store.state(run_id)
         if state is JobState.INTERRUPTED:
             self._store.renew_attempts(run_id)
-            return True, "waits already; its attempts are counted from 0 again"
+            return Answer(True, "waits already; its attempts are counted from 0 again", changed=False)
         if state and state.is_waiting:
-            return True, "waits already"
+            return Answer(True, "waits already", changed=False)
         if state not in (JobState.FAILED, JobState.CANCELLED):
-            return False, _refusal(state, "only failed, cancelled and interrupted runs are retried")
+            return Answer(False, _refusal(state, "only failed, cancelled and interrupted runs are retried"))
         if hopeless := self._store.dependencies.hopeless(sources):
-            return False, f"{hopeless}; retry that first, or queue this again without waiting for it"
+            return Answer(False, f"{hopeless}; retry that first, or queue this again without waiting for it")
         self._store.queue_again(run_id)
-        return True, "queued again"
+        return Answer(True, "queued again")
 
-    def _drain(self, command: PendingCommand) -> _Answer:
+    def _drain(self, command: PendingCommand) -> Answer:
         self._store.settings.write(draining=command.amount != 0)
         if command.amount:
-            return True, "Draining: running jobs finish, no new ones start."
-        return True, "the queue starts jobs again"
+            return Answer(True, "Draining: running jobs finish, no new ones start.")
+        return Answer(True, "the queue starts jobs again")
 
-    def _priority(self, command: PendingCommand, state: JobState | None) -> _Answer:
+    def _priority(self, command: PendingCommand, state: JobState | None) -> Answer:
         if state is None or state.is_final:
-            return False, _refusal(state, "only waiting jobs have a priority")
+            return Answer(False, _refusal(state, "only waiting jobs have a priority"))
         priority = self._store.increase(command.run_id, "priority", command.amount)
-        return True, f"priority is now {priority}"
+        return Answer(True, f"priority is now {priority}")
 
-    def _move(self, commands: Sequence[PendingCommand]) -> list[_Answer]:
+    def _move(self, commands: Sequence[PendingCommand]) -> list[Answer]:
         """Move marked jobs as one block: those at the end of the line stay, and stay in order."""
         marked = {command.run_id for command in commands}
         moved: set[str] = set()
@@ -271,9 +272,12 @@ class CommandApplier:
                 in_line.update(line)
                 moved.update(self._move_in_line(line, marked, commands[0].amount))
         already = f"is at the {'end' if commands[0].amount > 0 else 'front'} of its line already"
-        answers = dict.fromkeys(in_line, (True, already)) | dict.fromkeys(moved, (True, "moved"))
+        answers = dict.fromkeys(in_line, Answer(True, already, changed=False))
+        answers |= dict.fromkeys(moved, Answer(True, "moved"))
         for run_id in marked - in_line:
-            answers[run_id] = False, _refusal(self._store.state(run_id), "only waiting jobs are moved")
+            answers[run_id] = Answer(
+                False, _refusal(self._store.state(run_id), "only waiting jobs are moved")
+            )
         return [answers[command.run_id] for command in commands]
 
     def _move_in_line(self, line: list[str], marked: set[str], amount: int) -> set[str]:
@@ -293,7 +297,7 @@ class CommandApplier:
         return moved
 
 
-_Handler: TypeAlias = Callable[[CommandApplier, PendingCommand, JobState | None], _Answer]
+_Handler: TypeAlias = Callable[[CommandApplier, PendingCommand, JobState | None], Answer]
 _HANDLERS: Mapping[CommandKind, _Handler] = MappingProxyType(
     {
         CommandKind.ENQUEUE: CommandApplier._enqueue,
