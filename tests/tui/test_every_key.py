@@ -25,7 +25,7 @@ from tui_datasize.tui.widgets.chart_view import ChartView
 _SPELLED = {"/": "slash", "*": "asterisk", "+": "plus", "=": "equals_sign", "-": "minus", ".": "full_stop"}
 _SPELLED |= {"[": "left_square_bracket", "]": "right_square_bracket", "esc": "escape", "?": "question_mark"}
 _SPELLED |= {"↑": "up", "↓": "down", "←": "left", "→": "right", "PgUp": "pageup", "PgDn": "pagedown"}
-_SPELLED |= {"^t": "ctrl+t", "F1": "f1", "Home": "home", "End": "end"}
+_SPELLED |= {"^n": "ctrl+n", "^t": "ctrl+t", "F1": "f1", "Home": "home", "End": "end"}
 
 
 class Keyboard:
@@ -65,6 +65,8 @@ async def test_every_key_of_the_queue_tab_acts(busy: Stage):
         table = show.app.query_one(JobTable)
         with every_key(show, "Queue") as keyboard:
             await keyboard.opens("a", "Queue digits?", "to queue")
+            await keyboard.opens("b", "Build a sweep", "name one, or the folder")
+            await keyboard.opens("B", "Build a sweep", "digits-2")
             await keyboard.opens("s", "scheduler")
             await keyboard.opens("d", "─ Doctor ")
             await go_to_jobs(show, running)
@@ -195,5 +197,6 @@ async def test_every_key_of_the_app_acts(busy: Stage):
                     key, lambda words=words: f" {words}" in show.text.split("scheduler on")[1]
                 )
             await keyboard.opens("?", "─ Keys ")
+            await keyboard.opens("^n", "Notes on digits", "No notes yet")
             await keyboard.does("F", lambda: "No checkpoints to delete" in show.text)
             await keyboard.does("q", lambda: not app.is_running)

@@ -10,11 +10,13 @@ from textual.binding import Binding
 from tui_datasize.tui.analysis.dialogs import AskDialog
 from tui_datasize.tui.analysis.tab import AnalysisPane
 from tui_datasize.tui.app import DatasizeApp
+from tui_datasize.tui.desk import BeginDialog, FieldsDialog
 from tui_datasize.tui.devices_screen import DevicesScreen
 from tui_datasize.tui.keys import key_name
 from tui_datasize.tui.live.column_dialog import ColumnDialog, ColumnList
 from tui_datasize.tui.live.tab import LivePane
 from tui_datasize.tui.live.table import LiveTable
+from tui_datasize.tui.queue.builder import BuilderDialog, DifferenceDialog
 from tui_datasize.tui.queue.cell_map import CellMap
 from tui_datasize.tui.queue.experiment_list import ExperimentList
 from tui_datasize.tui.queue.job_table import JobTable
@@ -22,6 +24,7 @@ from tui_datasize.tui.queue.tab import QueuePane
 from tui_datasize.tui.queue_dialog import QueueDialog
 from tui_datasize.tui.scheduler_dialog import SchedulerDialog
 from tui_datasize.tui.widgets.chart_view import ChartView
+from tui_datasize.tui.widgets.completing import CompletingInput
 from tui_datasize.tui.widgets.dialogs import (
     ChooseDialog,
     ConfirmDialog,
@@ -47,8 +50,12 @@ PARTS = {
     "lists": (RowList,),
     "experiments": (ExperimentList,),
     "map of cells": (CellMap,),
-    "filter": (_Entry,),
+    "filter": (_Entry, CompletingInput),
     "queueing": (QueueDialog, CycleField),
+    "how to begin": (BeginDialog,),
+    "sweep builder": (BuilderDialog,),
+    "lines to be written": (DifferenceDialog,),
+    "notes, import": (FieldsDialog,),
     "scheduler": (SchedulerDialog,),
     "columns": (ColumnDialog, ColumnList),
     "target": (AskDialog,),

@@ -51,6 +51,12 @@ def test_a_terminal_that_cannot_move_its_cursor_gets_the_queue_as_text(queue: Qu
     assert told.out.split()[-6:-4] == [FIRST.experiment, "1"]
     assert "\x1b" not in told.out + told.err
     assert "datasize-tui status" in told.err
+    assert "no experiments here yet" not in told.err
+    project.experiments.unlink()
+    assert main(["--project", str(project.root)]) == 0
+    told = capsys.readouterr()
+    for offer in ("datasize-tui demo", "experiments --template", "import NAME FILE"):
+        assert offer in told.err
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,7 @@ import pytest
 
 from tests.fakes import fake_spec, write_run
 from tui_datasize.cli.dispatch import main
-from tui_datasize.errors import ConfigError, StorageError
-from tui_datasize.experiments.load import load_project
-from tui_datasize.experiments.sweep import plan_runs
-from tui_datasize.runlog.outputs import extend_project_file
+from tui_datasize.errors import StorageError
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.exports import TableInView, export_csv
 
@@ -134,53 +131,3 @@ def test_what_a_project_does_not_take_goes_to_the_home_directory(tmp_path, monke
     with pytest.raises(StorageError, match="no folder") as refused:
         export_csv(table, gone, now)
     assert str(gone) in refused.value.line
-
-
-LISTED = """# Mine, aligned by hand.
-[experiments.digits]   # the only one
-dataset = "digits"
-model   = "mlp"
-sizes   = [40, 80]
-budget  = { updates = 10 }
-"""
-IN_ONE_LINE = (
-    'experiments = { digits = { dataset = "digits", model = "mlp", sizes = [40], budget = { updates = 1 } } }'
-)
-ALSO = "\n[[experiments.digits.also]]\nsizes = [160]\nseeds = [1, 2]\ndraws = [0]\n"
-
-
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
-@pytest.mark.parametrize("is_linked", [False, True])
-def test_lines_are_added_to_a_project_file_whose_own_text_stays(end: str, is_linked: bool, tmp_path: Path):
-    file, text = tmp_path / "experiments.toml", LISTED.replace("\n", end)
-    place = tmp_path / "elsewhere.toml" if is_linked else file
-    place.write_bytes(text.encode())
-    place.chmod(0o640)
-    if is_linked:
-        file.symlink_to(place)
-    extend_project_file(file, ALSO)
-    assert place.read_bytes().decode() == text + ALSO.replace("\n", end)
-    assert place.stat().st_mode & 0o777 == 0o640
-    assert file.is_symlink() is is_linked
-    project = load_project(file)
-    runs = plan_runs(project.experiments["digits"], project)
-    assert sorted(run.train_size for run in runs) == [40, 80, 160, 160]
-    assert {path.name for path in tmp_path.iterdir()} == {file.name, place.name}
-
-
-@pytest.mark.parametrize(
-    ("text", "lines", "says"),
-    [
-        (LISTED + "epochs = 3\n", ALSO, "epochs"),
-        (IN_ONE_LINE, ALSO, "cannot be extended"),
-        (LISTED, "[[experiments.digits.also]]\nsizes = 3\n", "cannot be extended"),
-    ],
-    ids=["wrong before", "in one line", "wrong with the lines"],
-)
-def test_a_project_file_that_would_be_wrong_is_left_as_it_is(text, lines, says, tmp_path: Path):
-    file = tmp_path / "experiments.toml"
-    file.write_text(text)
-    with pytest.raises(ConfigError, match=says):
-        extend_project_file(file, lines)
-    assert file.read_text() == text
-    assert list(tmp_path.iterdir()) == [file]

@@ -182,6 +182,7 @@ def _instead(command: argparse._ActionsContainer) -> None:
     flags(
         check="say everything that is wrong with experiments.toml, a line each; status 2 where something is",
         keys="print every key of experiments.toml with range, default and meaning; data sets, metrics",
+        template="print an experiments.toml to begin with",
         schema="print the JSON Schema of experiments.toml, by which editors complete and check it",
     )(own)
 
@@ -280,6 +281,10 @@ PLAN = (
         write="add those that it does not list to the end of experiments.toml, whose text stays as it is",
     ),
     _JSON,
+)
+NOTE = (
+    valued("experiment", "EXPERIMENT", "name of an experiment"),
+    valued("words", "TEXT", "what to remember; without it what was remarked is printed", nargs="*"),
 )
 REPORT = (
     _EXPERIMENT,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from importlib.resources import files
 from pathlib import Path
 
 from tui_datasize.cli.basics import experiments_of, project_root, talk, tell
 from tui_datasize.cli.queueing import enqueue
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, StorageError
+from tui_datasize.experiments.samples import text_of_file
 from tui_datasize.experiments.sweep import plan_runs
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.runlog.paths import ProjectPaths
@@ -45,7 +45,7 @@ def demo(arguments: argparse.Namespace) -> int:
 def _make_project(paths: ProjectPaths) -> None:
     if paths.experiments.exists():
         return
-    text = files("tui_datasize.experiments").joinpath("demo.toml").read_text(encoding="utf-8")
+    text = text_of_file("demo.toml")
     try:
         paths.root.mkdir(parents=True, exist_ok=True)
         paths.experiments.write_text(text, encoding="utf-8")

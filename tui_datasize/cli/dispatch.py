@@ -62,7 +62,8 @@ def open_app(arguments: argparse.Namespace) -> int:
     from tui_datasize.cli.basics import experiments_of, project_paths
 
     paths = project_paths(arguments)
-    experiments_of(paths)
+    if paths.experiments.exists():
+        experiments_of(paths)
     if os.environ.get("TERM", "dumb") == "dumb":
         from tui_datasize.cli.terminals import plain_screen
 

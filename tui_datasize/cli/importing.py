@@ -12,10 +12,10 @@ from tui_datasize.cli.basics import print_json, project_paths, talk, without_col
 from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, ConfigError
 from tui_datasize.render.console import data_console, plain_table
 from tui_datasize.runlog.importing.collected import ForeignRun
-from tui_datasize.runlog.importing.into_project import SourceFile, bring_in
 from tui_datasize.runlog.importing.layout import Layout, read_layout
-from tui_datasize.runlog.importing.reading import ReadFiles, read_all, refusals, without_runs
+from tui_datasize.runlog.importing.reading import ReadFiles, read_all, refusals
 from tui_datasize.runlog.importing.taking_back import remove_imported, undo_last
+from tui_datasize.runlog.importing.whole import bring_read
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.text import plural
 
@@ -33,19 +33,8 @@ def import_runs(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         _show(reading, as_json=arguments.json)
         return EXIT_BAD_INPUT if reading.refused else EXIT_OK
-    if not any(run.evaluations for run in reading.runs):
-        for line in (*refusals(reading), *reading.notes):
-            talk(line)
-        raise without_runs(reading)
-    sources = [SourceFile.of(one.file) for one in reading.files]
-    for experiment, done in bring_in(paths, arguments.experiment, reading.runs, layout, sources).items():
-        there = f"{done.present} {'was' if done.present == 1 else 'were'} there with the same values"
-        grown = f"{plural(done.grown, 'run')} went on, " if done.grown else ""
-        talk(f"{experiment}: {plural(done.new, 'run')} imported, {grown}{there}")
-    for line in (*refusals(reading), *reading.notes):
+    for line in bring_read(paths, arguments.experiment, reading, layout):
         talk(line)
-    if not paths.experiments.exists():
-        talk(f"the app opens a project with an {paths.experiments.name}; an empty one will do")
     names = list(dict.fromkeys(c for one in reading.files for c, why in one.passed.items() if c and not why))
     if names:
         more = f" and {len(names) - _IGNORED_TOLD} more" if len(names) > _IGNORED_TOLD else ""

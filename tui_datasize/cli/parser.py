@@ -163,6 +163,13 @@ SUBCOMMANDS = (
         arguments.REPORT,
     ),
     Subcommand(
+        "note",
+        "queueing:note",
+        "write a remark on an experiment, or print those that are there",
+        " letters 'draw 2 has mislabelled images'",
+        arguments.NOTE,
+    ),
+    Subcommand(
         "import",
         "importing:import_runs",
         "bring results that were trained elsewhere in, as read-only runs",

@@ -6,14 +6,16 @@ import argparse
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tui_datasize.cli.basics import experiments_of, print_json, project_paths, selected_runs, talk, tell
 from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, ConfigError, DatasizeError
 from tui_datasize.experiments.budget import total_updates
-from tui_datasize.experiments.load import Experiment, Project
+from tui_datasize.experiments.load import Experiment, Project, read_project
 from tui_datasize.experiments.reference import json_schema, sections
+from tui_datasize.experiments.samples import text_of_file
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.experiments.sweep import (
     check_file,
@@ -23,12 +25,14 @@ from tui_datasize.experiments.sweep import (
     plan_runs,
     source_runs,
 )
+from tui_datasize.experiments.toml import nearest
 from tui_datasize.experiments.variants import variant_labels
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.queue.commands import CommandKind, nothing_to, select_jobs
 from tui_datasize.jobs.queue.requests import ChangeJobs, Drain, Enqueue, QueueTerms, Undo
 from tui_datasize.jobs.queue.state import Job, JobState
 from tui_datasize.render.console import data_console, plain_table
+from tui_datasize.runlog.notes import add_note, notes_of
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.text import lost_evaluations, plural, visible
 
@@ -40,6 +44,9 @@ def experiments(arguments: argparse.Namespace) -> int:
         return EXIT_OK
     if arguments.keys:
         return _print_keys()
+    if arguments.template:
+        print(text_of_file("template.toml"), end="")
+        return EXIT_OK
     paths = project_paths(arguments)
     if arguments.check:
         return _check(paths.experiments)
@@ -62,6 +69,22 @@ def experiments(arguments: argparse.Namespace) -> int:
         sizes += "" if row["experiment"] in project.experiments else "; not in experiments.toml"
         table.add_row(row["experiment"], *counts, row["dataset"], row["model"], sizes)
     data_console().print(table)
+    return EXIT_OK
+
+
+def note(arguments: argparse.Namespace) -> int:
+    """Write a remark on an experiment, or print those that are there."""
+    paths, name = project_paths(arguments), arguments.experiment
+    if not arguments.words:
+        print(*map(visible, notes_of(paths, name)), sep="\n")
+        return EXIT_OK
+    known = set(read_project(paths.experiments)[0].names) if paths.experiments.exists() else set()
+    known |= {one.name for one in paths.runs.glob("[!.]*/")}
+    if name not in known:
+        hint = nearest(name, known) if known else "there are none yet"
+        raise ConfigError(f"no experiment {name!r}", where=str(paths.root), fix=hint)
+    add_note(paths, name, " ".join(arguments.words), datetime.now(UTC))
+    talk(f"{name}: noted in {paths.note(name)}")
     return EXIT_OK
 
 

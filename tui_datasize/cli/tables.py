@@ -37,8 +37,10 @@ from tui_datasize.render.json import answers_dict, finite
 from tui_datasize.render.page import to_html, to_markdown
 from tui_datasize.runlog.export import SUFFIXES
 from tui_datasize.runlog.export import export_frame as export_frame
-from tui_datasize.runlog.outputs import extend_project_file, refuse_output, write_output
+from tui_datasize.runlog.notes import notes_of
+from tui_datasize.runlog.outputs import refuse_output, write_output
 from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.runlog.project_file import with_lines
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.text import plural
 
@@ -202,9 +204,9 @@ def _write(paths: ProjectPaths, name: str, proposal: Proposal) -> None:
     if not proposal.lines:
         talk(proposal.words or f"{name}: experiments.toml lists these runs already")
         return
-    extend_project_file(paths.experiments, proposal.lines)
-    talk(f"{paths.experiments}: added")
-    talk("\n".join(f"+ {line}" for line in proposal.lines.strip("\n").split("\n")))
+    change = with_lines(paths.experiments, proposal.lines)
+    change.write()
+    talk("\n".join((f"{paths.experiments}: added", *change.difference)))
 
 
 def _queue(paths: ProjectPaths, project: Project, name: str, specs: Sequence[RunSpec]) -> int:
@@ -228,12 +230,12 @@ def report(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"no report of the kind {suffix!r}", where=str(file), fix="name it .html or .md")
     own = _HTML if suffix in _HTML else _MARKDOWN
     refuse_output(file, suffixes=own, force=arguments.force)
-    record = with_sweep(record_of(arguments), arguments)
+    paths, record = project_paths(arguments), with_sweep(record_of(arguments), arguments)
     page = {
         "this page": f"datasize-tui {tui_datasize.__version__}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "command of this page": shlex.join(["datasize-tui", *sys.argv[1:]]),
     }
-    blocks = contents(record, page)
+    blocks = contents(record, page, notes_of(paths, record.experiment))
     title = f"{arguments.experiment}, {arguments.metric}"
     text = to_html(title, blocks) if suffix in _HTML else to_markdown(blocks)
     write_output(file, text.encode(), suffixes=own, force=arguments.force)

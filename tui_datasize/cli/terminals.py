@@ -31,10 +31,14 @@ def _commands(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
 
 def plain_screen(arguments: argparse.Namespace) -> int:
     """Show the queue as text, where the terminal cannot move its cursor, and what to do without the app."""
-    from tui_datasize.cli.basics import talk
+    from tui_datasize.cli.basics import project_paths, talk
     from tui_datasize.cli.status import status
 
+    paths = project_paths(arguments)
     shown = status(argparse.Namespace(project=arguments.project, experiment=None, json=False))
     talk("the app needs a terminal that can move its cursor, and TERM says that this one cannot")
+    if not paths.experiments.exists():
+        talk("no experiments here yet: `datasize-tui demo` runs a small sweep, `experiments --template`")
+        talk("prints an experiments.toml to begin with, `import NAME FILE` brings results in")
     talk("here: `datasize-tui status`, `queue EXPERIMENT`, `analyze EXPERIMENT`, `logs JOB -f`, `--help`")
     return shown

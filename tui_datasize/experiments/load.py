@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from tui_datasize.errors import ConfigError, DataError
 from tui_datasize.experiments.catalogue import IMAGE_FOLDER, refuse_unknown
@@ -274,6 +274,13 @@ EXPERIMENT_KEYS = frozenset(
     | {"image_rules"}
 )
 """Of an experiment's table what is no key of the recipe."""
+
+
+def read_experiment(name: str, values: Mapping[str, Any]) -> Experiment:
+    """Read an experiment from its table; raises ConfigError: it is wrong, `where` being a key of that."""
+    table = TomlTable(values, "")
+    _check_name(name, {}, table.nested("name", {}))
+    return _read_experiment(name, table, MOST_RECIPES)
 
 
 def _read_experiment(name: str, table: TomlTable, most_recipes: int) -> Experiment:

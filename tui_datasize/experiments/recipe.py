@@ -75,7 +75,7 @@ def read_recipes(table: TomlTable, sweep: TomlTable, levers: TomlTable) -> tuple
     for values, lever in product(product(*axes), [(), *((one,) for one in chain(*pulled))]):
         overlaid = deepcopy(base)
         for key, value in (*values, *lever):
-            _set_dotted(overlaid, key, value)
+            set_dotted(overlaid, key, value)
         is_chosen = any(key == SWEPT_STRATEGY for key, _ in (*values, *lever))
         with problems.part():
             recipes.append(_read_recipe(table.with_values(overlaid), needs_path=is_chosen))
@@ -109,7 +109,8 @@ def _swept_values(sweep: TomlTable, key: str) -> list[Any]:
     return values
 
 
-def _set_dotted(values: dict[str, Any], dotted: str, value: Any) -> None:
+def set_dotted(values: dict[str, Any], dotted: str, value: Any) -> None:
+    """Set a key in a table within tables; `model.depth` makes one of `model = "resnet"`."""
     *parents, last = dotted.split(".")
     short_for = {row.name: row.key.short for row in rows(RunSpec)}
     for parent in parents:

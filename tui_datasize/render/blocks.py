@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -79,8 +79,8 @@ _MOST_RUNS = 500
 """Rows of the table of runs; `export` writes all."""
 
 
-def contents(record: Record, page: Mapping[str, str]) -> list[Block]:
-    """The blocks of a report."""
+def contents(record: Record, page: Mapping[str, str], notes: Sequence[str] = ()) -> list[Block]:
+    """The blocks of a report, with what people remarked on the experiment."""
     drawn: set[str] = set()
     answers = [
         (entry.title, entry.ask(record)) for entry in QUESTIONS.values() if entry.is_offered(record.runs)
@@ -91,6 +91,7 @@ def contents(record: Record, page: Mapping[str, str]) -> list[Block]:
     return [
         HeadingBlock(f"{record.experiment}: {record.metric.in_words} against train size", 1),
         Paragraph(f"{record.counted}."),
+        *([Written("Notes", ("remark",), [(one,) for one in notes], 1)] if notes else []),
         *(block for title, answer in answers for block in answer_blocks(title, answer, drawn)),
         *([HeadingBlock("Not answered"), *left_out] if left_out else []),
         HeadingBlock("Runs"),

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 from collections.abc import Collection
 from pathlib import Path
 
-from tui_datasize.errors import ConfigError, StorageError
-from tui_datasize.experiments.load import load_project
-from tui_datasize.runlog.atomic import rename, write_bytes
+from tui_datasize.errors import StorageError
+from tui_datasize.runlog.atomic import write_bytes
 
 
 def write_output(file: Path, data: bytes, *, suffixes: Collection[str], force: bool = False) -> None:
@@ -28,38 +26,6 @@ def write_output(file: Path, data: bytes, *, suffixes: Collection[str], force: b
         write_bytes(file.parent.resolve() / file.name, data)
     except OSError as error:
         raise _refusal(file, f"cannot be written: {error.strerror}") from None
-
-
-def extend_project_file(file: Path, lines: str) -> None:
-    """Add lines to the end of `experiments.toml`, whose own text, comments and all, stays as it is.
-
-    Raises ConfigError: the file is not right, or not with these lines; nothing was written.
-    Raises StorageError: it cannot be written, or was changed meanwhile.
-    """
-    load_project(file)
-    place = file.resolve()
-    before = place.read_bytes()
-    end = b"\r\n" if b"\r\n" in before else b"\n"
-    added = lines.strip("\n").encode().replace(b"\n", end)
-    text = before.rstrip() + 2 * end + added + end
-    try:
-        tried = place.with_name(f".{place.name}.tried")
-        write_bytes(tried, text)
-        try:
-            shutil.copymode(place, tried)
-            load_project(tried)
-            if place.read_bytes() != before:
-                raise StorageError(
-                    "was changed just now, and is left as it is", where=str(file), fix="try again"
-                )
-            rename(tried, place)
-        finally:
-            tried.unlink(missing_ok=True)
-    except ConfigError as error:
-        fix = "add the lines by hand"
-        raise ConfigError(f"cannot be extended: {error.what}", where=str(file), fix=fix) from None
-    except OSError as error:
-        raise StorageError(f"cannot be written: {error.strerror}", where=str(file)) from None
 
 
 def refuse_output(file: Path, *, suffixes: Collection[str], force: bool = False) -> None:

@@ -76,6 +76,8 @@ class ProjectPaths:
     root: Path
 
     experiments = _File("experiments.toml")
+    notes = _File("notes")
+    """What people remarked on experiments, a file each: `note`."""
     runs = _File("runs")
     """One directory per experiment, one below it per run."""
     queue = _File("runs/queue.db")
@@ -89,6 +91,9 @@ class ProjectPaths:
 
     def run(self, experiment: str, run_id: str) -> RunPaths:
         return RunPaths(self.runs / experiment / run_id)
+
+    def note(self, experiment: str) -> Path:
+        return self.notes / f"{experiment}.md"
 
     def all_runs(self) -> Iterator[RunPaths]:
         """Every run directory that holds a `spec.json`, in name order."""

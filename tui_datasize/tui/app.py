@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -22,6 +21,7 @@ from textual.widgets import ContentSwitcher
 from textual.worker import Worker, WorkerState
 
 from tui_datasize.errors import DatasizeError
+from tui_datasize.runlog.notes import notes_of
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.frames import WholeFrames
 from tui_datasize.tui.key_order import COLLECTS_EVERY_S, OrderlyApp
@@ -72,6 +72,7 @@ class DatasizeApp(OrderlyApp):
         Binding(
             "M", "devices", "devices", show=False, tooltip="Devices in the last minutes, and who takes them"
         ),
+        Binding("ctrl+n", "note", "note", show=False, tooltip="Write a remark on the experiment"),
         Binding("F", "prune", "free disk", show=False, tooltip=_FREE_DISK),
         Binding("question_mark,f1", "help", "keys", tooltip="This page"),
         Binding("ctrl+l", "redraw", "redraw", show=False, tooltip="Draw the whole screen again"),
@@ -257,6 +258,7 @@ class DatasizeApp(OrderlyApp):
     def _after_first_look(self, snapshot: Snapshot) -> None:
         self._queue_pane.show(snapshot)
         self._queue_pane.select_experiment(self._restored.experiment or snapshot.liveliest_experiment())
+        self._queue_pane.offer_beginning()
 
     async def _wake_scheduler(self, *, gone: bool) -> str:
         if gone:
@@ -291,6 +293,10 @@ class DatasizeApp(OrderlyApp):
         self._status.say(outcome.sentence, error=outcome.is_bad)
         self._poller.look_now()
 
+    @on(Pane.Begun)
+    def _begin_for_pane(self, event: Pane.Begun) -> None:
+        self._begin(event.what, event.work)
+
     @on(Pane.Requested)
     def _request(self, event: Pane.Requested) -> None:
         self._requests.add(event.command)
@@ -316,6 +322,7 @@ class DatasizeApp(OrderlyApp):
     async def _explain(self, plan: ExperimentPlan) -> str:
         used = {usage.experiment: usage for usage in await asyncio.to_thread(self._queue.usage)}
         facts = experiment_facts(self.snapshot, plan, used.get(plan.name))
+        facts += [("note", one) for one in await asyncio.to_thread(notes_of, self._project, plan.name)]
         self.push_screen(TextDialog("Experiment", facts_table(facts, palette_of(self).muted)))
         return ""
 
@@ -375,24 +382,17 @@ class DatasizeApp(OrderlyApp):
         await self._say_outcome(self._export())
 
     async def _export(self) -> str:
-        from tui_datasize.tui.exports import export_csv
+        from tui_datasize.tui.exports import save_table
 
-        table = self.pane.table_in_view()
-        if table is None:
-            return "nothing to export yet"
-        return await asyncio.to_thread(export_csv, table, self._project.root, datetime.now())
+        return await save_table(self.pane.table_in_view(), self._project.root)
 
     @on(Pane.ChartSaved)
     def _save_chart(self, event: Pane.ChartSaved) -> None:
-        self._begin("saving the chart", self._take_chart(event))
+        from tui_datasize.tui.exports import save_chart
 
-    async def _take_chart(self, event: Pane.ChartSaved) -> str:
-        from tui_datasize.tui.exports import export_chart
-
-        if event.form == "copy":
-            return await self._copy("\n".join(line.plain.rstrip() for line in event.lines))
-        arguments = (event.title, event.lines, event.form, self._project.root, datetime.now())
-        return await asyncio.to_thread(export_chart, *arguments)
+        arguments = (event.title, event.lines, event.form, self._project.root)
+        send = partial(self.call_from_thread, self._send)
+        self._begin("saving the chart", save_chart(*arguments, send))
 
     @on(Copied)
     def _take_copy(self, event: Copied) -> None:
@@ -409,6 +409,11 @@ class DatasizeApp(OrderlyApp):
     def _send(self, codes: str) -> None:
         if self._driver is not None:
             self._driver.write(codes)
+
+    def action_note(self) -> None:
+        from tui_datasize.tui.desk import note
+
+        self._begin("noting", note(self, self._project, self.pane.experiment_in_view))
 
     def action_devices(self) -> None:
         from tui_datasize.tui.devices_screen import DevicesScreen

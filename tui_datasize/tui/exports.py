@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import subprocess
@@ -42,6 +43,26 @@ class TableInView:
     """Beginning of the file's name, such as `digits-curve`."""
     build: Callable[[], pl.DataFrame]
     """Makes the table; called off the screen's thread."""
+
+
+async def save_table(table: TableInView | None, directory: Path) -> str:
+    """Write a table off the screen's thread, and say where; raises StorageError as `export_csv`."""
+    if table is None:
+        return "nothing to export yet"
+    return await asyncio.to_thread(export_csv, table, directory, datetime.now())
+
+
+async def save_chart(
+    title: str, lines: Sequence[Text], form: ChartForm, directory: Path, send: Callable[[str], object]
+) -> str:
+    """Let a chart leave the screen, and say where to; `send` writes codes to the terminal, from any thread.
+
+    Raises StorageError: it cannot be written.
+    """
+    if form == "copy":
+        text = "\n".join(line.plain.rstrip() for line in lines)
+        return await asyncio.to_thread(copy_text, text, send)
+    return await asyncio.to_thread(export_chart, title, lines, form, directory, datetime.now())
 
 
 def export_csv(table: TableInView, directory: Path, now: datetime) -> str:

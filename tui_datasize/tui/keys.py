@@ -28,7 +28,7 @@ _KEY_NAMES = {
     "question_mark": "?",
     "left_square_bracket": "[",
     "right_square_bracket": "]",
-    **{f"ctrl+{letter}": f"^{letter}" for letter in "elptz"},
+    **{f"ctrl+{letter}": f"^{letter}" for letter in "elnptz"},
     "f1": "F1",
     "up": "↑",
     "down": "↓",

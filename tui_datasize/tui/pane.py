@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
 from textual import events, on
@@ -43,6 +43,13 @@ class Pane(Container):
         """Someone wants the queue changed."""
 
         command: Command
+
+    @dataclass
+    class Begun(Message):
+        """Something is to be done in the background, and then told of."""
+
+        what: str
+        work: Coroutine[Any, Any, str]
 
     @dataclass
     class ChartSaved(Message):
@@ -115,6 +122,11 @@ class Pane(Container):
     def table_in_view(self) -> TableInView | None:
         """What an export would write; None where there is nothing yet."""
         return None
+
+    @property
+    def experiment_in_view(self) -> str:
+        """Whose runs are looked at; empty where there are none."""
+        return self.interest().experiment
 
     def key_groups(self) -> Sequence[KeyGroup]:
         """The keys of the pane and its parts, for help and palette."""

@@ -127,10 +127,7 @@ def queue_facts(snapshot: Snapshot, plan: ExperimentPlan, cells: Sequence[Cell])
     )
     lost = sum(snapshot.state_of(cell.run_id) == INCOMPLETE for cell in cells)
     updates = sum(cell.updates for cell in cells)
-    seconds = snapshot.time_left.estimate_s(cell.spec for cell in cells)
-    slots = snapshot.time_left.slots
-    unknown = "time not known yet" if slots else "time not known: there are 0 slots"
-    estimate = unknown if seconds is None else f"about {duration(seconds)} on {plural(slots, 'slot')}"
+    estimate = time_words(snapshot, [cell.spec for cell in cells])
     return [
         ("", plan.title),
         ("", ""),
@@ -139,6 +136,15 @@ def queue_facts(snapshot: Snapshot, plan: ExperimentPlan, cells: Sequence[Cell])
         ("to queue", plural(len(cells), "run") + lost_evaluations(lost)),
         ("cost", f"{updates:,} updates, {estimate}"),
     ]
+
+
+def time_words(snapshot: Snapshot, specs: Sequence[RunSpec]) -> str:
+    """How long some runs would take with all slots to themselves, by what others took."""
+    slots = snapshot.time_left.slots
+    seconds = snapshot.time_left.estimate_s(specs)
+    if seconds is None:
+        return "time not known yet" if slots else "time not known: there are 0 slots"
+    return f"about {duration(seconds)} on {plural(slots, 'slot')}"
 
 
 def is_known(snapshot: Snapshot, word: str) -> bool:

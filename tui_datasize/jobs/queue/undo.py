@@ -77,7 +77,7 @@ def last_done(connection: sqlite3.Connection) -> Done:
 
 
 def being_cancelled(connection: sqlite3.Connection, done: Done) -> int:
-    """How many of the jobs that a command cancelled have a worker still, before whose end none begins again."""
+    """How many of the jobs that a command cancelled have a worker still; none begins again before its end."""
     if done.kind is not CommandKind.CANCEL:
         return 0
     rows = connection.execute(f"SELECT run_id FROM jobs WHERE cancel_requested AND {ACTIVE}")

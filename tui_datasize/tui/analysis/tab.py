@@ -327,7 +327,7 @@ class AnalysisPane(ChartPane, FilteredRuns, can_focus=True):
             return "Computing …"
         if not self._snapshot.is_ready:
             return "Reading the project …"
-        return "No experiments yet. Describe one in experiments.toml."
+        return "No experiments yet. Build one on the Queue tab: b."
 
     @property
     def _shown_page(self) -> Entry | None:

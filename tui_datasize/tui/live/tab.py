@@ -131,6 +131,11 @@ class LivePane(ChartPane):
     def choose_columns(self, choice: ColumnChoice) -> None:
         self._table.choose(choice)
 
+    @property
+    def experiment_in_view(self) -> str:
+        rows = (row for row in self._snapshot.jobs if row.run_id == self._table.highlighted)
+        return next((row.experiment for row in rows), "")
+
     def interest(self) -> Interest:
         # Those at work are looked at for trouble, whether or not they are drawn.
         running = (row.run_id for row in self._snapshot.running()[:MOST_RUNS])

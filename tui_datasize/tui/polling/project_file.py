@@ -10,7 +10,7 @@ from types import MappingProxyType
 from tui_datasize.errors import DatasizeError
 from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.device_settings import DeviceSettings
-from tui_datasize.experiments.load import Experiment, Project, load_project
+from tui_datasize.experiments.load import Experiment, Project, data_directory, load_project
 from tui_datasize.experiments.sweep import check_runs, further_runs, plan_runs, source_runs
 from tui_datasize.experiments.variants import recipe_of, variant_labels
 from tui_datasize.jobs.client import QueueClient
@@ -47,9 +47,16 @@ class Planner:
 
         The cells of the one `shown` are listed however many they are.
 
-        Raises ConfigError: the file is missing or wrong.
+        Without a file there are none.
+
+        Raises ConfigError: the file is wrong.
         """
         stamp, is_first = self._read_stamp(), self._project is None
+        if stamp is None and not self._file.exists():
+            self._project, self._stamp = None, None
+            if self._planned is None or self._planned.experiments:
+                self._planned = ProjectPlan(data_dir=data_directory(self._file.parent))
+            return self._planned
         if self._project is None or stamp != self._stamp:
             self._project = load_project(self._file)
             most = min(_MOST_AT_FIRST, _MOST_LISTED) if is_first else _MOST_LISTED

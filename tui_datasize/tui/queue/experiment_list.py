@@ -46,7 +46,7 @@ class ExperimentList(RowList):
     def draw_empty(self) -> Sequence[Text]:
         if not self._snapshot.is_ready:
             return [Text(" Reading the project …", style=self.palette.muted)]
-        lines = ("No experiments yet.", "Describe one in", "experiments.toml.")
+        lines = ("No experiments yet.", "b builds a sweep.")
         return [Text(f" {line}", style=self.palette.muted) for line in lines]
 
     @property

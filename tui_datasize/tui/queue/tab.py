@@ -34,12 +34,17 @@ from tui_datasize.tui.widgets.panel import Panel
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from tui_datasize.experiments.spec import RunSpec
     from tui_datasize.jobs.queue.requests import ChangeJobs, QueueTerms
 
 _QUEUE_ALL = "Queue what is missing; asks for terms: what to wait for (after), how many attempts, the order"
 
 BINDINGS: tuple[Binding, ...] = (
     Binding("a", "queue_all", "queue all", tooltip=_QUEUE_ALL),
+    Binding("b", "build", "build", tooltip="Build a sweep by a form: data set, model, sizes, seeds"),
+    Binding(
+        "B", "build(True)", "build from", show=False, tooltip="The same from the experiment that is chosen"
+    ),
     Binding("h,H", "change('hold')", "hold", tooltip="Hold waiting jobs"),
     Binding("u", "change('release')", "release", tooltip="Release held jobs"),
     Binding("c", "cancel", "cancel", tooltip="Cancel jobs, running ones too, after a question"),
@@ -92,6 +97,8 @@ class QueuePane(Pane):
         super().__init__(id=id)
         self._project = project
         self._snapshot: Snapshot = EMPTY
+        self._to_ask = ""
+        """Name of an experiment that is to be queued once it is listed."""
         self._experiments = ExperimentList(id="experiment-list")
         self._title_line = TitleLine()
         self._map = CellMap(id="cell-map")
@@ -148,6 +155,8 @@ class QueuePane(Pane):
         self._show_map()
         self._show_notes()
         self._show_log()
+        if self._to_ask:
+            self._ask_when_listed()
 
     def _show_log(self) -> None:
         row, tail = self._jobs.current, self._snapshot.log
@@ -221,12 +230,50 @@ class QueuePane(Pane):
         else:
             self._ask_to_queue(plan)
 
+    def action_build(self, from_this: bool = False) -> None:
+        self.post_message(self.Begun("building a sweep", self._build(self.experiment if from_this else "")))
+
+    async def _build(self, source: str) -> str:
+        from tui_datasize.tui.queue.builder import build_sweep
+
+        return self._written(await build_sweep(self.app, self._project, source, self._time_of))
+
+    def offer_beginning(self) -> None:
+        """Ask what to begin with, where there is nothing yet."""
+        if not (self._snapshot.experiments or self._snapshot.jobs or self._project.experiments.exists()):
+            self.post_message(self.Begun("beginning", self._offer_beginning()))
+
+    async def _offer_beginning(self) -> str:
+        from tui_datasize.tui.desk import begin
+
+        name, told = await begin(self.app, self._project, self._time_of)
+        return told or self._written(name)
+
+    def _time_of(self, specs: Sequence[RunSpec]) -> str:
+        from tui_datasize.tui.queue_dialog import time_words
+
+        return time_words(self._snapshot, specs)
+
+    def _written(self, name: str) -> str:
+        """Ask whether to queue an experiment once it is read; of none if it has no name."""
+        self._to_ask = name
+        return f"{name} is in {self._project.experiments.name}" if name else ""
+
+    def _ask_when_listed(self) -> None:
+        plan = self._snapshot.experiment(self._to_ask)
+        if plan is None or not (plan.is_listed or plan.problem):
+            return
+        self._to_ask = ""
+        self.select_experiment(plan.name)
+        if plan.is_listed and not plan.problem:
+            self._ask_to_queue(plan)
+
     def action_queue_all(self) -> None:
         plan = self._experiments.current
         if refused := refusal(self._snapshot):
             self.remark(refused)
         elif plan is None:
-            self.remark("no experiment to queue: describe one in experiments.toml")
+            self.remark("no experiment to queue: b builds one")
         elif told := plan.problem or _listing(plan):
             self.remark(told)
         else:

@@ -10,13 +10,11 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
-from textual.geometry import Size
 from textual.message import Message
-from textual.reactive import Reactive
-from textual.suggester import Suggester
 from textual.widget import Widget
 from textual.widgets import Input
 
+from tui_datasize.tui.widgets.completing import CompletingInput
 from tui_datasize.tui.widgets.line_view import MarkList
 from tui_datasize.tui.widgets.palette import palette_of
 from tui_datasize.tui.widgets.plain import Words
@@ -91,40 +89,11 @@ class RunList(MarkList, FilteredRuns):
         super().take(frame)
 
 
-class _Completer(Suggester):
-    def __init__(self, runs: FilteredRuns) -> None:
-        super().__init__(use_cache=False, case_sensitive=True)
-        self._runs = runs
-
-    def complete(self, text: str) -> list[str]:
-        """The whole text with each of its completions."""
-        from tui_datasize.tui.run_filter import completions
-
-        frame = self._runs.frame
-        before = text[: len(text) - len(text.rpartition(" ")[2])]
-        return [] if frame is None else [before + word for word in completions(text, frame)]
-
-    async def get_suggestion(self, value: str) -> str | None:
-        return next(iter(self.complete(value)), None)
-
-
-class _Entry(Input):
+class _Entry(CompletingInput):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "submit", "keep filter"),
         Binding("escape", "drop", "drop filter"),
-        Binding("tab", "complete", "complete"),
     ]
-    virtual_size: Reactive[Size] = Reactive(Size(0, 0))
-    """What is written changes the place and size of no widget."""
-
-    def __init__(self, completer: _Completer) -> None:
-        super().__init__(placeholder=_EXAMPLE, suggester=completer, select_on_focus=False, compact=True)
-        self._completer = completer
-
-    def action_complete(self) -> None:
-        if found := self._completer.complete(self.value):
-            self.value = found[0]
-            self.cursor_position = len(self.value)
 
     def action_drop(self) -> None:
         self.post_message(FilterBox.Dropped())
@@ -154,13 +123,20 @@ class FilterBox(Horizontal):
         super().__init__()
         self._runs = runs
         self._stays = stays
-        self._completer = _Completer(runs)
-        self._entry = _Entry(self._completer)
+        self._entry = _Entry(self._complete, placeholder=_EXAMPLE)
         self._hint = Words()
 
     def compose(self) -> ComposeResult:
         yield self._entry
         yield self._hint
+
+    def _complete(self, text: str) -> list[str]:
+        """The whole text with each of its completions."""
+        from tui_datasize.tui.run_filter import completions
+
+        frame = self._runs.frame
+        before = text[: len(text) - len(text.rpartition(" ")[2])]
+        return [] if frame is None else [before + word for word in completions(text, frame)]
 
     @property
     def value(self) -> str:
@@ -197,6 +173,6 @@ class FilterBox(Horizontal):
             self._close()
 
     def _show_hint(self) -> None:
-        words = [text.rpartition(" ")[2] for text in self._completer.complete(self.value)]
+        words = [text.rpartition(" ")[2] for text in self._complete(self.value)]
         line = Text("  ".join(words), palette_of(self.app).muted, no_wrap=True, overflow="ellipsis")
         self._hint.update(line, layout=False)

@@ -1,0 +1,188 @@
+"""The sweep builder, notes, and what an empty directory begins with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.tui.fake_queue import FakeQueue
+from tests.tui.stage import NARROW, WIDE, Show, Stage
+from tests.tui.test_every_dialog_key import closes, moves, opened
+from tests.tui.test_every_key import every_key
+from tui_datasize.experiments.load import load_project
+from tui_datasize.experiments.sweep_form import HINTS
+from tui_datasize.runlog.notes import notes_of
+from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.tui.desk import BeginDialog, FieldsDialog
+from tui_datasize.tui.queue.builder import BuilderDialog, DifferenceDialog
+from tui_datasize.tui.queue_dialog import QueueDialog
+
+
+@pytest.fixture
+def nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    """An empty directory."""
+    monkeypatch.setenv("DATASIZE_DATA", str(tmp_path / "data"))
+    root = tmp_path / "new"
+    root.mkdir()
+    return Stage(ProjectPaths(root), FakeQueue())
+
+
+def write_images(folder: Path, per_class: int = 12) -> None:
+    for label in ("cat", "dog"):
+        (folder / label).mkdir(parents=True)
+        for number in range(per_class):
+            Image.new("L", (8, 8), number * 9).save(folder / label / f"{number}.png")
+
+
+async def is_open(show: Show, dialog: type) -> None:
+    await show.until(lambda: isinstance(show.app.screen, dialog) and show.app.screen.is_mounted)
+    await show.settle()
+
+
+async def write(show: Show, **texts: str) -> None:
+    """Fill fields of the form in, and wait until the draft is what they say."""
+    form = show.app.screen
+    assert isinstance(form, BuilderDialog)
+    for name, text in texts.items():
+        form._fields[name].value = text
+    await show.until(lambda: form._draft_of == form.form and form._images_at is None)
+
+
+async def test_a_sweep_of_own_images_is_filled_in_written_and_queued(nothing: Stage):
+    write_images(nothing.project.root / "pets")
+    async with nothing.open(NARROW) as show:
+        await is_open(show, BeginDialog)
+        await show.press("enter")
+        await is_open(show, BuilderDialog)
+        await show.press(*"pe", "tab")
+        form = show.app.screen
+        assert isinstance(form, BuilderDialog)
+        assert form.form.dataset == "pets"
+        await write(show, seeds="2", draws="1", budget="20 updates", options="batch_size=8")
+        await show.shows("2 classes, 20 images to train on, 4 to test", "a fifth of each class is kept")
+        await show.shows("4 sizes x 2 seeds x 1 draw · 1,280 images trained on", "time not known yet")
+        await write(show, sizes="5, 10, 21", sweep="optimizer.lr=1e-3,1e-2")
+        await show.shows("sizes: 21 images, but", "has 20 to train on")
+        await show.press("enter")
+        assert form.focused is form._fields["sizes"]
+        await write(show, sizes="5..10")
+        await show.shows("8 runs = 2 sizes x 2 seeds x 1 draw x 2 variants")
+        await show.press("enter")
+        await show.shows("Write this into experiments.toml?", "+[experiments.pets]", '+"optimizer.lr" = ')
+        await show.press("enter")
+        await is_open(show, QueueDialog)
+        await show.shows("Queue pets?")
+        await show.press("enter")
+        await show.until(lambda: nothing.queue.enqueued)
+        assert [spec.train_size for spec in nothing.queue.enqueued[0]][:4] == [5, 5, 10, 10]
+        assert load_project(nothing.project.experiments).experiments["pets"].n_runs == 8
+
+
+MISTAKES = (
+    ({"dataset": "digitz"}, "data set: unknown data set 'digitz'"),
+    ({"model": "cnn4"}, "model: expected one of cnn3"),
+    ({"seeds": "two"}, "seeds: expected how many"),
+    ({"budget": "3 weeks"}, "budget: expected updates, samples, epochs"),
+    ({"options": "optimizer.lr=0"}, "options: expected a number above 0, got 0"),
+    ({"options": "dataset=mnist"}, "options: dataset is no option: it has a field of its own"),
+    ({"sweep": "model.width=0,8"}, "sweep: expected a whole number of at least 1"),
+    ({"name": "-"}, "name: '-' is not a name"),
+    ({"sizes": "5000"}, "sizes: 5000 images, but digits has 1437"),
+    ({"dataset": "pets"}, "options: 10.png: 8x8 pixels, but cat/0.png has 9x8; set image_px"),
+)
+
+
+async def test_each_mistake_is_told_in_its_field(nothing: Stage):
+    pets = nothing.project.root / "pets"
+    write_images(pets)
+    Image.new("L", (9, 8)).save(pets / "cat" / "0.png")
+    nothing.project.experiments.write_text("")
+    async with nothing.open(NARROW) as show:
+        await opened(show, "b", BuilderDialog)
+        for texts, says in MISTAKES:
+            await write(show, **(dict.fromkeys(HINTS, "") | {"dataset": "digits"} | texts))
+            await show.shows(says)
+
+
+async def test_every_key_of_the_builder_and_of_the_lines(busy: Stage, tmp_path: Path):
+    before = busy.project.experiments.read_text()
+    async with busy.open(NARROW) as show:
+        with every_key(show, "sweep builder") as keyboard:
+            await opened(show, "B", BuilderDialog)
+            await moves(keyboard, "↓ ↑", lambda: show.app.screen.focused)
+            await closes(show, keyboard, "esc", "B", BuilderDialog)
+            await opened(show, "B", BuilderDialog)
+            await write(show, sizes="40..160", options="order=by-seed batch_size=16")
+            await show.shows("12 runs = 3 sizes x 2 seeds x 2 draws", "about")
+            await keyboard.does("enter", lambda: isinstance(show.app.screen, DifferenceDialog))
+        await show.pilot.resize_terminal(40, 10)
+        with every_key(show, "lines to be written") as keyboard:
+            await is_open(show, DifferenceDialog)
+            box = show.app.screen.query_one(".dialog")
+            await show.until(lambda: box.max_scroll_y > 1)
+            await moves(keyboard, "↓ ↑ j k", lambda: box.scroll_offset)
+        await show.press("escape")
+        await is_open(show, BuilderDialog)
+        assert busy.project.experiments.read_text() == before
+        # An editor saves between the difference and the answer to it.
+        await write(show, name="digits", sizes="40, 80")
+        await show.press("enter")
+        await is_open(show, DifferenceDialog)
+        busy.project.experiments.write_text(before + "# mine\n")
+        await show.press("enter")
+        await is_open(show, BuilderDialog)
+        await show.pilot.resize_terminal(*WIDE)
+        await show.shows("experiments.toml: was changed just now, and is left as it is")
+        await show.press("enter")
+        await is_open(show, DifferenceDialog)
+        await show.press("enter")
+        await show.until(lambda: "sizes   = [40, 80]" in busy.project.experiments.read_text())
+        assert busy.project.experiments.read_text().endswith("# mine\n")
+
+
+async def test_every_key_of_the_beginning_and_of_notes(nothing: Stage):
+    async with nothing.open(NARROW) as show:
+        with every_key(show, "how to begin", "b", "enter") as keyboard:
+            for key in ("esc", "q"):
+                await begin(show)
+                await keyboard.does(key, lambda: len(show.app.screen_stack) == 1)
+            await begin(show)
+            await keyboard.does("i", lambda: isinstance(show.app.screen, FieldsDialog))
+            (nothing.project.root / "a.csv").write_text("size,seed,test_accuracy\n40,0,0.5\n80,0,0.6\n")
+            await show.press("tab", *"a.", "tab", "enter")
+            await show.shows("imported: 2 runs imported")
+            await begin(show)
+            await keyboard.does("t", nothing.project.experiments.exists)
+            assert not load_project(nothing.project.experiments).experiments
+            nothing.project.experiments.unlink()
+            await begin(show)
+            await keyboard.does("d", lambda: isinstance(show.app.screen, QueueDialog))
+        await show.press("escape")
+        with every_key(show, "notes, import") as keyboard:
+            await closes(show, keyboard, "esc", "ctrl+n", FieldsDialog)
+            await opened(show, "ctrl+n", FieldsDialog)
+            await show.press(*"odd")
+            await keyboard.does("enter", lambda: notes_of(nothing.project, "digits"))
+        await show.press("i")
+        await show.shows("UTC: odd")
+
+
+async def begin(show: Show) -> None:
+    await show.settle()
+    if not isinstance(show.app.screen, BeginDialog):
+        show.app._queue_pane._snapshot = type(show.app.snapshot)()
+        show.app._queue_pane.offer_beginning()
+    await is_open(show, BeginDialog)
+
+
+async def test_a_project_that_cannot_be_written_is_told_in_one_line(
+    busy: Stage, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("os.access", lambda *_: False)
+    async with busy.open(NARROW) as show:
+        for key in ("b", "B", "ctrl+n"):
+            await show.press(key)
+            await show.shows("project is read-only")
+            assert len(show.app.screen_stack) == 1

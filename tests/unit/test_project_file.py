@@ -1,0 +1,144 @@
+"""Changes of `experiments.toml` by a program: shown, and nothing else of the file is touched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tui_datasize.errors import ConfigError, StorageError
+from tui_datasize.experiments.load import load_project
+from tui_datasize.experiments.sweep import plan_runs
+from tui_datasize.experiments.toml import read_toml
+from tui_datasize.runlog.project_file import with_experiment, with_lines
+
+LISTED = """# Mine, aligned by hand.
+[experiments.digits]   # the only one
+dataset = "digits"
+model   = "mlp"
+sizes   = [40, 80]
+budget  = { updates = 10 }
+"""
+IN_ONE_LINE = (
+    'experiments = { digits = { dataset = "digits", model = "mlp", sizes = [40], budget = { updates = 1 } } }'
+)
+ALSO = "\n[[experiments.digits.also]]\nsizes = [160]\nseeds = [1, 2]\ndraws = [0]\n"
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("is_linked", [False, True])
+def test_lines_are_added_to_a_project_file_whose_own_text_stays(end: str, is_linked: bool, tmp_path: Path):
+    file, text = tmp_path / "experiments.toml", LISTED.replace("\n", end)
+    place = tmp_path / "elsewhere.toml" if is_linked else file
+    place.write_bytes(text.encode())
+    place.chmod(0o640)
+    if is_linked:
+        file.symlink_to(place)
+    with_lines(file, ALSO).write()
+    assert place.read_bytes().decode() == text + ALSO.replace("\n", end)
+    assert place.stat().st_mode & 0o777 == 0o640
+    assert file.is_symlink() is is_linked
+    project = load_project(file)
+    runs = plan_runs(project.experiments["digits"], project)
+    assert sorted(run.train_size for run in runs) == [40, 80, 160, 160]
+    assert {path.name for path in tmp_path.iterdir()} == {file.name, place.name}
+
+
+@pytest.mark.parametrize(
+    ("text", "lines", "says"),
+    [
+        (LISTED + "epochs = 3\n", ALSO, "epochs"),
+        (IN_ONE_LINE, ALSO, "cannot be extended"),
+        (LISTED, "[[experiments.digits.also]]\nsizes = 3\n", "cannot be extended"),
+    ],
+    ids=["wrong before", "in one line", "wrong with the lines"],
+)
+def test_a_project_file_that_would_be_wrong_is_left_as_it_is(text, lines, says, tmp_path: Path):
+    file = tmp_path / "experiments.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=says):
+        with_lines(file, lines).write()
+    assert file.read_text() == text
+    assert list(tmp_path.iterdir()) == [file]
+
+
+BETA = {"dataset": "digits", "model": "mlp", "sizes": [40, 80], "budget": {"updates": 10}}
+STUDY = """# Mine.
+[paths]                      # of the lab
+data = "images"
+
+[experiments.alpha]          # the first
+dataset = "digits"           # they come with scikit-learn
+model   = { name = "resnet", depth = 8 }   # a small one
+sizes   = [40,  # few
+           80]
+budget  = { updates = 10 }
+# nothing swept below
+[experiments.alpha.sweep]
+"optimizer.lr" = [1e-2, 3e-2]  # both
+
+# And another.
+[experiments."b.c"]
+dataset = "mnist"
+model   = "mlp"
+sizes   = [1_000]
+budget  = { epochs = 1 }
+"""
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_an_experiment_is_changed_in_its_place_and_every_comment_stays(
+    end: str, encoding: str, tmp_path: Path
+):
+    file = tmp_path / "experiments.toml"
+    file.write_bytes(STUDY.replace("\n", end).encode(encoding))
+    values = read_toml(file)["experiments"]["alpha"] | {"seeds": [1, 2], "model": {"name": "mlp"}}
+    values["sweep"] = {"optimizer.lr": [1e-2, 0.1]}
+    change = with_experiment(file, "alpha", values)
+    change.write()
+    after = file.read_bytes().decode(encoding)
+    assert read_toml(file)["experiments"]["alpha"] == values
+    for line in STUDY.split("\n"):
+        _, mark, comment = line.partition("#")
+        assert mark + comment in after
+    gone = [line for line in change.difference if line.startswith("-")]
+    assert len(gone) == 2
+    assert after.count(end) == after.count("\n")
+    load_project(file)
+
+
+def test_a_new_experiment_comes_behind_all_that_is_there(tmp_path: Path):
+    file = tmp_path / "experiments.toml"
+    values = BETA | {"title": 'a "b" \\ c', "sweep": {"model.layers": [1, 2]}}
+    with_experiment(file, "beta", values).write()
+    first = file.read_text()
+    assert read_toml(file)["experiments"] == {"beta": values}
+    assert load_project(file).experiments["beta"].n_runs == 4
+    change = with_experiment(file, "c.d", BETA | {"also": [{"sizes": [160]}]})
+    assert all(line[0] in " +" for line in change.difference)
+    change.write()
+    assert file.read_text().startswith(first)
+    assert load_project(file).experiments["c.d"].n_runs == 3
+
+
+def test_a_file_that_an_editor_has_saved_meanwhile_is_left_as_it_is(tmp_path: Path):
+    file = tmp_path / "experiments.toml"
+    new = with_experiment(file, "beta", BETA)
+    file.write_text(STUDY)
+    known = with_experiment(file, "beta", BETA)
+    file.write_text(STUDY + "# a line more\n")
+    for change in (new, known):
+        with pytest.raises(StorageError, match="changed just now"):
+            change.write()
+    assert file.read_text() == STUDY + "# a line more\n"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_what_cannot_be_changed_in_its_place_is_refused(tmp_path: Path):
+    file = tmp_path / "experiments.toml"
+    file.write_text(LISTED.replace('model   = "mlp"', 'model.name = "mlp"'))
+    with_experiment(file, "digits", BETA).write()
+    assert load_project(file).experiments["digits"].n_runs == 2
+    with pytest.raises(ConfigError, match="cannot be extended"):
+        with_experiment(file, "digits", BETA | {"sizes": [0]}).write()

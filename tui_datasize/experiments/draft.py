@@ -1,0 +1,294 @@
+"""An experiment that is being filled in: what it would be, what it costs, and what is wrong so far."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from tui_datasize.errors import ConfigError, DataError, DatasizeError
+from tui_datasize.experiments.architectures import MODELS, TORCHVISION, TORCHVISION_MODELS, model_info
+from tui_datasize.experiments.budget import total_updates
+from tui_datasize.experiments.catalogue import (
+    DATASETS,
+    IMAGE_FOLDER,
+    DatasetInfo,
+    dataset_info,
+    image_folder,
+    refuse_unshown,
+)
+from tui_datasize.experiments.images.reading import ImageReading
+from tui_datasize.experiments.images.walk import SUFFIXES
+from tui_datasize.experiments.keys import Row, rows
+from tui_datasize.experiments.load import SIZE_UNITS, Experiment, Project, read_experiment
+from tui_datasize.experiments.recipe import BUDGET_UNITS
+from tui_datasize.experiments.reference import words_of
+from tui_datasize.experiments.spec import RunSpec
+from tui_datasize.experiments.sweep import check_runs, plan_runs
+from tui_datasize.experiments.sweep_form import (
+    HINTS,
+    USUAL,
+    SweepForm,
+    dataset_of,
+    table_of,
+    usual_name,
+    usual_sizes,
+)
+from tui_datasize.experiments.terms import terms_of
+from tui_datasize.files import named_path
+from tui_datasize.text import plural
+
+_USUAL_SPLIT = 0.2
+_MOST_MADE = 5_000
+"""Runs that are made to tell how long they take."""
+_MOST_LOOKED_AT = 20_000
+"""Images whose headers are read while a form is filled in."""
+_MOST_OFFERED = 50
+_FOLDERS_TRIED, _FILES_TRIED = 40, 20
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What the fields of a form mean together."""
+
+    form: SweepForm
+    """With what empty fields stand for."""
+    table: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    """As it would be written into the file."""
+    experiment: Experiment | None = None
+    """None where the table is wrong."""
+    info: DatasetInfo | None = None
+    """None where the data set is not known."""
+    sizes: int = 0
+    runs: tuple[RunSpec, ...] = ()
+    """All of them; none of thousands."""
+    images: int = 0
+    """That all runs train on together."""
+    remark: str = ""
+    problem: str = ""
+    wrong: str = ""
+    """The field that has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """Images of a folder, and how they are read."""
+
+    dataset: str
+    count: int
+    ways: tuple[tuple[ImageReading, int], ...]
+    """With the side to which they are resized."""
+
+
+def draft_of(form: SweepForm, project: Project, kept: Mapping[str, Any]) -> Draft:
+    """Look at what is written; what is wrong with it is part of the draft. Folders of images are listed."""
+    draft = Draft(form.over(USUAL))
+    try:
+        root = project.file.parent
+        dataset = dataset_of(form.dataset, root, project.data_dir)
+        if not dataset:
+            raise ConfigError("name one, or the folder of your images", where="dataset")
+        draft = replace(draft, form=replace(draft.form, name=form.name or usual_name(dataset, project.names)))
+        draft = _with_images(draft, dataset, project)
+        assert draft.info is not None
+        sizes = form.sizes or usual_sizes(draft.info)
+        draft = replace(draft, form=replace(draft.form, sizes=sizes))
+        return _counted(_read(draft, dataset, kept), project)
+    except DatasizeError as error:
+        return _wrong(draft, error, _field_of(error, draft.form))
+
+
+def _with_images(draft: Draft, dataset: str, project: Project) -> Draft:
+    """With what is known of the data set; a folder without images for testing is split."""
+    form = draft.form
+    experiment = read_experiment(form.name, table_of(replace(form, sizes="1"), dataset, {}))
+    reading = experiment.reading(experiment.recipes[0])
+    try:
+        return replace(draft, info=dataset_info(dataset, project.data_dir, reading))
+    except DataError as error:
+        if reading.split or not _has_classes(dataset, project):
+            raise
+        with suppress(DataError):
+            info = dataset_info(dataset, project.data_dir, replace(reading, split=_USUAL_SPLIT))
+            options = f"{form.options} split={_USUAL_SPLIT}".strip()
+            remark = f"no images for testing: a fifth of each class is kept for it (split={_USUAL_SPLIT})"
+            return replace(draft, info=info, form=replace(form, options=options), remark=remark)
+        raise error
+
+
+def _has_classes(dataset: str, project: Project) -> bool:
+    """Whether there are folders with images below a folder: another may hold the whole disk."""
+    if not dataset.startswith(IMAGE_FOLDER):
+        return False
+    with suppress(OSError):
+        below = sorted(image_folder(dataset, project.data_dir).iterdir())[:_FOLDERS_TRIED]
+        inside = (islice(one.iterdir(), _FILES_TRIED) for one in below if one.is_dir())
+        return sum(any(file.name.lower().endswith(SUFFIXES) for file in files) for files in inside) > 1
+    return False
+
+
+def _read(draft: Draft, dataset: str, kept: Mapping[str, Any]) -> Draft:
+    table = table_of(draft.form, dataset, kept)
+    return replace(draft, table=table, experiment=read_experiment(draft.form.name, table))
+
+
+def _counted(draft: Draft, project: Project) -> Draft:
+    """With its runs, checked against the images."""
+    experiment = draft.experiment
+    assert experiment is not None
+    everything = replace(
+        project, experiments={**project.experiments, experiment.name: experiment}, names=project.names
+    )
+    sizes = check_runs(experiment, everything)
+    first = replace(experiment, seeds=experiment.seeds[:1], subset_seeds=experiment.subset_seeds[:1], also=())
+    alike = len(experiment.seeds) * len(experiment.subset_seeds)
+    images = sum(total_updates(run) * run.batch_size for run in plan_runs(first, everything)) * alike
+    runs = plan_runs(experiment, everything) if experiment.n_runs <= _MOST_MADE else ()
+    return replace(draft, sizes=len(sizes), runs=runs, images=images)
+
+
+def images_of(draft: Draft) -> Images | None:
+    """The images of a folder that are to be looked at; none of very many, for which queueing has time."""
+    info, experiment = draft.info, draft.experiment
+    if draft.problem or not experiment or not info or not info.name.startswith(IMAGE_FOLDER):
+        return None
+    count = info.train_images + info.test_images
+    ways = dict.fromkeys((experiment.reading(one), one.spec.image_px) for one in experiment.recipes)
+    return Images(info.name, count, tuple(ways)) if count <= _MOST_LOOKED_AT else None
+
+
+def wrong_images(images: Images, project: Project) -> DataError | None:
+    """What is wrong with images of a folder; they are opened, which may take a while."""
+    try:
+        for reading, image_px in images.ways:
+            refuse_unshown(images.dataset, project.data_dir, reading, image_px)
+    except DataError as error:
+        return error
+    return None
+
+
+def with_wrong(draft: Draft, error: DataError) -> Draft:
+    """The draft with what is wrong with its images, in the field that may mend it."""
+    is_option = "image_px" in error.fix or "on_bad_image" in error.fix
+    return _wrong(draft, error, "options" if is_option else "dataset")
+
+
+def _wrong(draft: Draft, error: DatasizeError, field: str) -> Draft:
+    place = Path(error.where).name if "/" in error.where else ""
+    # Of a path the end is enough: the folder is in the form.
+    told = re.sub(r"(?<!\S)/\S+/(?=[^/\s]+/[^/\s]+)", "", error.what)
+    what = "; ".join(filter(None, (": ".join(filter(None, (place, told))), error.fix)))
+    return replace(draft, problem=f"{LABELS.get(field, field)}: {what}", wrong=field)
+
+
+LABELS: Mapping[str, str] = MappingProxyType({"dataset": "data set"})
+"""What a field is called where that is not its name."""
+_FIELDS = MappingProxyType(
+    {unit: "sizes" for unit in SIZE_UNITS} | {"subset.seeds": "draws", "model.name": "model"}
+)
+
+
+def _field_of(error: DatasizeError, form: SweepForm) -> str:
+    """The field that holds the key, or the path, that an error names."""
+    key = error.where.strip(".").removeprefix("sweep.")
+    if not error.where or "/" in key:
+        return "dataset" if isinstance(error, DataError) else "options"
+    with suppress(ConfigError):
+        if any(key == swept or key.startswith(f"{swept}.") for swept, _ in terms_of(form.sweep)):
+            return "sweep"
+    found = _FIELDS.get(key, key)
+    return found if found in HINTS else "options"
+
+
+def completions(name: str, text: str, form: SweepForm, project: Project) -> list[str]:
+    """What a field may go on as: whole texts, that of the field as it stands left out."""
+    if name == "dataset":
+        found = [one for one in DATASETS if one.startswith(text)] + _folders(text, project)
+    elif name == "model":
+        known = (*MODELS, *(f"{TORCHVISION}{one}" for one in TORCHVISION_MODELS))
+        found = [one for one in known if one.startswith(text)]
+    elif name == "budget":
+        amount, _, word = text.partition(" ")
+        found = [f"{amount} {unit}" for unit in BUDGET_UNITS if amount and unit.startswith(word)]
+    elif name in ("options", "sweep"):
+        before, _, term = text.rpartition(" ")
+        found = [f"{before} {one}".lstrip() for one in _keys_and_values(term, form)]
+    else:
+        found = []
+    return [one for one in found if one != text][:_MOST_OFFERED]
+
+
+def _folders(text: str, project: Project) -> list[str]:
+    """Directories that a path, which is relative to the project or to the data sets, may go on as."""
+    typed = text.removeprefix(IMAGE_FOLDER)
+    bases = (project.data_dir,) if typed != text else (project.file.parent, project.data_dir)
+    found = dict.fromkeys(one for base in bases for one in folders(typed, base))
+    return [f"{text.removesuffix(typed)}{one}" for one in found if one not in _NOT_IMAGES]
+
+
+def folders(text: str, base: Path, *, with_files: bool = False) -> list[str]:
+    """What a path may go on as, those that begin with a dot left out unless it does."""
+    above, slash, begun = text.rpartition("/")
+    with suppress(OSError, ValueError):
+        inside = sorted(named_path(f"{above}{slash}" or ".", base).iterdir())
+        fits = (one for one in inside if one.name.startswith(begun) and (begun or one.name[0] != "."))
+        return [f"{above}{slash}{one.name}" for one in fits if with_files or one.is_dir()]
+    return []
+
+
+_NOT_IMAGES = frozenset({"runs", "notes"})
+"""Directories of a project itself."""
+
+
+def _keys_and_values(term: str, form: SweepForm) -> list[str]:
+    key, equals, typed = term.partition("=")
+    known = {name: row for name, row in _rows(form.model or USUAL.model)}
+    if not equals:
+        return [f"{name}=" for name in known if name.startswith(key)]
+    before, comma, begun = typed.rpartition(",")
+    row = known.get(key)
+    words = row.choices if row else ()
+    words = ("true", "false") if row and row.kind is bool else words
+    return [f"{key}={before}{comma}{word}" for word in words if word.startswith(begun)]
+
+
+def _rows(model: str) -> Iterator[tuple[str, Row]]:
+    """Keys of the recipe, those of tables behind their dots."""
+    info = model_info(model)
+    yield from ((f"model.{row.name}", row) for row in (info.rows if info else ()))
+    for row in rows(RunSpec):
+        inner = rows(row.kind)
+        yield from ((f"{row.name}.{one.name}", one) for one in inner)
+        if not inner and row.name not in ("model", "budget", "tests"):
+            yield row.name, row
+
+
+def meaning(term: str, form: SweepForm) -> str:
+    """What the key of a term is, in a few words; empty where it has none."""
+    key = term.partition("=")[0]
+    row = dict(_rows(form.model or USUAL.model)).get(key)
+    return f"{key}: {words_of(row)}" if row else ""
+
+
+def told(draft: Draft) -> list[str]:
+    """Lines about the images and the runs, as far as they are known."""
+    lines, info, experiment = [], draft.info, draft.experiment
+    if info:
+        classes = plural(info.classes, "class", "classes")
+        images = f"{info.train_images:,} images to train on, {info.test_images:,} to test"
+        lines.append(f"{info.title}: {classes}, {images}")
+    if draft.remark:
+        lines.append(draft.remark)
+    if experiment and draft.sizes:
+        variants = len(experiment.recipes)
+        parts = [plural(draft.sizes, "size"), plural(len(experiment.seeds), "seed")]
+        parts.append(plural(len(experiment.subset_seeds), "draw"))
+        parts += [plural(variants, "variant")] if variants > 1 else []
+        runs = plural(experiment.n_runs, "run")
+        lines.append(f"{runs} = {' x '.join(parts)} · {draft.images:,} images trained on")
+    return lines

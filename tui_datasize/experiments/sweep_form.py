@@ -1,0 +1,263 @@
+"""An experiment as fields that a person fills in: what their texts mean, and what stands there at first."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from decimal import Decimal
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from tui_datasize.errors import ConfigError
+from tui_datasize.experiments.catalogue import DATASETS, IMAGE_FOLDER, DatasetInfo
+from tui_datasize.experiments.load import EXPERIMENT_KEYS, LONGEST_NAME
+from tui_datasize.experiments.recipe import BUDGET_UNITS, recipe_keys, set_dotted
+from tui_datasize.experiments.terms import as_terms, as_typed, split_outside, terms_of, value_of
+from tui_datasize.files import named_path
+
+HINTS: Mapping[str, str] = MappingProxyType(
+    {
+        "dataset": "digits, cifar10, ... or a folder of images: CLASS/, or train/CLASS/ and test/CLASS/",
+        "model": "cnn3, resnet, mlp, torchvision:resnet18, ...",
+        "sizes": "100, 200, 400 · 100..6400 doubles · 5%, 25% · 10, 50 per class",
+        "seeds": "how many trainings of each subset, or which: 0, 101",
+        "draws": "how many subsets of each size, or which: 0, 1",
+        "budget": "500 updates · 32000 samples · 20 epochs, of each run",
+        "options": "such as batch_size=32 optimizer.lr=1e-3 image_px=32",
+        "sweep": "such as model.depth=20,32 augmentation.flip=0,0.5",
+        "title": "what it is called on screens and in reports",
+        "name": "of the experiment; one that is there is changed",
+    }
+)
+"""The fields in the order in which they are filled in, and what may be written."""
+_OWN = EXPERIMENT_KEYS - {"subset", "order", "groups", "image_rules"} | {"budget"}
+"""Keys that have a field of their own, or none."""
+_SEED_STEP = 101
+_SIZES_AT_ONCE = 6
+
+
+@dataclass(frozen=True, slots=True)
+class SweepForm:
+    """What is written in each field."""
+
+    dataset: str = ""
+    model: str = ""
+    sizes: str = ""
+    seeds: str = ""
+    draws: str = ""
+    budget: str = ""
+    options: str = ""
+    sweep: str = ""
+    title: str = ""
+    name: str = ""
+
+    def over(self, others: SweepForm) -> SweepForm:
+        """These texts, those of others where nothing is written."""
+        return SweepForm(*(getattr(self, f.name).strip() or getattr(others, f.name) for f in fields(self)))
+
+
+USUAL = SweepForm(model="cnn3", sizes="1", seeds="2", draws="2", budget="500 updates")
+"""What an empty field stands for; for the sizes see `usual_sizes`."""
+
+
+def usual_sizes(info: DatasetInfo) -> str:
+    """Six doublings that a data set has room for, from as many images as there are classes at least."""
+    least = max(info.train_images // 2 ** (_SIZES_AT_ONCE - 1), info.classes, 1)
+    digits = 10 ** (len(str(least)) - 1)
+    least = max(least // digits * digits, info.classes)
+    return f"{least}..{info.train_images}"
+
+
+def usual_name(dataset: str, taken: Sequence[str]) -> str:
+    """A name for a sweep of a data set that no experiment has."""
+    word = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(dataset.rpartition(":")[2]).name).strip("-_")
+    return free_name(word[: LONGEST_NAME - 5] or "sweep", taken)
+
+
+def free_name(name: str, taken: Sequence[str]) -> str:
+    """The name, with a number behind it where it is taken."""
+    stem, known = re.sub(r"-\d{1,3}$", "", name), {one.lower() for one in taken}
+    others = (f"{stem}-{number}" for number in range(2, len(known) + 3))
+    return next(one for one in (name, *others) if one.lower() not in known)
+
+
+def form_of(values: Mapping[str, Any]) -> SweepForm:
+    """The fields of an experiment that is there, by its table in the file; its name is left out."""
+    model = values.get("model", "")
+    model = model if isinstance(model, Mapping) else {"name": model}
+    subset = {key: value for key, value in _table(values, "subset").items() if key != "seeds"}
+    options = {key: one for key, one in values.items() if key in recipe_keys() - {"model", "budget"}}
+    options |= {key: values[key] for key in ("order", "groups", "image_rules") if key in values}
+    inner = {key: value for key, value in model.items() if key != "name"}
+    options |= {"model": inner} if inner else {}
+    options |= {"subset": subset} if subset else {}
+    sweep = (f"{key}={','.join(map(as_typed, some))}" for key, some in _table(values, "sweep").items())
+    return SweepForm(
+        dataset=str(values.get("dataset", "")),
+        model=str(model.get("name", "")),
+        sizes=_sizes_as_typed(values),
+        seeds=_seeds_as_typed(values.get("seeds", [0]), _SEED_STEP),
+        draws=_seeds_as_typed(_table(values, "subset").get("seeds", [0]), 1),
+        budget=" ".join(f"{as_typed(amount)} {unit}" for unit, amount in _table(values, "budget").items()),
+        options=" ".join(as_terms(options)),
+        sweep=" ".join(sweep),
+        title=str(values.get("title", "")),
+    )
+
+
+def _table(values: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    found = values.get(key, {})
+    return found if isinstance(found, Mapping) else {}
+
+
+def _sizes_as_typed(values: Mapping[str, Any]) -> str:
+    if "fractions" in values:
+        return ", ".join(f"{100 * share:.10g}%" for share in values["fractions"])
+    each = " per class" if "per_class" in values else ""
+    return ", ".join(map(str, values.get("per_class", values.get("sizes", [])))) + each
+
+
+def _seeds_as_typed(seeds: Any, step: int) -> str:
+    if isinstance(seeds, Mapping):
+        given, count = {"step": 1, "start": 0, **seeds}, seeds.get("count", 1)
+        if (given["step"], given["start"]) == (step, 0):
+            return str(count)
+        return f"{count} from {given['start']} step {given['step']}"
+    if seeds == [step * i for i in range(len(seeds))]:
+        return str(len(seeds))
+    return ", ".join(map(str, seeds)) + ("," if len(seeds) == 1 else "")
+
+
+def table_of(form: SweepForm, dataset: str, kept: Mapping[str, Any]) -> dict[str, Any]:
+    """The table of the file that filled-in fields mean, in the order of its keys.
+
+    `kept` are tables that no field shows, such as `levers`.
+
+    Raises ConfigError: what is wrong in one field, which is `where`.
+    """
+    unit, sizes = _read("sizes", _read_sizes, form.sizes)
+    draws = _read("draws", lambda text: _read_seeds(text, 1), form.draws)
+    table: dict[str, Any] = {"title": form.title} if form.title else {}
+    table |= {"dataset": dataset, "model": form.model, unit: sizes}
+    table["seeds"] = _read("seeds", lambda text: _read_seeds(text, _SEED_STEP), form.seeds)
+    table["subset"] = {"seeds": draws}
+    table["budget"] = _read("budget", _read_budget, form.budget)
+    for key, text in _read("options", lambda text: list(terms_of(text)), form.options):
+        if key.partition(".")[0] in _OWN or key in ("model", "subset", "subset.seeds"):
+            raise ConfigError(f"{key} is no option: it has a field of its own", where="options")
+        set_dotted(table, key, _read("options", value_of, text))
+    swept = {key: _swept(text) for key, text in _read("sweep", lambda text: list(terms_of(text)), form.sweep)}
+    return table | ({"sweep": swept} if swept else {}) | dict(kept)
+
+
+def _read(field: str, read: Callable[[str], Any], text: str) -> Any:
+    try:
+        return read(text)
+    except ConfigError as error:
+        raise ConfigError(error.what, where=field, fix=error.fix) from None
+
+
+def _swept(text: str) -> list[Any]:
+    inner = text[1:-1] if text[:1] == "[" and text[-1:] == "]" else text
+    return [_read("sweep", value_of, one) for one in split_outside(inner, ",") if one.strip()]
+
+
+def _whole(text: str, what: str) -> int:
+    digits = text.replace("_", "")
+    if not digits.isdecimal() or len(digits) > 18:
+        raise ConfigError(f"expected {what}, got {text!r}")
+    return int(digits)
+
+
+def _read_sizes(text: str) -> tuple[str, list[Any]]:
+    """The unit and the list.
+
+    >>> _read_sizes("100..800"), _read_sizes("5%, 25%"), _read_sizes("10 50 per class")
+    (('sizes', [100, 200, 400, 800]), ('fractions', [0.05, 0.25]), ('per_class', [10, 50]))
+    """
+    listed, per_class, _ = text.strip().partition("per class")
+    words = [word for word in re.split(r"[,\s]+", listed) if word]
+    if not words:
+        raise ConfigError("no sizes", fix="such as 100, 200, 400")
+    if all(word.endswith("%") for word in words):
+        return "fractions", [_share(word) for word in words]
+    sizes = [size for word in words for size in _doublings(word)]
+    return ("per_class" if per_class else "sizes"), sizes
+
+
+def _share(word: str) -> float:
+    number = value_of(word[:-1])
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        raise ConfigError(f"expected a share such as 12.5%, got {word!r}")
+    # Not of binary numbers: 1.11 % is 0.0111 and nothing beside it.
+    return float(Decimal(str(number)) / 100)
+
+
+def _doublings(word: str) -> list[int]:
+    first, dots, last = word.partition("..")
+    size = _whole(first, "numbers of images")
+    if not dots:
+        return [size]
+    end, found = _whole(last, "numbers of images"), []
+    while 0 < size <= end:
+        found.append(size)
+        size *= 2
+    if not found:
+        raise ConfigError(f"nothing lies within {word}", fix="write the smaller number first")
+    return found
+
+
+_SPREAD = re.compile(r"(\d{1,18})(?: from (\d{1,18}))?(?: step (\d{1,18}))?")
+
+
+def _read_seeds(text: str, step: int) -> Any:
+    """How many, or which: a list with commas.
+
+    >>> _read_seeds("3", 101), _read_seeds("2", 1), _read_seeds("0, 7", 1), _read_seeds("7,", 1)
+    ({'count': 3, 'step': 101}, [0, 1], [0, 7], [7])
+    """
+    if spread := _SPREAD.fullmatch(text.strip()):
+        count, start, own = (int(part) if part else 0 for part in spread.groups())
+        if step == 1 and not (start or own) and 0 < count <= 10:
+            return list(range(count))
+        return {"count": count, "step": own or step} | ({"start": start} if start else {})
+    words = [word for word in re.split(r"[,\s]+", text) if word]
+    return [_whole(word, "how many, or a list such as 0, 1, 2") for word in words]
+
+
+def _read_budget(text: str) -> dict[str, Any]:
+    """An amount and its unit; updates where there is none.
+
+    >>> _read_budget("20 epochs"), _read_budget("12,800 samples"), _read_budget("500")
+    ({'epochs': 20}, {'samples': 12800}, {'updates': 500})
+    """
+    amount, _, word = text.strip().partition(" ")
+    unit = next((unit for unit in BUDGET_UNITS if word and unit.startswith(word.strip())), "")
+    unit = unit if word else "updates"
+    if not unit:
+        raise ConfigError(f"expected {', '.join(BUDGET_UNITS)}, got {word!r}", fix="such as 500 updates")
+    number = value_of(amount.replace(",", "") or "''")
+    if isinstance(number, float) and number.is_integer():
+        number = int(number)
+    return {unit: number}
+
+
+def dataset_of(text: str, root: Path, data_dir: Path) -> str:
+    """The data set that a text names: one of the catalogue, or a folder of images by its path.
+
+    A path may be relative to the project or to the directory of the data sets.
+    """
+    text = text.strip()
+    if not text or text in DATASETS or text.startswith(IMAGE_FOLDER):
+        return text
+    try:
+        places = [named_path(text, base) for base in (root, data_dir)]
+    except ValueError as error:
+        raise ConfigError(str(error), where="dataset") from None
+    found = next((place for place in places if place.is_dir()), None)
+    if found is None:
+        return f"{IMAGE_FOLDER}{places[0]}" if "/" in text else text
+    inside = found.is_relative_to(data_dir)
+    return f"{IMAGE_FOLDER}{found.relative_to(data_dir) if inside else found}"

@@ -1,0 +1,175 @@
+"""Changes of `experiments.toml` by a program: shown before they are made; the rest of it is not touched."""
+
+from __future__ import annotations
+
+import codecs
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import unified_diff
+from pathlib import Path
+from typing import Any
+
+from tui_datasize.errors import ConfigError, StorageError
+from tui_datasize.experiments.load import load_project
+from tui_datasize.experiments.terms import key_literal, literal
+from tui_datasize.experiments.toml import read_toml, text_of
+from tui_datasize.runlog.atomic import rename, write_bytes
+
+_BY_HAND = "add the lines by hand"
+_KEY_WIDTH = 10
+
+
+@dataclass(frozen=True, slots=True)
+class FileChange:
+    """What a project's file holds, and what it would."""
+
+    file: Path
+    before: bytes | None
+    """None where there is no file."""
+    after: bytes
+
+    @property
+    def difference(self) -> list[str]:
+        """Lines that go or come, and some around them, each behind a minus, a plus or a space."""
+        before, after = (text_of(one or b"").splitlines() for one in (self.before, self.after))
+        return [line for line in unified_diff(before, after, n=2, lineterm="") if line[:3] not in _HEADS]
+
+    def write(self) -> None:
+        """Write it, unless the file is another by now, or would not be right.
+
+        Raises ConfigError: it would not be right; nothing was written.
+        Raises StorageError: it cannot be written, or was changed meanwhile.
+        """
+        place = self.file.resolve()
+        tried = place.with_name(f".{place.name}.tried")
+        try:
+            write_bytes(tried, self.after)
+            try:
+                if self.before is not None:
+                    shutil.copymode(place, tried)
+                load_project(tried)
+                if _content(place) != self.before:
+                    what = "was changed just now, and is left as it is"
+                    raise StorageError(what, where=str(self.file), fix="try again")
+                rename(tried, place)
+            finally:
+                tried.unlink(missing_ok=True)
+        except ConfigError as error:
+            what = f"cannot be extended: {error.what}"
+            raise ConfigError(what, where=str(self.file), fix=_BY_HAND) from None
+        except OSError as error:
+            raise StorageError(f"cannot be written: {error.strerror}", where=str(self.file)) from None
+
+
+_HEADS = ("---", "+++", "@@ ")
+
+
+def with_lines(file: Path, lines: str) -> FileChange:
+    """Lines at the end of the file; the text before them stays as it is, comments and all.
+
+    Raises ConfigError: the file is not right.
+    Raises StorageError: it cannot be read.
+    """
+    before = _content(file)
+    if before is not None:
+        load_project(file)
+    text = text_of(before or b"")
+    end = "\r\n" if "\r\n" in text else "\n"
+    added = (lines.strip("\n") + "\n").replace("\n", end)
+    return _changed(file, before, text.rstrip() + 2 * end + added if text.strip() else added)
+
+
+def with_experiment(file: Path, name: str, values: Mapping[str, Any]) -> FileChange:
+    """The table of an experiment: at the end of the file, or in the place of the one that has this name.
+
+    Of that the keys that stay the same keep their lines, and every comment is kept.
+
+    Raises ConfigError: the file is not right, or its form is one that cannot be changed without harm.
+    Raises StorageError: it cannot be read.
+    """
+    before = _content(file)
+    known = _experiments(read_toml(file)) if before is not None else {}
+    if name not in known:
+        return with_lines(file, experiment_lines(name, values))
+    # It takes a while to import, and is slow: an experiment that is new needs it not.
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
+
+    load_project(file)
+    text = text_of(before or b"")
+    by_hand = ConfigError(f"{name} cannot be changed here", where=str(file), fix="change it by hand")
+    try:
+        document = tomlkit.parse(text)
+        tables: Any = document["experiments"]
+        _overlay(tables[name], values)
+        after = tomlkit.dumps(document)
+        read = tomlkit.parse(after).unwrap()
+    except (TOMLKitError, KeyError, TypeError, ValueError):
+        raise by_hand from None
+    expected = read_toml(file)
+    expected["experiments"][name] = dict(values)
+    if read != expected:
+        raise by_hand
+    if text.count("\n") == text.count("\r\n"):
+        after = after.replace("\r\n", "\n").replace("\n", "\r\n")
+    return _changed(file, before, after)
+
+
+def experiment_lines(name: str, values: Mapping[str, Any]) -> str:
+    """An experiment as a new file has it: its keys, then its tables."""
+    path = f"experiments.{key_literal(name)}"
+    lines = [f"[{path}]"]
+    inner = {key: one for key, one in values.items() if key in _TABLES}
+    lines += (f"{key:<{_KEY_WIDTH}} = {literal(one)}" for key, one in values.items() if key not in inner)
+    for key, one in inner.items():
+        for table in one if isinstance(one, list) else [one]:
+            lines.append(f"[[{path}.{key}]]" if isinstance(one, list) else f"[{path}.{key}]")
+            lines += (f"{key_literal(inner_key)} = {literal(value)}" for inner_key, value in table.items())
+    return "\n".join(lines) + "\n"
+
+
+_TABLES = ("sweep", "levers", "also")
+
+
+def _overlay(table: Any, values: Mapping[str, Any]) -> None:
+    """Make a table of the document one with these values, where they are others."""
+    import tomlkit
+
+    for key in [key for key in table if key not in values]:
+        del table[key]
+    for key, value in values.items():
+        there = table.get(key)
+        if there is None:
+            table.add(key, _item(value))
+        elif isinstance(there, Mapping) and isinstance(value, Mapping):
+            _overlay(there, value)
+        elif literal(tomlkit.item(there).unwrap()) != literal(value):
+            table[key] = _item(value)
+
+
+def _item(value: Any) -> Any:
+    import tomlkit
+
+    return tomlkit.value(literal(value))
+
+
+def _experiments(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = document.get("experiments", {})
+    return found if isinstance(found, Mapping) else {}
+
+
+def _content(file: Path) -> bytes | None:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StorageError(f"cannot be read: {error.strerror}", where=str(file)) from None
+
+
+def _changed(file: Path, before: bytes | None, text: str) -> FileChange:
+    """In the encoding that the file has."""
+    encodings = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16", codecs.BOM_UTF8: "utf-8-sig"}
+    marked = (encoding for mark, encoding in encodings.items() if (before or b"").startswith(mark))
+    return FileChange(file, before, text.encode(next(marked, "utf-8")))

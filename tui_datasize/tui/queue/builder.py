@@ -1,0 +1,267 @@
+"""`b`: a sweep is filled in, shown as the lines that it becomes, written into experiments.toml and queued."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from typing import Any, ClassVar, TypeAlias
+
+from rich.text import Text
+from textual import on
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.events import DescendantFocus
+from textual.screen import ModalScreen
+from textual.widgets import Input
+
+from tui_datasize.errors import DataError, DatasizeError, StorageError
+from tui_datasize.experiments.draft import (
+    LABELS,
+    Draft,
+    Images,
+    completions,
+    draft_of,
+    images_of,
+    meaning,
+    told,
+    with_wrong,
+    wrong_images,
+)
+from tui_datasize.experiments.load import Project, data_directory, load_project
+from tui_datasize.experiments.spec import RunSpec
+from tui_datasize.experiments.sweep_form import HINTS, USUAL, SweepForm, form_of, free_name
+from tui_datasize.experiments.toml import read_toml
+from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.runlog.project_file import FileChange, with_experiment
+from tui_datasize.tui.widgets.completing import FormInput
+from tui_datasize.tui.widgets.dialogs import ConfirmDialog, answers, field
+from tui_datasize.tui.widgets.palette import palette_of
+from tui_datasize.tui.widgets.plain import Words, titled
+
+_RESTS_S = 0.15
+"""So long nothing has been typed when it is looked at."""
+TimeOf: TypeAlias = Callable[[Sequence[RunSpec]], str]
+"""How long some runs take, in words."""
+
+
+class BuilderDialog(ModalScreen[Draft | None]):
+    """The draft on enter, once nothing is wrong with it; None on escape."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "accept", "show the lines", priority=True),
+        Binding("down", "app.focus_next", "next", show=False),
+        Binding("up", "app.focus_previous", "previous", show=False),
+        Binding("escape", "dismiss(None)", "back"),
+    ]
+
+    def __init__(
+        self,
+        project: Project,
+        form: SweepForm,
+        kept: Mapping[str, Mapping[str, Any]],
+        time_of: TimeOf,
+        problem: str = "",
+    ) -> None:
+        """`kept` are tables of experiments that no field shows, by the names of these."""
+        super().__init__()
+        self._project = project
+        self._kept = kept
+        self._time_of = time_of
+        self._first, self._said = form, problem
+        self._draft = Draft(form, problem=problem)
+        self._draft_of: SweepForm | None = None
+        self._time = ""
+        self._images_at: Images | None = None
+        """Those that are being looked at."""
+        self._wrong: dict[Images, DataError | None] = {}
+        self._is_looking = self._is_accepted = False
+        self._fields = {
+            name: FormInput(
+                partial(self._complete, name), value, placeholder=getattr(USUAL, name), id=f"form-{name}"
+            )
+            for name, value in asdict(form).items()
+        }
+        self._told, self._hint = Words("", classes="told"), Words("", classes="hint")
+        self._problem = Words(problem, classes="problem")
+
+    def compose(self) -> ComposeResult:
+        keys = (("tab", "complete, next"), ("enter", "show the lines"), ("esc", "back"))
+        rows = (field(LABELS.get(name, name), self._fields[name]) for name in HINTS)
+        box = VerticalScroll(
+            *rows,
+            self._hint,
+            self._told,
+            self._problem,
+            answers(keys, palette_of(self.app)),
+            classes="dialog",
+            can_focus=False,
+        )
+        yield titled(box, "Build a sweep")
+
+    def on_mount(self) -> None:
+        self._changed()
+
+    @property
+    def form(self) -> SweepForm:
+        """What is written now."""
+        return SweepForm(**{name: entry.value for name, entry in self._fields.items()})
+
+    def _complete(self, name: str, text: str) -> list[str]:
+        return completions(name, text, self.form, self._project)
+
+    @on(Input.Changed)
+    def _changed(self) -> None:
+        self._show_hint()
+        if not self._is_looking:
+            self.run_worker(self._look(), exit_on_error=False)
+
+    @on(DescendantFocus)
+    def _show_hint(self) -> None:
+        name = next((name for name, entry in self._fields.items() if entry.has_focus), "")
+        if not name:
+            return
+        value = self._fields[name].value
+        term = value.rpartition(" ")[2]
+        said = meaning(term, self.form) if name in ("options", "sweep") else ""
+        found = [text[len(value) - len(term) :] for text in self._complete(name, value)] if value else []
+        hint = Text(said or "  ".join(found) or HINTS[name], palette_of(self.app).muted)
+        hint.no_wrap, hint.overflow = True, "ellipsis"
+        self._hint.update(hint)
+
+    async def _look(self) -> None:
+        """Look at what is written until that is what was looked at."""
+        self._is_looking = True
+        try:
+            while (form := self.form) != self._draft_of:
+                await asyncio.sleep(_RESTS_S)
+                if form == self.form:
+                    kept = self._kept.get(form.name.strip(), self._kept.get("", {}))
+                    self._draft = await asyncio.to_thread(draft_of, form, self._project, kept)
+                    runs = self._draft.runs
+                    self._time = await asyncio.to_thread(self._time_of, runs) if runs else ""
+                    self._draft_of = form
+                    self._show()
+        finally:
+            self._is_looking = False
+
+    async def _look_at_images(self, images: Images) -> None:
+        self._images_at = images
+        self._wrong[images] = await asyncio.to_thread(wrong_images, images, self._project)
+        self._images_at = None
+        self._show()
+
+    def _show(self) -> None:
+        """Show the draft, and what is known of its images; look at these where nothing is yet."""
+        draft, lines = self._draft, [*told(self._draft), self._time]
+        if draft.form.name in self._project.names:
+            lines.append(f"changes {draft.form.name}, which is there")
+        images = images_of(draft)
+        if images and images not in self._wrong:
+            lines.append(f"looking at {images.count:,} images ...")
+            if self._images_at is None:
+                self.run_worker(self._look_at_images(images), exit_on_error=False)
+        elif images and (error := self._wrong[images]):
+            self._draft = draft = with_wrong(draft, error)
+        self._told.update("\n".join(filter(None, lines)))
+        self._problem.update(draft.problem or (self._said if self.form == self._first else ""))
+        for name, entry in self._fields.items():
+            entry.placeholder = "" if name == "sizes" and not draft.info else getattr(draft.form, name)
+        if self._is_accepted:
+            self.action_accept()
+
+    def action_accept(self) -> None:
+        images = images_of(self._draft)
+        # Enter may come before the images are known.
+        self._is_accepted = self._draft_of != self.form or (images is not None and images not in self._wrong)
+        if self._is_accepted:
+            return
+        if self._draft.problem:
+            self._fields[self._draft.wrong].focus()
+        else:
+            self.dismiss(self._draft)
+
+
+class DifferenceDialog(ConfirmDialog):
+    """Whether a change of the project's file is to be written."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("j,down", "scroll(1)", "down", show=False),
+        Binding("k,up", "scroll(-1)", "up", show=False),
+    ]
+
+    def __init__(self, change: FileChange) -> None:
+        super().__init__(f"Write this into {change.file.name}?", [], "write it")
+        self._change = change
+
+    def compose(self) -> ComposeResult:
+        palette = palette_of(self.app)
+        colours = {"+": palette.success, "-": palette.error, "@": palette.muted}
+        lines = Text()
+        for line in self._change.difference:
+            lines.append(f"{line}\n", colours.get(line[:1], palette.foreground))
+        lines.rstrip()
+        keys = answers((("enter", self._yes), ("esc", "back")), palette)
+        box = VerticalScroll(Words(lines), keys, classes="dialog reading", can_focus=False)
+        yield titled(box, self._title, "j k scroll")
+
+    def action_scroll(self, lines: int) -> None:
+        self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
+
+
+async def build_sweep(app: App[None], paths: ProjectPaths, source: str, time_of: TimeOf) -> str:
+    """Fill a sweep in, from an experiment that is there or from nothing; write it and return its name.
+
+    Empty where nothing was written.
+
+    Raises DatasizeError: the project's file is wrong, or cannot be written.
+    """
+    refuse_read_only(paths)
+    project = await asyncio.to_thread(project_of, paths)
+    form, kept = await asyncio.to_thread(_beginning, paths, project, source)
+    problem = ""
+    while draft := await app.push_screen_wait(BuilderDialog(project, form, kept, time_of, problem)):
+        # As the person sees it: what was empty stands there in grey.
+        form, problem = draft.form, ""
+        try:
+            change = await asyncio.to_thread(
+                with_experiment, paths.experiments, draft.form.name, dict(draft.table)
+            )
+            if not change.difference:
+                return draft.form.name
+            if await app.push_screen_wait(DifferenceDialog(change)):
+                await asyncio.to_thread(change.write)
+                return draft.form.name
+        except DatasizeError as error:
+            problem = error.line.replace(f"{paths.root}/", "")
+    return ""
+
+
+def refuse_read_only(paths: ProjectPaths) -> None:
+    """Raises StorageError: nothing can be written into the project."""
+    there = [path for path in (paths.root, paths.experiments) if path.exists()]
+    if not all(os.access(path, os.W_OK) for path in there):
+        raise StorageError("project is read-only", where=str(paths.root))
+
+
+def project_of(paths: ProjectPaths) -> Project:
+    """The project; one without experiments where there is no file."""
+    if paths.experiments.exists():
+        return load_project(paths.experiments)
+    return Project(paths.experiments, {}, data_directory(paths.root))
+
+
+def _beginning(
+    paths: ProjectPaths, project: Project, source: str
+) -> tuple[SweepForm, Mapping[str, Mapping[str, Any]]]:
+    """What stands in the form at first, and what it keeps without showing it."""
+    if not source:
+        return SweepForm(), {}
+    values = read_toml(paths.experiments)["experiments"][source]
+    levers = {key: values[key] for key in ("levers",) if key in values}
+    also = {key: values[key] for key in ("also",) if key in values}
+    form = replace(form_of(values), name=free_name(source, project.names), title="")
+    return form, {"": levers, source: levers | also}
