@@ -179,10 +179,10 @@ def duration(seconds: float | None) -> str:
 def time_left(seconds: float | None) -> str:
     """A duration that is still to come: of a run that should be done by now it says `soon`.
 
-    >>> [time_left(s) for s in (None, 0.0, 8.4)]
+    >>> [time_left(s) for s in (None, 0.3, 8.4)]
     ['-', 'soon', '8 s']
     """
-    return "soon" if seconds == 0 else duration(seconds)
+    return "soon" if seconds is not None and seconds < 0.5 else duration(seconds)
 
 
 def percent(fraction: float) -> str:

@@ -153,7 +153,7 @@ def test_tables(log):
     assert predictions["probabilities"].to_list()[3] == [0.875, 0.125]
     assert log.datasets([QUEUED]).is_empty()
     assert log.datasets([FAILED])["train_images"].to_list() == [4, 2]
-    assert [problem.what for problem in log.problems] == ["1 broken lines left out"]
+    assert [problem.what for problem in log.problems] == ["1 broken line left out"]
 
 
 def test_overlap_and_leaks(log):

@@ -152,7 +152,7 @@ def test_a_machine_without_processes_is_waited_for_and_costs_no_attempt(lab: Lab
     assert scheduler.poll() is None
     assert lab.client.faults() == []
     # Met again and again, and said once.
-    assert lab.log().count("fix that: it is tried again automatically") == 2
+    assert lab.log().count("it is tried again by itself") == 2
     assert "Traceback" not in lab.log()
 
 

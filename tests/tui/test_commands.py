@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+import pytest
 from textual.widgets import Static
 
 from tests.tui.fake_queue import job
-from tests.tui.stage import WIDE, Show, Stage, look
+from tests.tui.stage import NARROW, WIDE, Show, Stage, look
 from tui_datasize.errors import StorageError
 from tui_datasize.experiments.load import Order, load_project
 from tui_datasize.experiments.sweep import plan_runs
@@ -24,6 +25,7 @@ from tui_datasize.tui.polling.snapshot import Snapshot
 from tui_datasize.tui.queue.job_table import JobTable
 from tui_datasize.tui.queue_dialog import enqueue_command
 from tui_datasize.tui.widgets.dialogs import TextDialog
+from tui_datasize.tui.widgets.header_strip import HeaderStrip
 
 
 def run_ids(stage: Stage, *states: JobState) -> tuple[str, ...]:
@@ -434,14 +436,24 @@ async def test_the_disk_is_freed_from_every_tab(busy: Stage):
             show.app._status.say("")
 
 
-async def test_the_header_tells_a_fault_of_the_machine_and_the_line_below_all_of_it(busy: Stage):
-    sentence = "the slots directory /home/somebody/.cache/slots cannot be used: Permission denied; mend that"
-    busy.queue.standing.append(Fault(FaultKind.SLOTS, "", sentence, "", 1, ""))
-    async with busy.open() as show:
-        await show.until(lambda: sentence[:40] in show.lines[1])
-        await show.until(lambda: "Permission denied; mend that" in " ".join(show.text.split()))
+@pytest.mark.parametrize("size", [NARROW, (40, 10)])
+async def test_the_header_turns_red_with_all_that_is_wrong_and_no_time_is_left(
+    busy: Stage, size: tuple[int, int]
+):
+    sentence = "/home/me/.cache/slots cannot be used: Permission denied; change its permissions"
+    async with busy.open(size) as show:
+        header = show.app.query_one(HeaderStrip)
+        await show.shows(" left ")
+        busy.queue.standing.append(Fault(FaultKind.SLOTS, "", sentence, "", 1, ""))
+        await show.until(lambda: sentence in " ".join(show.text.split()))
+        rows = [line.style for line in header.draw(header.view_size)[1:]]
+        assert set(rows) == {f"bold reverse {header.palette.error}"}
+        assert len(rows) == header.view_size.height - 1
+        assert show.text.count("Permission denied") == 1
+        assert " left " not in show.text
         busy.queue.standing.clear()
-        await show.until(lambda: sentence[:40] not in show.text)
+        await show.shows(" left ")
+        assert header.view_size.height == 2
 
 
 async def test_the_header_tells_which_project_has_the_slots(busy: Stage):

@@ -226,7 +226,8 @@ def test_a_run_that_has_not_started_has_no_log_yet(project, capsys):
     assert capsys.readouterr().err == f"{job.run_id}: has not started; it is queued\n"
 
 
-def test_swept_variants_are_told_apart(project, capsys):
+def test_swept_variants_are_told_apart(project, capsys, monkeypatch):
+    monkeypatch.setattr(QueueClient, "scheduler_alive", lambda _client: True)
     sweep = '[experiments.small.sweep]\n"optimizer.lr" = [0.1, 0.01]\n'
     project.experiments.write_text(PROJECT + sweep)
     assert main(["queue", "small", "--sizes", "40", "--seeds", "0", "--dry-run"]) == 0
@@ -332,6 +333,7 @@ def test_a_forced_run_is_waited_for_only_once_the_scheduler_knows_of_it(project,
 def test_status_says_that_nothing_starts_where_there_are_no_slots(project, capsys, monkeypatch):
     monkeypatch.setattr(QueueClient, "slots", lambda _client: 0)
     assert main(["queue", "small"]) == 0
+    monkeypatch.setattr(QueueClient, "scheduler_alive", lambda _client: True)
     apply_all(project)
     assert main(["status"]) == 0
     told = capsys.readouterr().err

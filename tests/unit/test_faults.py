@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -13,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from tests.disks import SmallDisk
+from tests.unit.queue_desk import FIRST, Queue
 from tui_datasize.cli import doctor, main
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.queue.database import create_database, open_database
-from tui_datasize.jobs.queue.faults import FaultKind, read_faults
+from tui_datasize.jobs.queue.faults import LEAST_FREE_BYTES, FaultKind, read_faults
 from tui_datasize.jobs.queue.schema import STEPS
 from tui_datasize.jobs.queue.store import Store
 from tui_datasize.runlog.paths import ProjectPaths
@@ -119,6 +121,36 @@ def test_what_else_a_disk_may_lack(
     (fault,) = QueueClient(project).faults()
     assert fault.kind is FaultKind.DISK
     assert words in fault.sentence
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.EDQUOT, "your quota is used up"),
+        (errno.EROFS, "has become read-only"),
+        (errno.EIO, "input/output error"),
+        # Someone who only looks on, a file system that knows no nameless files, `ulimit -f`.
+        (errno.EACCES, ""),
+        (errno.EOPNOTSUPP, ""),
+        (errno.EFBIG, ""),
+    ],
+)
+def test_what_only_a_try_finds_is_looked_for_while_runs_wait(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, number: int, words: str
+) -> None:
+    monkeypatch.setattr(QueueClient, "scheduler_alive", lambda _: True)
+    tries: list[int] = []
+
+    def refuse(file: int, start: int, length: int) -> None:
+        tries.append(length)
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    assert queue.client.faults() == []
+    assert not tries
+    queue.enqueue(FIRST)
+    assert [words in fault.sentence for fault in queue.client.faults()] == ([True] if words else [])
+    assert tries == [LEAST_FREE_BYTES]
 
 
 def test_a_database_without_the_table_gets_it(project: ProjectPaths) -> None:

@@ -73,9 +73,7 @@ def test_an_early_death_is_the_machines_and_is_told(
 ) -> None:
     assert pause.forgive(died("a"))
     assert pause.lasts()
-    assert sentences(store) == [
-        f"a ended before its first update: {KILLED}; fix that: it is tried again automatically"
-    ]
+    assert sentences(store) == [f"a ended before its first update: {KILLED}; it is tried again by itself"]
     clock.now_s += 5
     assert not pause.lasts()
     assert pause.is_probing

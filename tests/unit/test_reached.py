@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
 from tests.unit.queue_desk import FIRST, Queue
 from tui_datasize.cli.dispatch import main
 from tui_datasize.experiments.budget import total_updates
+from tui_datasize.jobs.client import QueueClient
 from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.runlog.reached import Reached, read_reached
 
@@ -52,10 +54,12 @@ def test_status_goes_by_what_a_run_has_reached(
     run.directory.mkdir(parents=True)
     updates = total_updates(FIRST)
     run.metrics.write_text(row(updates // 4))
-    assert main(["status", "--json"]) == 0
+    with patch.object(QueueClient, "scheduler_alive", return_value=True):
+        assert main(["status", "--json"]) == 0
     (job,) = json.loads(capsys.readouterr().out)["jobs"]
     assert job["remaining_s"] == pytest.approx((updates - updates // 4) / 10, rel=0.01)
-    assert main(["status"]) == 0
-    assert (
-        "running jobs are as last seen; `datasize-tui scheduler start` looks again" in capsys.readouterr().err
-    )
+    assert main(["status"]) == 1
+    told = capsys.readouterr().err
+    assert "running jobs are as last seen; `datasize-tui scheduler start` looks again" in told
+    assert "fault: no scheduler for 1 run; `datasize-tui scheduler start` starts one" in told
+    assert "time left: not known for 1 run: nothing moves until that is mended" in told

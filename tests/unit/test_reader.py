@@ -284,7 +284,7 @@ def test_broken_lines_are_counted_and_reported(project):
     log = RunLog(project)
     row = log.runs().row(0, named=True)
     assert (row["broken_lines"], row["updates"]) == (1, 200)
-    assert [str(problem) for problem in log.problems] == [f"{paths.metrics}: 1 broken lines left out"]
+    assert [str(problem) for problem in log.problems] == [f"{paths.metrics}: 1 broken line left out"]
     assert log.metrics().height == 9
 
 

@@ -365,6 +365,9 @@ def _faults(paths: ProjectPaths) -> Iterator[Check]:
     # Of a queue that cannot be read its own check tells.
     with suppress(DatasizeError):
         for fault in QueueClient(paths).faults():
+            if fault.kind is FaultKind.SCHEDULER:
+                # Told with the queue.
+                continue
             met = f" (met {plural(fault.count, 'time')} since {fault.since})" if fault.count > 1 else ""
             yield Check("fault", "fail", f"{fault.sentence}{met}")
 

@@ -13,7 +13,7 @@ from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, ConfigError, UnknownRu
 from tui_datasize.experiments.device_settings import DeviceOptions
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.queue.faults import Fault
+from tui_datasize.jobs.queue.faults import Fault, stops_everything
 from tui_datasize.jobs.queue.paces import TimeEstimate, latest
 from tui_datasize.jobs.queue.reading import Usage
 from tui_datasize.jobs.queue.settings import QueueSettings
@@ -163,6 +163,8 @@ class Look:
         if not self.slots and ends_in_s is None:
             why = "there are 0 slots, so no waiting job starts; `datasize-tui doctor` says why"
             return f"time left: not known for {runs}: {why}"
+        if stops_everything(self.faults):
+            return f"time left: not known for {runs}: nothing moves until that is mended"
         known = "not known yet" if ends_in_s is None else f"about {duration(ends_in_s)}"
         known = "any moment" if ends_in_s == 0 else known
         return f"time left: {known} for {runs}" + (f" on {plural(self.slots, 'slot')}" if self.slots else "")
@@ -194,7 +196,12 @@ def _look(client: QueueClient, experiment: str | None) -> Look:
         what = f"no experiment {experiment!r} in the queue, which holds {known}"
         raise UnknownRunError(what, fix="`datasize-tui queue EXPERIMENT` queues one")
     settings = client.settings()
-    ahead = time_left_of(client.executions(), jobs, client.slots(), _reached(client, jobs))
+    ahead, faults = (
+        time_left_of(client.executions(), jobs, client.slots(), _reached(client, jobs)),
+        client.faults(),
+    )
+    if stops_everything(faults := client.faults()):
+        ahead = ahead.without_ends()
     shown = {job.run_id for job in of_interest}
     labels = label_variants(client.shapes())
     return Look(
@@ -207,7 +214,7 @@ def _look(client: QueueClient, experiment: str | None) -> Look:
         variants={run_id: labels[number] for run_id, number in client.runs_of_shapes(labels.keys()).items()},
         waiting=client.waits_for_slots(),
         options=client.scheduler_options(),
-        faults=client.faults(),
+        faults=faults,
         interruptions=_interruptions(client, of_interest),
         lost=noted_incomplete(client.project),
     )

@@ -16,7 +16,16 @@ from tui_datasize.jobs.queue import image_files, reading, requests
 from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.database import QueueWatch, create_database, transaction
 from tui_datasize.jobs.queue.dependencies import Dependencies, check_sources, none_of_each_other
-from tui_datasize.jobs.queue.faults import Fault, FaultKind, Faults, faults_of_disk, new_fault, read_faults
+from tui_datasize.jobs.queue.faults import (
+    Fault,
+    FaultKind,
+    Faults,
+    fault_of_scheduler,
+    faults_of_disk,
+    new_fault,
+    read_faults,
+    runs_to_do,
+)
 from tui_datasize.jobs.queue.known_gpus import KnownGpus
 from tui_datasize.jobs.queue.reading import Execution, Usage
 from tui_datasize.jobs.queue.requests import (
@@ -314,10 +323,11 @@ class QueueClient(SchedulerClient):
         """What is wrong with the machine, so that the queue does not work as it should; oldest first."""
         if not self.project.queue.exists():
             return []
-        # A full disk may keep the scheduler from writing that it is full.
-        seen = list(faults_of_disk(self.project.runs))
         with self._database() as connection:
-            told = read_faults(connection)
+            told, count = read_faults(connection), runs_to_do(connection)
+            gone = [] if self.scheduler_alive() else list(fault_of_scheduler(connection, count))
+        # A full disk may keep the scheduler from writing that it is full; nobody else need try what rests.
+        seen = [*faults_of_disk(self.project.runs, tries=count > 0), *gone]
         notes = read_notes(self.project.scheduler_lock)
         if notes and notes.fault:
             seen.append(new_fault(FaultKind.DATABASE, "", notes.fault))

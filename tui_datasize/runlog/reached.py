@@ -37,12 +37,12 @@ def read_reached(run: RunPaths) -> Reached | None:
 
 
 def resumed_at(run: RunPaths) -> int | None:
-    """The update from which the newest attempt has gone on; None where it began anew, or not yet."""
+    """The update from which the newest attempt has gone on, 0 where it began anew; None where none has."""
     with suppress(OSError):
         for line in reversed(run.metrics.read_bytes().splitlines()):
             if b'"resume"' in line:
                 with suppress(ValueError):
-                    return int(parse_object(line)["update"]) or None
+                    return int(parse_object(line)["update"])
     return None
 
 
@@ -55,7 +55,9 @@ def after_interruption(why: str, update: int | None) -> str:
     'worker vanished: the machine was restarted'
     """
     words = re.sub(r"^worker vanished: (killed by signal \d+)\b.*", r"worker \1", why)
-    return words if update is None else f"{words}, resumed at update {update:,}"
+    if update is None:
+        return words
+    return f"{words}, resumed at update {update:,}" if update else f"{words}, begun anew"
 
 
 def _rows_backwards(file: Path) -> Iterator[dict[str, Any]]:

@@ -21,6 +21,7 @@ from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.scan import SCANNED, Problem, scan_runs
 from tui_datasize.runlog.schema import INCOMPLETE, IS_INCOMPLETE, RUNS, Schema
 from tui_datasize.runlog.tables import FileOf, read_datasets, read_tables
+from tui_datasize.text import plural
 
 FINISHED = ("succeeded", INCOMPLETE, "failed", "cancelled")
 """States in which nothing changes in a run directory unless someone asks."""
@@ -119,7 +120,7 @@ class RunLog:
         self._known = self._compact(pl.concat([recalled, loose]), scanned)
         broken = self._known.filter(pl.col("broken_lines") > 0)
         torn = [
-            Problem(str(run.metrics), f"{lines} broken lines left out")
+            Problem(str(run.metrics), f"{plural(lines, 'broken line')} left out")
             for run, lines in zip(run_paths(self.project, broken), broken["broken_lines"], strict=True)
         ]
         self._problems["runs"] = [*unlisted, *unreadable, *torn]

@@ -49,7 +49,8 @@ def reason(error: Exception) -> str:
         return f"out of memory: {_first_line(error)}; use a smaller batch_size or a device with more memory"
     if isinstance(error, OSError) and (shortage := _SHORTAGES.get(error.errno or 0)):
         what, fix = shortage
-        return f"{what}: {_first_line(error)}; {fix} and retry"
+        where = f" for {os.fsdecode(error.filename)}" if error.filename is not None else ""
+        return f"{what}: {error.strerror}{where}; {fix}"
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{os.fsdecode(error.filename)}: {error.strerror}"
     return f"unexpected error: {type(error).__name__}: {_first_line(error)}; {SEE_LOG}"

@@ -112,7 +112,7 @@ class DatasizeApp(OrderlyApp):
         self._project = project
         self._queue = queue
         self.snapshot = EMPTY
-        self._header = HeaderStrip(project.root.name)
+        self._header = HeaderStrip(project.root)
         self._status = StatusLine(project.root)
         self._requests = Requests(queue, self._tell)
 

@@ -6,19 +6,24 @@ time that the thing works again.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 
 from tui_datasize.errors import StorageError
 from tui_datasize.jobs.queue.database import storage_errors, transaction
+from tui_datasize.jobs.queue.settings import Settings
+from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.runlog.claim import utc_now
+from tui_datasize.text import plural
 
 RUNS = "runs"
 """The subject of a fault of the disk that has the runs directory."""
@@ -40,6 +45,8 @@ class FaultKind(StrEnum):
     """Processes, memory or open files for a worker."""
     GPU = "card"
     """Stored as it was called first."""
+    SCHEDULER = "scheduler"
+    """Seen by clients alone: there is work, and nobody who starts it."""
     ALIKE = "alike"
     """Runs that end one after the other for the same reason, before their first update."""
 
@@ -60,6 +67,27 @@ class Fault:
     """When it was met last, in UTC."""
 
 
+def stops_everything(faults: Iterable[Fault]) -> bool:
+    """Whether nothing moves until they are mended: without one of several GPUs the others go on."""
+    return any(fault.kind is not FaultKind.GPU for fault in faults)
+
+
+def runs_to_do(connection: sqlite3.Connection) -> int:
+    """How many jobs are at work, or wait for a scheduler that starts any."""
+    draining = Settings(connection).read().draining
+    states = [state for state in JobState if state.is_active or (state.is_waiting and not draining)]
+    query = f"SELECT count(*) FROM jobs WHERE state IN ({', '.join('?' * len(states))})"
+    (count,) = connection.execute(query, states).fetchone()
+    return int(count)
+
+
+def fault_of_scheduler(connection: sqlite3.Connection, count: int) -> Iterator[Fault]:
+    """That so many runs have no scheduler, where nobody stopped it; asked only while none is alive."""
+    if count and not Settings(connection).read().stopped:
+        sentence = f"no scheduler for {plural(count, 'run')}; `datasize-tui scheduler start` starts one"
+        yield new_fault(FaultKind.SCHEDULER, "", sentence)
+
+
 def read_faults(connection: sqlite3.Connection) -> list[Fault]:
     """The faults that stand in the queue's database, oldest first."""
     rows = connection.execute(
@@ -68,8 +96,11 @@ def read_faults(connection: sqlite3.Connection) -> list[Fault]:
     return [Fault(FaultKind(row[0]), *row[1:]) for row in rows]
 
 
-def faults_of_disk(runs: Path) -> Iterator[Fault]:
-    """What the disk of an existing runs directory lacks now: space or inodes; seen without the database."""
+def faults_of_disk(runs: Path, *, tries: bool = True) -> Iterator[Fault]:
+    """What the disk of an existing runs directory lacks now: space or inodes; seen without the database.
+
+    A used-up quota is found where it `tries` to write, of which nothing is left.
+    """
     try:
         disk = os.statvfs(runs)
     except OSError as error:
@@ -86,6 +117,33 @@ def faults_of_disk(runs: Path) -> Iterator[Fault]:
         what = f"{free_bytes // 1000} kB free" if free_bytes < LEAST_FREE_BYTES else "no inode free"
         sentence = f"{what} on the disk of {runs}: runs cannot be saved; free some space"
         yield new_fault(FaultKind.DISK, RUNS, sentence)
+        return
+    if tries and (why := _REFUSALS.get(_refused(runs), "")):
+        yield new_fault(FaultKind.DISK, RUNS, f"{runs}: {why}")
+
+
+_REFUSALS: Mapping[int, str] = MappingProxyType(
+    {
+        errno.EDQUOT: "your quota is used up, so that runs cannot be saved; free some space or ask for more",
+        errno.ENOSPC: "its disk takes no more of it, so that runs cannot be saved; free some space",
+        errno.EROFS: "its disk has become read-only; make it writable again",
+        errno.EIO: "its disk fails (input/output error); look at the log of the kernel",
+    }
+)
+"""What is said of a refusal to write, by its number; who may not write at all has no part in it."""
+
+
+def _refused(directory: Path) -> int:
+    """The number of the error by which room for a checkpoint is refused; 0 without one."""
+    try:
+        file = os.open(directory, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        try:
+            os.posix_fallocate(file, 0, LEAST_FREE_BYTES)
+        finally:
+            os.close(file)
+    except OSError as error:
+        return error.errno or 0
+    return 0
 
 
 class Faults:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
@@ -43,6 +43,19 @@ class TimeLeft:
     """Seconds until the last run of the queue ends; None where nobody knows or none is left."""
     experiment_ends_in_s: Mapping[str, float | None] = field(default_factory=lambda: MappingProxyType({}))
     """The same of each experiment that has runs left, by name."""
+
+    def without_ends(self) -> TimeLeft:
+        """The same while nothing moves: nobody knows when anything ends."""
+        ends = {
+            run_id: one._replace(remaining_s=None, ends_in_s=None) for run_id, one in self.estimates.items()
+        }
+        unknown: Mapping[str, None] = dict.fromkeys(self.experiment_ends_in_s)
+        return replace(
+            self,
+            estimates=MappingProxyType(ends),
+            ends_in_s=None,
+            experiment_ends_in_s=MappingProxyType(unknown),
+        )
 
     def estimate_s(self, specs: Iterable[RunSpec]) -> float | None:
         """Seconds that these runs would take with all slots to themselves; None where nobody knows."""

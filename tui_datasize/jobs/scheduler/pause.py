@@ -163,4 +163,4 @@ class StartPause:
         if time.monotonic() >= self._until_s:
             self._length_s = min(max(self._first_s, 2 * self._length_s), _LONGEST_S)
             self._until_s = time.monotonic() + self._length_s
-        self._store.faults.report(kind, "", f"{why}; fix that: it is tried again automatically")
+        self._store.faults.report(kind, "", f"{why}; it is tried again by itself")

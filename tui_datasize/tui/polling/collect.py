@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tui_datasize.errors import DatasizeError
 from tui_datasize.experiments.variants import short_labels
+from tui_datasize.jobs.queue.faults import stops_everything
 from tui_datasize.jobs.queue.paces import TimeEstimate
 from tui_datasize.jobs.queue.settings import QueueSettings
 from tui_datasize.jobs.queue.state import Job, JobState
@@ -73,6 +74,7 @@ class Collector:
         self._jobs: list[Job] = []
         self._settings = QueueSettings()
         self._kept_time = KeptTimeLeft()
+        self._still: Kept[TimeLeft] = Kept()
         self._strangers: Kept[list[RunFacts]] = Kept()
         self._states: Kept[Mapping[str, JobState]] = Kept()
         self._variants: Kept[Mapping[str, tuple[str, str]]] = Kept()
@@ -119,8 +121,9 @@ class Collector:
         )
         log = _attempt("log", lambda: self._log(interest, states, facts), last.log, problems)
         machine = self._look_at_machine(snapshot.devices, problems) if interest.machine else None
-        told = [*(fault.sentence for fault in snapshot.faults), *problems]
-        told += self._record.problems() if self._record else ()
+        told = [*problems, *(self._record.problems() if self._record else ())]
+        # The header has these.
+        of_faults = {fault.sentence for fault in snapshot.faults}
         self._last = replace(
             snapshot,
             counted=self._counted.of(
@@ -132,7 +135,7 @@ class Collector:
             log=log,
             machine=machine,
             table=self._table.of(runs_of_jobs, snapshot.jobs, snapshot.runs),
-            problems=tuple(dict.fromkeys(told)),
+            problems=tuple(line for line in dict.fromkeys(told) if line not in of_faults),
         )
         return self._last
 
@@ -163,7 +166,10 @@ class Collector:
         facts, version = self._facts(runs)
         strangers = self._strangers.of(_strangers, self._jobs, facts)
         estimate = partial(self._kept_time.look, self._jobs, self._queue.executions, slots, facts)
+        faults = tuple(_attempt("faults", self._queue.faults, list(last.faults), problems))
         time_left = _attempt("time left", estimate, last.time_left, problems)
+        if stops_everything(faults):
+            time_left = self._still.of(TimeLeft.without_ends, time_left)
         variants = self._variants.of(_variants, glance.experiments)
         return replace(
             glance,
@@ -173,7 +179,7 @@ class Collector:
             states=self._states.of(_states, self._jobs, strangers),
             facts=facts,
             devices=devices,
-            faults=tuple(_attempt("faults", self._queue.faults, list(last.faults), problems)),
+            faults=faults,
             waiting=_attempt("slots", self._queue.waits_for_slots, "", problems),
             time_left=time_left,
             runs=runs,
@@ -229,7 +235,8 @@ class Collector:
         known = {}
         for job in (job for job in self._jobs if job.interrupted_by and job.state.is_active):
             paths = self._project.run(job.experiment, job.run_id)
-            if (update := self._resumed.get(job) or resumed_at(paths)) is not None:
+            update = self._resumed[job] if job in self._resumed else resumed_at(paths)
+            if update is not None:
                 known[job] = update
         if known != self._resumed:
             self._resumed = known

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -12,7 +14,7 @@ from textual.geometry import Size
 from textual.message import Message
 
 from tui_datasize.jobs.queue.state import JobState
-from tui_datasize.text import duration, fit
+from tui_datasize.text import fit, time_left, visible
 from tui_datasize.tui.polling.snapshot import EMPTY, Snapshot
 from tui_datasize.tui.widgets.line_view import LineView
 from tui_datasize.tui.widgets.palette import INCOMPLETE, STATE_LOOKS, Palette, state_style
@@ -30,6 +32,8 @@ _GIB = 2**30
 _LEAST_DEVICES = 16
 """Columns below which the devices are left out beside what jobs wait for."""
 _HOT_C = 85
+_MOST_ROWS = 3
+"""Of what is wrong with the machine."""
 
 
 class HeaderStrip(LineView):
@@ -43,9 +47,10 @@ class HeaderStrip(LineView):
 
         tab: str
 
-    def __init__(self, project: str) -> None:
+    def __init__(self, root: Path) -> None:
         super().__init__()
-        self._project = project
+        self._project = root.name
+        self._root = f"{root}/"
         self._tab = TABS[0][0]
         self._snapshot: Snapshot = EMPTY
 
@@ -57,32 +62,45 @@ class HeaderStrip(LineView):
         self._tab = tab
         self.redraw()
 
+    def redraw(self) -> None:
+        """Take as many rows as the words on what is wrong need, then draw."""
+        self.styles.height = 1 + (len(self._wrong(self.app.size.width)) or 1)
+        super().redraw()
+
+    def _wrong(self, width: int) -> list[str]:
+        """What is wrong with the machine, and what to do."""
+        if not (faults := self._snapshot.faults):
+            return []
+        more = f" (+{len(faults) - 1} more: `status`)" if len(faults) > 1 else ""
+        # Everyone knows which project this is.
+        sentence = faults[0].sentence.replace(self._root, "")
+        lines = textwrap.wrap(f"{visible(sentence)}{more}", max(10, width - 2))
+        return lines[:_MOST_ROWS]
+
     def draw(self, size: Size) -> Sequence[Text]:
         palette, width = self.palette, size.width
         tabs, counts = self._tabs(palette), count_text(self._snapshot, palette, width - 32)
-        if tabs.cell_len + counts.cell_len > width:
-            return [tabs, self._in_few_words(counts, width, palette)]
+        is_tight = tabs.cell_len + counts.cell_len > width
         room = width - tabs.cell_len - counts.cell_len - 4
         if room >= len(self._project):
             tabs.append(f"  {self._project}", palette.muted)
+        first = tabs if is_tight else _spread(tabs, counts, width)
+        if wrong := self._wrong(width):
+            return [first, *(Text(fit(f" {line}", width), f"bold reverse {palette.error}") for line in wrong)]
+        if is_tight:
+            return [
+                first,
+                _spread(Text(" ").append_text(counts), self._state(palette, few_words=True), width),
+            ]
         state = self._state(palette)
         line = self._waiting(width - state.cell_len - 3, palette)
         room = width - state.cell_len - 3 - line.cell_len
         if room >= _LEAST_DEVICES or not line:
             line.append_text(device_text(self._snapshot.devices, room, palette))
-        return [_spread(tabs, counts, width), _spread(Text(" ").append_text(line), state, width)]
-
-    def _in_few_words(self, counts: Text, width: int, palette: Palette) -> Text:
-        """What is wrong, else the counts and when all ends, where two lines are too short for all."""
-        line = self._waiting(width, palette)
-        return line or _spread(Text(" ").append_text(counts), self._state(palette, few_words=True), width)
+        return [first, _spread(Text(" ").append_text(line), state, width)]
 
     def _waiting(self, width: int, palette: Palette) -> Text:
-        """What is wrong with the machine, else which project has the slots that jobs wait for."""
-        if faults := self._snapshot.faults:
-            more = f"(+{len(faults) - 1}) " if len(faults) > 1 else ""
-            text = fit(f"{more}{faults[0].sentence}", width).rstrip()
-            return Text(f"{text}  ", style=f"bold {palette.error}")
+        """Which project has the slots that jobs wait for."""
         text = self._snapshot.waiting
         if not text:
             return Text()
@@ -105,8 +123,9 @@ class HeaderStrip(LineView):
             count = f"runs: {read:,} of {read + snapshot.unread:,}" if read else "…"
             return Text(f"reading {count} ", style=palette.muted)
         left_s = snapshot.time_left.ends_in_s
-        line = Text.assemble((duration(left_s), palette.foreground), (" left ", palette.muted))
-        line = line if left_s is not None else Text()
+        line = Text()
+        if left_s is not None and (words := time_left(left_s)) != "soon":
+            line = Text.assemble((words, palette.foreground), (" left ", palette.muted))
         alive = snapshot.scheduler_alive
         off = "scheduler stopped" if snapshot.stopped else "scheduler off"
         if snapshot.draining:
