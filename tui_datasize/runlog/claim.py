@@ -8,6 +8,7 @@ library only: a worker claims before it imports anything heavy.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from contextlib import suppress
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tui_datasize.files import read_object
+from tui_datasize.runlog import lease as leases
 from tui_datasize.runlog.atomic import sync_directory, write_json
 from tui_datasize.runlog.identity import ProcessIdentity
 from tui_datasize.runlog.locks import is_locked, is_named, lock_file, open_lock
@@ -45,6 +47,8 @@ _MOST_ATTEMPTS = 10**9
 _MOST_PROCESSES = 2**22
 """The kernel's own limit of process numbers, see proc_sys_kernel(5)."""
 _MOST_TICKS = 2**62
+_NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS})
+"""What locking a file ends with where the file system knows no locks."""
 
 
 class RunOutcome(StrEnum):
@@ -100,6 +104,9 @@ class ClaimRecord:
     lock_device: int = 0
     lock_inode: int = 0
     """Device and number of the locked file: a copy of the directory has another; 0 where it is not told."""
+    host: str = ""
+    job: str = ""
+    """Where it is executed, and the name of the job there; empty of a worker that no cluster started."""
 
     @property
     def process(self) -> ProcessIdentity:
@@ -154,6 +161,7 @@ class Claim:
     attempt: int
     # Never unlocked: a child forked from this worker would free the run for others.
     _lock: int | None
+    _lease: leases.Lease | None = None
     _finished: bool = field(default=False, init=False)
 
     def finish(
@@ -161,12 +169,17 @@ class Claim:
     ) -> None:
         """Write `exit.json`; the first call decides, later ones change nothing.
 
-        Raises OSError: the disk is full or the directory gone; the attempt will count as interrupted.
+        Raises OSError: the disk is full or the directory gone, or another attempt has the run by now; the
+            attempt will count as interrupted.
         """
         if not self._finished:
+            if self._lease and not self._lease.holds():
+                raise OSError(errno.ESTALE, "another attempt may have the run", str(self.paths.exit))
             end = ExitRecord(self.attempt, outcome, reason, utc_now(), device_fault, lack)
             write_json(self.paths.exit, asdict(end))
             self._finished = True
+            if self._lease:
+                self._lease.give_back()
 
     def release(self) -> None:
         """Free the run while the process goes on with others; children that it forked still keep it.
@@ -186,22 +199,60 @@ def acquire(paths: RunPaths, attempt: int) -> Claim:
     Raises ClaimRefused: another worker has the run, a later attempt began, this one has ended, or the run has
         succeeded.
     """
-    lock = take_lock(paths, _PATIENCE_S)
+    lock = take_lock(paths, _PATIENCE_S, may_lack=leases.is_wanted())
     if lock is None:
         raise ClaimRefused("another worker executes this run, or its directory is gone")
-    refusal = _refusal(read_exit(paths), read_claim(paths), attempt)
-    if refusal:
+    try:
+        lease = _take_lease(paths, attempt) if leases.is_wanted() else None
+        # Behind the lease: who had it before may just have ended.
+        if refusal := _refusal(read_exit(paths), read_claim(paths), attempt):
+            if lease:
+                lease.give_back()
+            raise ClaimRefused(refusal)
+    except BaseException:
         os.close(lock)
-        raise ClaimRefused(refusal)
+        raise
     me = ProcessIdentity.current()
     tag, locked = os.environ.get(TAG_VARIABLE, ""), os.fstat(lock)
     record = ClaimRecord(
         *(attempt, me.pid, me.start_ticks, me.boot_id, tag, utc_now()),
         lock_device=locked.st_dev,
         lock_inode=locked.st_ino,
+        host=os.uname().nodename if lease else "",
+        job=leases.job_name() if lease else "",
     )
     write_json(paths.claim, asdict(record))
-    return Claim(paths, attempt, lock)
+    if lease:
+        lease.keep()
+    return Claim(paths, attempt, lock, lease)
+
+
+def next_attempt(paths: RunPaths) -> int:
+    """The number of the attempt that a worker makes which was given none: one more than the newest.
+
+    Raises ClaimRefused: the cluster's worker comes too late: the run has ended since it was handed over.
+    """
+    seen, first = observe(paths), int(os.environ.get(leases.FIRST_VARIABLE) or 0)
+    end = seen.final_exit
+    if first and end and end.attempt >= first and end.outcome is not RunOutcome.INTERRUPTED:
+        raise ClaimRefused(
+            f"the run was handed over for attempt {first}, and attempt {end.attempt} ended as {end.outcome}"
+        )
+    return max(first, seen.newest_attempt + 1, leases.newest(paths) + 1 if first else 0)
+
+
+def _take_lease(paths: RunPaths, attempt: int) -> leases.Lease:
+    """Raises ClaimRefused: another worker has the run, or may have it."""
+    before, ended = leases.newest(paths), read_exit(paths)
+    if before > (ended.attempt if ended else 0):
+        holder = leases.read_holder(paths, before)
+        if not leases.is_dead(holder):
+            who = f"job {holder.job} on {holder.host}" if holder else "another worker"
+            raise ClaimRefused(f"{who} has attempt {before} and has not ended it")
+    lease = leases.Lease.take(paths, attempt)
+    if lease is None:
+        raise ClaimRefused(f"another worker makes attempt {attempt}")
+    return lease
 
 
 def observe(paths: RunPaths) -> Observation:
@@ -212,14 +263,35 @@ def observe(paths: RunPaths) -> Observation:
     # The lock is probed first: a worker that ends between the two looks has then already written
     # `exit.json`, whereas the other order would show neither an exit nor a held lock. It is probed again
     # behind an end: one that was claimed and ended in between may still have its lock.
-    held = is_locked(paths.lock)
+    held = _is_locked(paths)
     claim, ended = read_claim(paths), read_exit(paths)
     return Observation(
         exit=ended,
         claim=claim,
-        lock_held=held or (ended is not None and is_locked(paths.lock)),
-        claimant_alive=claim is not None and claim.is_of(paths.lock) and claim.process.is_alive(),
+        lock_held=held or (ended is not None and _is_locked(paths)),
+        claimant_alive=claim is not None and _is_alive(paths, claim),
     )
+
+
+def _is_locked(paths: RunPaths) -> bool:
+    try:
+        return is_locked(paths.lock)
+    except OSError as error:
+        if error.errno in _NO_LOCKS and _is_elsewhere(paths):
+            return False
+        raise
+
+
+def _is_elsewhere(paths: RunPaths) -> bool:
+    """Whether a run lies in a directory that a cluster shares, where files may know no locks."""
+    return paths.directory.parent.is_symlink()
+
+
+def _is_alive(paths: RunPaths, claim: ClaimRecord) -> bool:
+    """Whether a claimant lives, or, on another host of a cluster, whether its lease is renewed."""
+    if not claim.job or claim.boot_id == ProcessIdentity.current().boot_id:
+        return claim.is_of(paths.lock) and claim.process.is_alive()
+    return not leases.is_stale(paths, claim.attempt)
 
 
 def make_end_durable(paths: RunPaths, seen: Observation) -> None:
@@ -243,13 +315,16 @@ def conclude(paths: RunPaths, attempt: int, outcome: RunOutcome, reason: str) ->
         False where a worker holds the lock, a later attempt has begun, the run has succeeded, or
         the directory does not exist.
     """
-    lock = take_lock(paths, patience_s=0.1)
+    lock = take_lock(paths, patience_s=0.1, may_lack=_is_elsewhere(paths))
     if lock is None:
         return False
     try:
         claim, ended = read_claim(paths), read_exit(paths)
         newest = max(claim.attempt if claim else 0, ended.attempt if ended else 0)
-        if newest > attempt or (ended and ended.outcome is RunOutcome.SUCCEEDED):
+        leased = leases.newest(paths)
+        if leased > (ended.attempt if ended else 0) and not leases.is_stale(paths, leased):
+            return False
+        if max(newest, leased) > attempt or (ended and ended.outcome is RunOutcome.SUCCEEDED):
             return False
         write_json(paths.exit, asdict(ExitRecord(attempt, outcome, reason, utc_now())))
         return True
@@ -257,10 +332,11 @@ def conclude(paths: RunPaths, attempt: int, outcome: RunOutcome, reason: str) ->
         os.close(lock)
 
 
-def take_lock(paths: RunPaths, patience_s: float) -> int | None:
+def take_lock(paths: RunPaths, patience_s: float, *, may_lack: bool = False) -> int | None:
     """Take the run's lock for the calling process: the descriptor that holds it, to be closed to free it.
 
-    None where it stays taken for `patience_s` seconds or the directory does not exist.
+    None where it stays taken for `patience_s` seconds or the directory does not exist. Where the file system
+    knows no locks and it `may_lack` them, the descriptor holds nothing.
     """
     deadline = time.monotonic() + patience_s
     while True:
@@ -269,7 +345,14 @@ def take_lock(paths: RunPaths, patience_s: float) -> int | None:
         except (FileNotFoundError, NotADirectoryError):
             return None
         # A forced rerun may have moved its directory away.
-        if lock_file(descriptor) and is_named(descriptor, paths.lock):
+        try:
+            is_taken = lock_file(descriptor)
+        except OSError as error:
+            if error.errno in _NO_LOCKS and may_lack:
+                return descriptor
+            os.close(descriptor)
+            raise
+        if is_taken and is_named(descriptor, paths.lock):
             return descriptor
         os.close(descriptor)
         if time.monotonic() >= deadline:
@@ -306,6 +389,8 @@ def read_claim(paths: RunPaths) -> ClaimRecord | None:
             str(data["started_at"]),
             _whole(data.get("lock_device", 0), _MOST_TICKS),
             _whole(data.get("lock_inode", 0), _MOST_TICKS),
+            str(data.get("host", "")),
+            str(data.get("job", "")),
         )
     return None
 

@@ -55,6 +55,10 @@ class RunPaths:
     exit = _File("exit.json")
     """How an attempt ended."""
 
+    def lease(self, attempt: int) -> Path:
+        """Who has an attempt that a cluster makes."""
+        return self.directory / f"lease.{attempt}"
+
     @property
     def run_id(self) -> str:
         return self.directory.name
@@ -80,6 +84,8 @@ class ProjectPaths:
     """What people remarked on experiments, a file each: `note`."""
     runs = _File("runs")
     """One directory per experiment, one below it per run."""
+    cluster = _File("runs/.cluster")
+    """What jobs of a cluster say before they have a run."""
     queue = _File("runs/queue.db")
     scheduler_lock = _File("runs/scheduler.lock")
     """Whoever holds it is the scheduler."""

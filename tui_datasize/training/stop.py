@@ -1,4 +1,4 @@
-"""Leaving in order when asked to: SIGTERM and SIGINT become a request that the training loop answers."""
+"""Leaving in order when asked to: signals become a request that the training loop answers."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ class StopRequest:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """While inside, SIGTERM and SIGINT are requests, and SIGHUP of a closed terminal is nothing."""
-        handlers = {
-            signal.SIGTERM: signal.signal(signal.SIGTERM, self._receive),
-            signal.SIGINT: signal.signal(signal.SIGINT, self._receive),
+        """While inside, SIGTERM and SIGINT are requests, and SIGHUP of a closed terminal is nothing.
+
+        So is SIGUSR2, by which a cluster says that a job's time is nearly up.
+        """
+        requests = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
+        handlers = {number: signal.signal(number, self._receive) for number in requests} | {
             signal.SIGHUP: signal.signal(signal.SIGHUP, signal.SIG_IGN),
         }
         try:
