@@ -96,6 +96,8 @@ class FakeQueue:
     sent: list[tuple[CommandKind, tuple[str, ...], int]] = field(default_factory=list)
     enqueued: list[tuple[RunSpec, ...]] = field(default_factory=list)
     data_dirs: list[Path | None] = field(default_factory=list)
+    places: list[str] = field(default_factory=list)
+    """Where each of `enqueued` is to be made."""
     terms: list[tuple[int, dict[str, Sequence[str]]]] = field(default_factory=list)
     """Attempts allowed, and what is waited for, of each enqueueing."""
     started: int = 0
@@ -252,6 +254,7 @@ class FakeQueue:
             self.entries += [job(spec, JobState.QUEUED, len(self.entries) + i) for i, spec in enumerate(new)]
             self.specs |= {spec.run_id: spec for spec in specs}
             self.enqueued.append(specs)
+            self.places.append(command.terms.on)
             self.data_dirs.append(command.data_dir)
             self.terms.append((command.terms.attempts, {spec.run_id: after for spec in specs}))
         present = len(specs) - len(new)

@@ -116,6 +116,25 @@ async def test_the_keys_of_the_order_are_told_only_where_they_change_it(empty: S
         assert ORDER_FIELDS["by-size"] in show.text
 
 
+async def test_runs_are_made_where_the_experiment_or_the_dialog_says(empty: Stage):
+    file = empty.project.experiments
+    text = file.read_text()
+    here, there = "on        ‹ local ›  on this machine", "on        ‹ slurm ›  on the cluster"
+    for told, usual, other in (("", here, there), ("on = 'slurm'\n", there, here)):
+        key = text.replace("[experiments.digits]\n", f"[experiments.digits]\n{told}")
+        file.write_text(f"[cluster]\nkind = 'slurm'\n{key}")
+        async with empty.open() as show:
+            await show.press("a")
+            await show.shows(usual)
+            await show.press("tab", "tab", "tab", "tab", "space")
+            await show.shows(other, "change the place")
+            await show.press("space", "enter")
+            await show.until(lambda: empty.queue.enqueued)
+        empty.queue.enqueued.clear()
+        empty.queue.entries.clear()
+    assert empty.queue.places == ["local", "slurm"]
+
+
 async def test_where_the_keys_go_is_seen_without_colour(empty: Stage, monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     async with empty.open() as show:

@@ -131,6 +131,7 @@ def is_valid(text: str) -> bool:
         "",
         "notify = 'mail me'\n[devices]\nslots_per_gpu = 2\npacks = 'off'\ncpu = true\n"
         "[costs]\nlabel = 0.08\ngpu_hour = 1.2\ncurrency = 'EUR'\n"
+        "[cluster]\nkind = 'slurm'\ngpus = 0\npartition = 'main'\ntime = '1-12'\narray_width = 4\n"
         "[checkpoints]\nkeep = 'best'\n[paths]\ndata = 'data'\n[project]\nshared = true\n",
         MINIMAL + "schedule = { name = 'step', unit = 'updates', step = 250 }\nseeds = { count = 3 }\n",
         MINIMAL + "transfer = { from = 'x' }\nlabel_noise = { fraction = 0.1, confusion = { 1 = '7' } }\n",
@@ -197,6 +198,9 @@ WRONG = [
     "[paths]\ndata = 5",
     "[devices]\nslots_per_gpu = 65",
     "[devices]\ncpu = 'yes'",
+    "[cluster]\nkind = 'pbs'",
+    "[cluster]\ngpus = 2",
+    "on = 'pbs'",
     "[checkpoints]\nkeep = 'all'",
     "[costs]\nlabel = -1",
     "[costs]\ncurrency = 5",

@@ -342,6 +342,12 @@ RUN = (
         type=whole_number(1, MOST_ATTEMPTS),
     ),
     _order,
+    argument(
+        "--on",
+        choices=("local", "slurm"),
+        help="where the runs are made: by this machine, or by the cluster of [cluster] (default: `on` of the "
+        "experiment)",
+    ),
 )
 QUEUE = (*RUN, flags(dry_run="show what would be queued, queue nothing"), _JSON)
 _SEED = whole_number(0, 2**63 - 1)

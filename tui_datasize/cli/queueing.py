@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from tui_datasize.cli.basics import experiments_of, print_json, project_paths, selected_runs, talk, tell
 from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, ConfigError, DatasizeError
 from tui_datasize.experiments.budget import total_updates
+from tui_datasize.experiments.cluster_settings import Place
 from tui_datasize.experiments.load import Experiment, Project, read_project
 from tui_datasize.experiments.reference import json_schema, sections
 from tui_datasize.experiments.samples import text_of_file
@@ -220,9 +221,17 @@ def enqueue(
     """The command to queue runs on a person's terms, and before them those that they take weights from."""
     sources = source_runs(specs, project)
     lost = incomplete_runs(client, [*sources, *specs])
-    asked = arguments or argparse.Namespace(after=(), max_attempts=None, order=None, force=False)
-    terms = QueueTerms(tuple(asked.after), asked.max_attempts, asked.order)
+    asked = arguments or argparse.Namespace(after=(), max_attempts=None, order=None, force=False, on=None)
+    terms = QueueTerms(
+        tuple(asked.after), asked.max_attempts, asked.order, asked.on or _usual(specs, project)
+    )
     return Enqueue(tuple(specs), project.data_dir, tuple(sources), terms, tuple(lost), asked.force)
+
+
+def _usual(specs: Sequence[RunSpec], project: Project) -> Place:
+    """Where the runs of an experiment are made by its own word."""
+    experiment = project.experiments.get(specs[0].experiment) if specs else None
+    return experiment.on if experiment else "local"
 
 
 def incomplete_runs(client: QueueClient, specs: Sequence[RunSpec]) -> list[str]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _CHAINED_SHOWN = 5
 """Jobs that wait for other runs, in the table of all experiments."""
+_REASONS_SHOWN = 3
 _NOT_KNOWN = TimeEstimate("", "", None, None, "")
 
 
@@ -146,6 +147,9 @@ class Look:
             yield f"fault: {fault.sentence}"
         if self.waiting:
             yield self.waiting
+        waiting = (job.reason or "not handed over yet" for job in self.jobs if _waits_for_cluster(job))
+        for reason, count in Counter(waiting).most_common(_REASONS_SHOWN):
+            yield f"slurm: {plural(count, 'run')}: {reason}"
         for experiment, count in Counter(job.experiment for job in self.jobs if self._is_lost(job)).items():
             yield (
                 f"{experiment}: {plural(count, 'run')} incomplete, evaluations lost: not done; "
@@ -218,6 +222,10 @@ def _look(client: QueueClient, experiment: str | None) -> Look:
         interruptions=_interruptions(client, of_interest),
         lost=noted_incomplete(client.project),
     )
+
+
+def _waits_for_cluster(job: Job) -> bool:
+    return bool(job.place) and job.state.is_waiting and not job.waits_for
 
 
 def _is_of_interest(job: Job) -> bool:

@@ -12,11 +12,11 @@ from typing import Any, Literal, TypeAlias
 
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.keys import Row, key, rows
-from tui_datasize.experiments.toml import Problems, TomlTable, is_whole
+from tui_datasize.experiments.settings import Setting, read_setting
+from tui_datasize.experiments.toml import Problems, TomlTable
 
 Packs: TypeAlias = Literal["off", "auto", "always"]
 """Where one worker may train several runs at once: nowhere, on GPUs, or on the CPU as well."""
-Setting: TypeAlias = int | str | bool
 
 IMAGES_SHARE = 0.5
 """Of a device's free memory: images that take more stay in their file, so that the model has the rest."""
@@ -161,20 +161,9 @@ def read_options(table: TomlTable) -> DeviceOptions:
     for row in rows(DeviceSettings):
         with problems.part():
             if table.has(row.name):
-                said[row.name] = _read_setting(row, table)
+                said[row.name] = read_setting(row, table)
     problems.raise_all()
     return DeviceOptions(**said)
-
-
-def _read_setting(row: Row, table: TomlTable) -> Setting:
-    if row.choices:
-        return table.choice(row.name, row.choices)
-    if row.kind is bool:
-        return table.boolean(row.name, False)
-    value = table.take(row.name)
-    if not is_whole(value) or not row.key.at_least <= value <= (row.key.at_most or MOST_SLOTS):
-        raise table.error(row.name, f"a whole number from {row.key.at_least} to {row.key.at_most}")
-    return int(value)
 
 
 def add_device_options(command: argparse._ActionsContainer) -> None:
@@ -191,7 +180,7 @@ def add_device_options(command: argparse._ActionsContainer) -> None:
 def _reader(row: Row) -> Callable[[str], Setting]:
     def read(text: str) -> Setting:
         try:
-            return _read_setting(row, TomlTable({row.name: _value(text)}, ""))
+            return read_setting(row, TomlTable({row.name: _value(text)}, ""))
         except ConfigError as error:
             raise argparse.ArgumentTypeError(error.what) from None
 

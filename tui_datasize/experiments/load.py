@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from tui_datasize.errors import ConfigError, DataError
 from tui_datasize.experiments.catalogue import IMAGE_FOLDER, refuse_unknown
+from tui_datasize.experiments.cluster_settings import ClusterSettings, Place, read_cluster_settings
 from tui_datasize.experiments.costs import NO_COSTS, Costs, read_costs
 from tui_datasize.experiments.device_settings import DeviceSettings, read_device_settings
 from tui_datasize.experiments.images.reading import FIRST_RULES, NEWEST_RULES, ImageReading
@@ -49,6 +50,7 @@ ORDER_WORDS: Mapping[Order, str] = MappingProxyType(
 Keep: TypeAlias = Literal["none", "last", "best", "both"]
 """What a run that succeeded keeps: no weights, those of its end, of its best evaluation, or both."""
 KEEPS: tuple[Keep, ...] = get_args(Keep)
+PLACES: tuple[Place, ...] = get_args(Place)
 SIZE_UNITS: tuple[SizeUnit, ...] = get_args(SizeUnit)
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
@@ -75,6 +77,8 @@ class Experiment:
     """Path of a table that puts test images into groups, from the project's directory; may be empty."""
     image_rules: int = NEWEST_RULES
     """Version of the rules by which image folders are listed and decoded."""
+    on: Place = "local"
+    """Where its runs are made, unless whoever queues them says otherwise."""
     also: tuple[Experiment, ...] = ()
     """The same with other sizes, in images, seeds and draws, or of one recipe: runs beside the product."""
 
@@ -120,6 +124,7 @@ class Project:
     keep: Keep = "none"
     """`[checkpoints] keep`: what freeing the disk leaves of runs that succeeded."""
     costs: Costs = NO_COSTS
+    cluster: ClusterSettings | None = None
 
     def experiment(self, name: str) -> Experiment:
         """Look an experiment up by its name; raises ConfigError: there is none of that name."""
@@ -152,6 +157,7 @@ def read_project(
         notify=problems.of(lambda: document.text("notify", ""), ""),
         keep=problems.of(lambda: _read_keep(document.table("checkpoints")), "none"),
         costs=problems.of(lambda: read_costs(document.table("costs")), NO_COSTS),
+        cluster=problems.of(lambda: _read_cluster(document), None),
         experiments=MappingProxyType(_read_experiments(document, problems)),
         names=tuple(named) if isinstance(named := document.take("experiments"), Mapping) else (),
     )
@@ -195,6 +201,15 @@ def device_settings(project_root: Path) -> DeviceSettings:
 def project_costs(project_root: Path) -> Costs:
     """`[costs]` of a project, whose experiments are not looked at; none without the file."""
     return read_costs(_top_level(project_root).table("costs"))
+
+
+def cluster_settings(project_root: Path) -> ClusterSettings | None:
+    """`[cluster]` of a project, whose experiments are not looked at; None without the table."""
+    return _read_cluster(_top_level(project_root))
+
+
+def _read_cluster(document: TomlTable) -> ClusterSettings | None:
+    return read_cluster_settings(document.table("cluster") if document.has("cluster") else None)
 
 
 def is_shared(project_root: Path) -> bool:
@@ -271,7 +286,7 @@ def _check_name(name: str, known: Mapping[str, Experiment], table: TomlTable) ->
 
 EXPERIMENT_KEYS = frozenset(
     {"title", "dataset", *SIZE_UNITS, "subset", "seeds", "sweep", "levers", "order", "also", "groups"}
-    | {"image_rules"}
+    | {"image_rules", "on"}
 )
 """Of an experiment's table what is no key of the recipe."""
 
@@ -317,6 +332,7 @@ def _read_experiment(name: str, table: TomlTable, most_recipes: int) -> Experime
         where=table.where(),
         groups=problems.of(lambda: table.text("groups", ""), ""),
         image_rules=problems.of(lambda: _read_image_rules(table), NEWEST_RULES),
+        on=problems.of(lambda: table.choice("on", PLACES, "local"), "local"),
     )
     also = problems.of(lambda: _read_also(table, experiment), ())
     with problems.part():

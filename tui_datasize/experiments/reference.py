@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from tui_datasize.experiments.architectures import MODELS, TIMM, TORCHVISION, TORCHVISION_MODELS, model_info
 from tui_datasize.experiments.catalogue import DATASETS, IMAGE_FOLDER
+from tui_datasize.experiments.cluster_settings import ClusterSettings
 from tui_datasize.experiments.costs import Costs
 from tui_datasize.experiments.device_settings import DeviceSettings, as_in_file
 from tui_datasize.experiments.images.reading import FIRST_RULES, NEWEST_RULES
@@ -19,6 +20,7 @@ from tui_datasize.experiments.load import (
     KEEPS,
     LONGEST_NAME,
     ORDER_WORDS,
+    PLACES,
     SIZE_UNITS,
     STRATEGIES,
 )
@@ -55,6 +57,7 @@ def json_schema() -> Schema:
         "notify": _told("run when an experiment ends or a job fails", _TEXT),
         "paths": _object({"data": _told(f"where data sets lie; {DATA_VARIABLE} wins over it", _TEXT)}),
         "devices": _object({row.name: _schema(row) for row in rows(DeviceSettings)}),
+        "cluster": _object({row.name: _schema(row) for row in rows(ClusterSettings)}),
         "checkpoints": _object(
             {"keep": _told("weights that stay when the disk is freed", {"enum": list(KEEPS)}, "none")}
         ),
@@ -98,10 +101,9 @@ def _experiment() -> Schema:
         "subset": _subset(images, seeds),
         "seeds": _told("training seeds, a list or { count = 10, step = 101, start = 0 }", seeds, [0]),
         "also": _further(images, seeds),
-        "groups": _told(
-            "file of lines `file name,group` of test images, whose accuracy is told apart", _TEXT
-        ),
+        "groups": _told("file of lines `file name,group` of test images, which are told apart", _TEXT),
         "order": _told("in which the runs are queued", {"enum": list(ORDER_WORDS)}, "curve-first"),
+        "on": _places(),
         "sweep": _told("keys of the recipe, in quotes where they have a dot, with lists", _sweep(recipe)),
         "levers": _told(
             "likewise, but one value at a time, beside none, with all that is swept", _sweep(recipe)
@@ -141,6 +143,10 @@ def _image_rules() -> Schema:
         {"type": "integer", "minimum": FIRST_RULES, "maximum": NEWEST_RULES},
         NEWEST_RULES,
     )
+
+
+def _places() -> Schema:
+    return _told("where its runs are made: by this machine, or by [cluster]", {"enum": list(PLACES)}, "local")
 
 
 def _further(images: Schema, seeds: Schema) -> Schema:

@@ -9,10 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from tui_datasize.errors import ConfigError, DatasizeError, UnknownRunError
+from tui_datasize.experiments.cluster_settings import Place
 from tui_datasize.experiments.load import data_directory
 from tui_datasize.experiments.sources import in_order_of_paths
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs.queue import image_files, reading, requests
+from tui_datasize.jobs.queue.cluster import check_cluster
 from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.database import QueueWatch, create_database, transaction
 from tui_datasize.jobs.queue.dependencies import Dependencies, check_sources, none_of_each_other
@@ -128,6 +130,7 @@ class QueueClient(SchedulerClient):
             force=command.force,
             data_dir=command.data_dir,
             max_attempts=command.terms.attempts,
+            on=command.terms.on,
             after={spec.run_id: before for spec in command.specs},
             sources=command.sources,
             incomplete=command.incomplete,
@@ -144,8 +147,9 @@ class QueueClient(SchedulerClient):
         after: Mapping[str, Sequence[str]] | None = None,
         sources: Sequence[RunSpec] = (),
         incomplete: Collection[str] = (),
+        on: Place = "local",
     ) -> Acknowledgement:
-        """Queue the runs that are missing, in the given order.
+        """Queue the runs that are missing, in the given order, to be made by this machine or by a cluster.
 
         Runs that succeeded, failed or wait or run are left alone; cancelled ones are queued again, and those
         that failed for another run alone, whose weights they do not need. With `force` all run afresh, and so
@@ -154,7 +158,7 @@ class QueueClient(SchedulerClient):
         never forced. `max_attempts` are allowed before a vanishing worker fails a run. `after` tells, by run
         id, what else must succeed before it starts; itself and what is to wait for the same is left out.
 
-        Raises ConfigError, DataError: a run was imported, or as of `check_images`.
+        Raises ConfigError, DataError: a run was imported, there is no such cluster, or as of `check_images`.
         Raises StorageError: the runs directory cannot be written or holds a damaged queue.
         Raises UnknownRunError: a run would wait for one that is not queued, has failed or waits for it; none
             is.
@@ -164,14 +168,13 @@ class QueueClient(SchedulerClient):
         if imported := next((run_id for run_id, spec in runs.items() if spec.imported), ""):
             raise ConfigError("was trained elsewhere and imported: it cannot be run", where=imported)
         self.check_images(tuple(runs.values()), data_dir)
+        place = _checked_place(self.project, on, runs.values())
         forced = {spec.run_id for spec in specs} if force else set()
         doubt = create_database(self.project.queue)
         again = self._stranded(runs)
         # Not within the transaction: what the documents tell of git may take seconds.
         waits_for = self._waits_for(runs, after or {}, forced | again, incomplete)
-        documents = write_documents(
-            self.project.root, runs, data_dir=data_dir, max_attempts=max_attempts, after=waits_for
-        )
+        documents = write_documents(self.project.root, runs, data_dir, max_attempts, waits_for, place)
         return self._insert(documents, waits_for, forced, again, incomplete, priority, doubt)
 
     def check_images(self, specs: Sequence[RunSpec], data_dir: Path | None) -> Mapping[str, Sequence[str]]:
@@ -386,6 +389,14 @@ class QueueClient(SchedulerClient):
         if any(run_id.startswith(prefix) for run_id in run_ids):
             return run_ids
         return [paths.run_id for paths in self.project.all_runs()]
+
+
+def _checked_place(project: ProjectPaths, on: Place, runs: Iterable[RunSpec]) -> str:
+    """The place of jobs that are to be made there; raises ConfigError: as of `check_cluster`."""
+    if on == "local":
+        return ""
+    check_cluster(project, {spec.experiment for spec in runs})
+    return on
 
 
 def _lost(incomplete: Collection[str], states: Mapping[str, JobState]) -> set[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -13,6 +13,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from tui_datasize.experiments.budget import total_updates
+from tui_datasize.experiments.cluster_settings import Place
 from tui_datasize.experiments.load import ORDER_WORDS
 from tui_datasize.experiments.load import Order as SweepOrder
 from tui_datasize.experiments.sources import needed
@@ -27,11 +28,20 @@ from tui_datasize.tui.widgets.dialogs import CycleField, answers, facts_table, f
 from tui_datasize.tui.widgets.palette import INCOMPLETE, STATE_LOOKS, palette_of
 from tui_datasize.tui.widgets.plain import Words, titled
 
+_HINTS = {"order": "space ← → change the order", "on": "space ← → change the place"}
+_PLACE_WORDS: Mapping[Place, str] = {"local": "on this machine", "slurm": "on the cluster"}
+
+
+def places_of(plan: ExperimentPlan) -> Sequence[Place]:
+    """Where the runs of an experiment may be made, the usual place first."""
+    return sorted(_PLACE_WORDS, key=lambda place: place != plan.on) if plan.has_cluster else (plan.on,)
+
 
 class QueueDialog(ModalScreen[QueueTerms | None]):
     """Yes on enter, with the terms as they stand; None on escape.
 
-    A word behind `after` must mean some job; an order is asked for where the runs may be queued in another.
+    A word behind `after` must mean some job; an order is asked for where the runs may be queued in another,
+    and a place where there are several, of which the first is the usual one.
     """
 
     AUTO_FOCUS: ClassVar[str | None] = ""
@@ -47,8 +57,10 @@ class QueueDialog(ModalScreen[QueueTerms | None]):
         yes: str,
         is_known: Callable[[str], bool] = lambda _: True,
         order: SweepOrder | None = None,
+        places: Sequence[Place] = ("local",),
     ) -> None:
         super().__init__()
+        self._places = places
         self._order = order
         self._is_known = is_known
         self._title = title
@@ -64,7 +76,11 @@ class QueueDialog(ModalScreen[QueueTerms | None]):
             field("attempts", attempts),
         ]
         if self._order:
-            terms.append(field("order", CycleField(tuple(ORDER_WORDS.items()), self._order)))
+            orders = CycleField(tuple(ORDER_WORDS.items()), self._order, id="order")
+            terms.append(field("order", orders))
+        if len(self._places) > 1:
+            places = CycleField(tuple(_PLACE_WORDS.items()), self._places[0], id="on")
+            terms.append(field("on", places))
         box = Vertical(
             Words(facts_table(self._facts, palette.muted)),
             *terms,
@@ -75,7 +91,7 @@ class QueueDialog(ModalScreen[QueueTerms | None]):
         yield titled(box, self._title)
 
     def on_descendant_focus(self, event: DescendantFocus) -> None:
-        hint = "space ← → change the order" if isinstance(event.widget, CycleField) else ""
+        hint = _HINTS.get(event.widget.id or "", "")
         titled(self.query_one(".dialog"), self._title, hint)
 
     def action_accept(self) -> None:
@@ -89,12 +105,17 @@ class QueueDialog(ModalScreen[QueueTerms | None]):
         else:
             asked = int(attempts.value)
             others = asked if asked != MAX_ATTEMPTS else None
-            self.dismiss(QueueTerms(tuple(words), others, self._other_order()))
+            on = next((place for place in self._places if place in self._chosen("#on")), self._places[0])
+            self.dismiss(QueueTerms(tuple(words), others, self._other_order(), on))
 
     def _other_order(self) -> SweepOrder | None:
         """The order that was chosen; None where that is the one in which the runs stand."""
-        chosen = {entry.value for entry in self.query(CycleField)} - {self._order}
+        chosen = self._chosen("#order") - {self._order}
         return next((order for order in ORDER_WORDS if order in chosen), None)
+
+    def _chosen(self, name: str) -> set[str | None]:
+        """The value of a field, if there is such a field."""
+        return {entry.value for entry in self.query(name).results(CycleField)}
 
     def _ask_again(self, entry: Input, problem: str) -> None:
         self.query_one(".problem", Words).update(problem)

@@ -47,6 +47,8 @@ class FaultKind(StrEnum):
     """Stored as it was called first."""
     SCHEDULER = "scheduler"
     """Seen by clients alone: there is work, and nobody who starts it."""
+    CLUSTER = "cluster"
+    """The cluster does not answer, or does not take runs."""
     ALIKE = "alike"
     """Runs that end one after the other for the same reason, before their first update."""
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tui_datasize.jobs.queue.faults import FaultKind
-from tui_datasize.jobs.queue.state import CPU
+from tui_datasize.jobs.queue.state import CPU, SLURM
 from tui_datasize.programs import installed_version
 
 _FORGETTINGS = "gpus_forgotten"
@@ -30,7 +30,7 @@ class KnownGpus:
         return [uuid for (uuid,) in self._connection.execute("SELECT uuid FROM cards WHERE used")]
 
     def note_use(self, device: str) -> None:
-        if device not in ("", CPU):
+        if device not in ("", CPU, SLURM):
             use = "INSERT INTO cards (uuid, used) VALUES (?, 1) ON CONFLICT (uuid) DO UPDATE SET used = 1"
             self._connection.execute(use, (device,))
 

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from tui_datasize.jobs.queue.commands import CommandKind
-from tui_datasize.jobs.queue.schema import ACTIVE, NEVER_BEGAN, STARTABLE, UNFINISHED
+from tui_datasize.jobs.queue.schema import ACTIVE, LOCAL, NEVER_BEGAN, STARTABLE, UNFINISHED
 from tui_datasize.jobs.queue.state import CPU, MAX_ATTEMPTS, Job, JobState
 
 if TYPE_CHECKING:
@@ -93,8 +93,9 @@ def expected_states(connection: sqlite3.Connection) -> dict[str, JobState]:
 
 
 def has_startable(connection: sqlite3.Connection) -> bool:
-    """Whether any job is to start as soon as a device is free."""
-    return connection.execute(f"SELECT 1 FROM jobs WHERE {STARTABLE} LIMIT 1").fetchone() is not None
+    """Whether any job is to start as soon as a device of this machine is free."""
+    startable = f"SELECT 1 FROM jobs WHERE {STARTABLE} AND {LOCAL} LIMIT 1"
+    return connection.execute(startable).fetchone() is not None
 
 
 def read_usage(connection: sqlite3.Connection) -> list[Usage]:
@@ -120,16 +121,16 @@ def read_tags(connection: sqlite3.Connection) -> frozenset[str]:
 
 
 def read_executions(connection: sqlite3.Connection, most_finished: int) -> list[Execution]:
-    """The unfinished jobs in queue order, and the latest of those that succeeded."""
+    """The unfinished jobs of this machine in queue order, and the latest of those that succeeded."""
     attempt_s = _attempt_s(connection)
     rows = connection.execute(
         f"SELECT run_id, state, jobs.device, shape, iif({ACTIVE}, (SELECT tag FROM attempts "
         "WHERE attempts.run_id = jobs.run_id AND attempt = jobs.attempts), '') AS worker, "
         f"iif(attempts, (SELECT sum({attempt_s}) FROM attempts WHERE attempts.run_id = jobs.run_id "
         f"AND {_COUNTS} AND attempts.attempt > {_LAST_MAKING}), 0) AS used_s FROM jobs "
-        f"WHERE {UNFINISHED} OR run_id IN "
-        "(SELECT run_id FROM jobs WHERE state = ? ORDER BY finished_at DESC LIMIT ?) "
-        "ORDER BY priority DESC, position",
+        f"WHERE ({UNFINISHED} OR run_id IN "
+        f"(SELECT run_id FROM jobs WHERE state = ? AND {LOCAL} ORDER BY finished_at DESC LIMIT ?)) "
+        f"AND {LOCAL} ORDER BY priority DESC, position",
         (JobState.SUCCEEDED, most_finished),
     )
     specs = read_shapes(connection)
@@ -245,17 +246,18 @@ def _acknowledged_jobs(connection: sqlite3.Connection) -> Iterator[Job]:
     rows = connection.execute(
         "SELECT run_id, json_extract(document, '$.spec.experiment') AS experiment, max(amount) AS priority, "
         "min(created_at) AS queued_at, json_extract(document, '$.after') AS after, "
-        "json_extract(document, '$.max_attempts') AS max_attempts "
+        "json_extract(document, '$.max_attempts') AS max_attempts, json_extract(document, '$.on') AS place "
         "FROM commands WHERE applied_at IS NULL AND kind = ? GROUP BY run_id ORDER BY min(id)",
         (CommandKind.ENQUEUE,),
     )
     for position, row in enumerate(rows, start=last_position + 1):
-        run_id, experiment, priority, queued_at, after, max_attempts = row
+        run_id, experiment, priority, queued_at, after, max_attempts, place = row
         sources = tuple(json.loads(after or "[]"))
         yield Job(
             *(run_id, experiment, JobState.QUEUED, priority, position),
             max_attempts=max_attempts or MAX_ATTEMPTS,
             queued_at=queued_at,
+            place=place or "",
             after=sources,
             waits_for=sources,
         )

@@ -112,6 +112,8 @@ class NewJob:
     document: str
     queued_at: str = ""
     """UTC, ISO 8601; empty for now."""
+    place: str = ""
+    """The cluster that makes it; empty for this machine."""
     attempts_allowed: int = MAX_ATTEMPTS
     """Attempts that an enqueue or a retry grants."""
 

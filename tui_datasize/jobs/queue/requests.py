@@ -16,6 +16,7 @@ from tui_datasize.text import lost_evaluations, plural, there_already
 
 if TYPE_CHECKING:
     # Most commands of the command line do not read the file.
+    from tui_datasize.experiments.cluster_settings import Place
     from tui_datasize.experiments.device_settings import DeviceOptions
     from tui_datasize.experiments.load import Order as SweepOrder
     from tui_datasize.experiments.spec import RunSpec
@@ -36,6 +37,8 @@ class QueueTerms:
     """Attempts that each run is allowed before a vanishing worker fails it; None: `MAX_ATTEMPTS`."""
     order: SweepOrder | None = None
     """In which the runs of a sweep are queued; None: as they stand, which is the experiment's own."""
+    on: Place = "local"
+    """Where they are made; for the sources that are queued with them, too."""
 
     @property
     def attempts(self) -> int:

@@ -15,6 +15,7 @@ WAITING = _one_of(state for state in JobState if state.is_waiting)
 ACTIVE = _one_of(state for state in JobState if state.is_active)
 UNFINISHED = _one_of(state for state in JobState if not state.is_final)
 STARTABLE = f"{WAITING} AND blocked = 0"
+LOCAL = "place = ''"
 """Conditions on `jobs`; in these very words, so that the partial indexes serve."""
 
 NEVER_BEGAN = "never began"
@@ -236,9 +237,29 @@ WHERE message IS NOT NULL;
 """
 """Whether a command that was followed has changed its job; of older answers a word told it."""
 
+_CLUSTER = """
+ALTER TABLE jobs ADD COLUMN place TEXT NOT NULL DEFAULT '';
+CREATE INDEX jobs_placed ON jobs (state) WHERE place != '';
+CREATE TABLE arrays (
+    name TEXT PRIMARY KEY,
+    job_id TEXT NOT NULL DEFAULT ''
+);
+CREATE TABLE handed (
+    run_id TEXT PRIMARY KEY,
+    array TEXT NOT NULL,
+    task INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    is_held INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE INDEX handed_array ON handed (array);
+"""
+"""`place` names the cluster that makes the run, empty for this machine. `handed` has the runs that a cluster
+was given, or is to be given: as which task of which array, from which attempt on, and whether it was told to
+hold them. An array has no `job_id` until the cluster is known to have it."""
+
 STEPS = (
     *(_FIRST, _DEPENDENCIES, _SHAPES, _FAULTS, _CARDS, _MEMORY, _PROBES, _ANSWERS, _CONTEXTS),
-    *(_SOURCE_SETS, _CHANGED),
+    *(_SOURCE_SETS, _CHANGED, _CLUSTER),
 )
 """What takes a database from each version to the next; a new one takes them all. Never edit a step
 that was released: add another."""

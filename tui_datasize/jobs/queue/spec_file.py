@@ -21,14 +21,15 @@ from tui_datasize.runlog.claim import Observation, utc_now
 def write_documents(
     root: Path,
     runs: Mapping[str, RunSpec],
-    *,
     data_dir: Path | None,
     max_attempts: int,
     after: Mapping[str, Sequence[str]],
+    place: str = "",
 ) -> dict[str, str]:
     """The content of `spec.json` by run id, in the order of `runs`, with the git commit of `root`.
 
-    `after` has the runs that each run waits for, by run id; those without any may be missing.
+    `after` has the runs that each run waits for, by run id; those without any may be missing. `place` names
+    the cluster that is to make them.
     """
     commit, dirty = _git_state(root)
     facts: dict[str, Any] = {
@@ -39,7 +40,7 @@ def write_documents(
         "queued_at": utc_now(),
         "data_dir": str(data_dir.absolute()) if data_dir else None,
         "max_attempts": max_attempts,
-    }
+    } | ({"on": place} if place else {})
     documents = {}
     for run_id, spec in runs.items():
         own = {"run_id": run_id, "after": list(after.get(run_id, ())), "spec": spec.to_dict()}
@@ -57,6 +58,8 @@ class QueuedSpec:
     after: tuple[str, ...]
     queued_at: str
     """UTC, ISO 8601; empty where it is not told."""
+    place: str = ""
+    """The cluster that makes it; empty for the machine that queued it."""
 
     @classmethod
     def read(cls, text: str) -> QueuedSpec:
@@ -68,6 +71,7 @@ class QueuedSpec:
             int(content.get("max_attempts", MAX_ATTEMPTS)),
             tuple(content.get("after", ())),
             str(content.get("queued_at", "")),
+            str(content.get("on", "")),
         )
 
     def job(
@@ -89,6 +93,7 @@ class QueuedSpec:
             document=self.text,
             queued_at=self.queued_at,
             attempts_allowed=self.attempts_allowed,
+            place=self.place,
         )
 
 

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 CPU = "cpu"
 """The name of the CPU where a job's device is named; GPUs are named by UUID."""
+SLURM = "slurm"
+"""The place of a job that Slurm makes, and its device in the queue's books, where that is a GPU of a node."""
 MAX_ATTEMPTS = 3
 """Attempts that a job is allowed before a vanishing worker counts as a failure."""
 MOST_ATTEMPTS = 1000
@@ -61,6 +63,8 @@ class Job(NamedTuple):
     queued_at: str = ""
     started_at: str = ""
     finished_at: str = ""
+    place: str = ""
+    """`slurm` where the cluster makes it; empty for this machine."""
     after: tuple[str, ...] = ()
     """Runs that must succeed before it starts."""
     waits_for: tuple[str, ...] = ()

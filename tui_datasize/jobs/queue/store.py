@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tui_datasize.jobs.queue.cluster import Handed
 from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.database import (
     check_integrity,
@@ -31,6 +32,7 @@ from tui_datasize.jobs.queue.records import ActiveJob, Answer, NewJob, PastAttem
 from tui_datasize.jobs.queue.schema import (
     ACTIVE,
     ACTIVE_JOB,
+    LOCAL,
     NEVER_BEGAN,
     QUEUED_JOB,
     STARTABLE,
@@ -60,6 +62,7 @@ class Store:
         check_integrity(self._connection, path)
         self.known_gpus = KnownGpus(self._connection)
         self.dependencies = Dependencies(self._connection)
+        self.cluster = Handed(self._connection, self.dependencies)
         self.notices = Notices(self._connection)
         self.settings = Settings(self._connection)
         self.faults = Faults(self._connection, path)
@@ -170,11 +173,11 @@ class Store:
     def add(self, job: NewJob) -> None:
         self._run(
             "INSERT INTO jobs (run_id, experiment, workload, state, priority, position, attempts, "
-            "max_attempts, reason, queued_at, started_at, finished_at, document, attempts_allowed, shape) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "max_attempts, reason, queued_at, started_at, finished_at, document, attempts_allowed, place, "
+            "shape) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             *(job.run_id, job.experiment, job.workload, job.state, job.priority, self._next_position()),
             *(job.attempts, job.max_attempts, job.reason, job.queued_at or utc_now()),
-            *(job.started_at, job.finished_at, job.document, job.attempts_allowed),
+            *(job.started_at, job.finished_at, job.document, job.attempts_allowed, job.place),
             self._shape(job.document),
         )
         self.dependencies.follow(job.run_id)
@@ -190,10 +193,12 @@ class Store:
         """Allow a job as many further attempts as it was allowed at first."""
         self._run("UPDATE jobs SET max_attempts = attempts + attempts_allowed WHERE run_id = ?", run_id)
 
-    def replace_document(self, run_id: str, document: str, priority: int, attempts_allowed: int) -> None:
-        """Give a job that is queued again its new specification, priority and allowance of attempts."""
+    def replace_document(
+        self, run_id: str, document: str, priority: int, attempts_allowed: int, place: str
+    ) -> None:
+        """Give a job that is queued again its new specification, priority, attempts allowed and place."""
         shape = self._shape(document)
-        allowed = {"priority": priority, "attempts_allowed": attempts_allowed}
+        allowed = {"priority": priority, "attempts_allowed": attempts_allowed, "place": place}
         self.update(run_id, document=document, shape=shape, **allowed)
         self.renew_attempts(run_id)
 
@@ -268,7 +273,9 @@ class Store:
     def waiting(self, limit: int) -> list[QueuedJob]:
         self.dependencies.count()
         rows = self._all(
-            f"SELECT {QUEUED_JOB} FROM jobs WHERE {STARTABLE} ORDER BY priority DESC, position LIMIT ?", limit
+            f"SELECT {QUEUED_JOB} FROM jobs WHERE {STARTABLE} AND {LOCAL} "
+            "ORDER BY priority DESC, position LIMIT ?",
+            limit,
         )
         return [QueuedJob.of(row) for row in rows]
 
@@ -278,13 +285,15 @@ class Store:
         return str(row["spec"]) if row else ""
 
     def has_waiting(self) -> bool:
-        """Whether any job is to start as soon as a device is free."""
+        """Whether any job is to start as soon as a device of this machine is free."""
         self.dependencies.count()
-        return self._one(f"SELECT 1 FROM jobs WHERE {STARTABLE} AND {NOT_DRAINING} LIMIT 1") is not None
+        waiting = f"SELECT 1 FROM jobs WHERE {STARTABLE} AND {LOCAL} AND {NOT_DRAINING} LIMIT 1"
+        return self._one(waiting) is not None
 
     def active(self) -> list[ActiveJob]:
+        """The jobs that workers of this machine have or may have."""
         newest = f"jobs JOIN attempts USING (run_id) WHERE {ACTIVE} AND attempt = attempts"
-        rows = self._all(f"SELECT {ACTIVE_JOB} FROM {newest}")
+        rows = self._all(f"SELECT {ACTIVE_JOB} FROM {newest} AND {LOCAL}")
         return [ActiveJob.of(row) for row in rows]
 
     # Attempts

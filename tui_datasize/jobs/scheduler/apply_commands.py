@@ -144,7 +144,7 @@ class CommandApplier:
             return self._add(command, document)
         if state.is_final:
             self._store.queue_again(run_id)
-        self._store.replace_document(run_id, command.document, command.amount, allowed)
+        self._store.replace_document(run_id, command.document, command.amount, allowed, document.place)
         self._store.dependencies.replace(run_id, document.after)
         return Answer(True, "queued again from the start" if command.force else "queued again")
 

@@ -14,12 +14,11 @@ from tui_datasize.experiments.catalogue import takes_preparing
 from tui_datasize.experiments.load import DATA_VARIABLE
 from tui_datasize.experiments.packing import pack_key
 from tui_datasize.experiments.spec import RunSpec
-from tui_datasize.files import fault_of, is_regular, parse_object
+from tui_datasize.files import parse_object
 from tui_datasize.jobs.queue import gpu_memory
-from tui_datasize.jobs.queue.database import concerns_all
 from tui_datasize.jobs.queue.faults import RUNS, FaultKind, faults_of_disk
 from tui_datasize.jobs.queue.records import QueuedJob
-from tui_datasize.jobs.queue.state import CPU, JobState
+from tui_datasize.jobs.queue.state import CPU
 from tui_datasize.jobs.queue.store import Store
 from tui_datasize.jobs.scheduler.capacity import DeviceCapacity
 from tui_datasize.jobs.scheduler.devices import VISIBLE_VARIABLE, Gpu
@@ -27,13 +26,13 @@ from tui_datasize.jobs.scheduler.gpu_probes import GpuProbes
 from tui_datasize.jobs.scheduler.pause import StartPause
 from tui_datasize.jobs.scheduler.placement import Placement, WaitingJob, place_jobs
 from tui_datasize.jobs.scheduler.prepare_data import Images, Preparing
+from tui_datasize.jobs.scheduler.prepare_run import prepare_directory
 from tui_datasize.jobs.scheduler.slots import Slot, earlier_directories, take_slots, unusable
 from tui_datasize.jobs.scheduler.supervisor import Supervisor
 from tui_datasize.jobs.scheduler.waiting_projects import WaitingProjects
 from tui_datasize.jobs.workers.spawn import ONE_THREAD, SpawnRequest, Worker, cannot_start
 from tui_datasize.jobs.workers.warm import Spawner
-from tui_datasize.runlog.atomic import make_directory, write_json
-from tui_datasize.runlog.claim import ATTEMPT_VARIABLE, TAG_VARIABLE, observe
+from tui_datasize.runlog.claim import ATTEMPT_VARIABLE, TAG_VARIABLE
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 
 _LOG = logging.getLogger(__name__)
@@ -282,27 +281,10 @@ class Dispatcher:
 
     def _prepare_lane(self, job: QueuedJob, reserved_bytes: int) -> _Lane | None:
         """Write the run directory, before anything is committed; a job that cannot have one is held."""
-        paths = self._project.run(job.experiment, job.run_id)
-        try:
-            make_directory(paths.directory, self._project.runs)
-            write_json(paths.spec, json.loads(job.document))
-            # Something that is no regular file may have the name of one.
-            for file in paths.files:
-                is_regular(file)
-            # A queue that was restored or rebuilt may know fewer attempts than the directory.
-            attempt = max(job.attempts, observe(paths).newest_attempt) + 1
-        except OSError as error:
-            if concerns_all(error, self._project.runs):
-                raise
-            problem = f"{fault_of(error)}; fix or remove it, then release the run"
-        except Exception as error:
-            _LOG.exception("%s cannot be started", job.run_id)
-            problem = f"unexpected error: {type(error).__name__}: {error}; see scheduler.log"
-        else:
-            return _Lane(job, paths, attempt, reserved_bytes)
-        with self._store.transaction():
-            self._store.change(job.run_id, JobState.HELD, problem)
-        return None
+        attempt = prepare_directory(self._store, self._project, job)
+        if attempt is None:
+            return None
+        return _Lane(job, self._project.run(job.experiment, job.run_id), attempt, reserved_bytes)
 
     def _commit(self, starts: Sequence[_Start]) -> None:
         if not starts:

@@ -20,6 +20,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, DatasizeError, StorageError
 from tui_datasize.experiments.device_settings import DeviceOptions, DeviceSettings, add_device_options
@@ -45,6 +46,9 @@ from tui_datasize.jobs.workers.warm import Spawner, WarmSpawner
 from tui_datasize.programs import python_module
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.text import plural
+
+if TYPE_CHECKING:
+    from tui_datasize.jobs.scheduler.slurm.executor import SlurmExecutor
 
 __all__ = ["Scheduler", "SchedulerLock", "SchedulerSettings", "SchedulerStop", "main", "serve"]
 
@@ -91,6 +95,8 @@ class SchedulerSettings:
     """`MODULE:FUNCTION` that tells whether a GPU works."""
     answer_s: float = 20.0
     """Seconds after which a preloader that has not forked a worker counts as hung and is replaced."""
+    squeue_s: float = 5.0
+    """Least seconds between two looks at a cluster."""
     devices: DeviceSettings = field(default_factory=DeviceSettings)
     """What holds at first; a change of the project's file changes it."""
     options: DeviceOptions = field(default_factory=DeviceOptions)
@@ -122,6 +128,8 @@ class Scheduler:
             *(self._capacity, self._probes, slot_directory(), self._pause),
         )
         self._notifier = Notifier(self._store, project)
+        self._cluster: SlurmExecutor | None = None
+        """None before a run is of one."""
         self._data_version = -1
         self._dispatch_at_s = 0.0
         self._idle_since_s: float | None = None
@@ -149,6 +157,8 @@ class Scheduler:
 
     def close(self) -> None:
         """Give everything back; workers go on."""
+        if self._cluster:
+            self._cluster.close()
         self._dispatcher.close()
         self._probes.close()
         self._supervisor.close()
@@ -178,9 +188,24 @@ class Scheduler:
             )
             self._dispatch_at_s = time.monotonic() + min(pause_s, self._pause.left_s() or pause_s)
         self._notifier.poll()
+        self._look_at_cluster()
         if time.monotonic() >= self._log_at_s:
             self._log_at_s = time.monotonic() + _LOG_INTERVAL_S
             _shorten_log(self._settings.project.scheduler_log)
+
+    def _look_at_cluster(self) -> None:
+        if self._cluster is None:
+            if not self._store.cluster.has_work():
+                return
+            # Only here: most queues have no such run.
+            from tui_datasize.jobs.scheduler.slurm.calls import SlurmCommands
+            from tui_datasize.jobs.scheduler.slurm.executor import SlurmExecutor
+
+            settings = self._settings
+            self._cluster = SlurmExecutor(
+                *(self._store, settings.project, settings.command, SlurmCommands(), settings.squeue_s)
+            )
+        self._cluster.step()
 
     def _hold(self, devices: DeviceSettings) -> None:
         """Let clients know what holds from now on; how workers start does not change."""
@@ -248,6 +273,7 @@ class Scheduler:
         return bool(
             len(self._supervisor)
             or self._store.has_waiting()
+            or self._store.cluster.has_work()
             or self._store.pending_commands(1)
             or self._notifier.is_busy()
         )
@@ -413,6 +439,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--answer-s", type=float, default=default.answer_s, help="a hung preloader is replaced"
     )
+    parser.add_argument("--squeue-s", type=float, default=default.squeue_s, help="time between squeues")
     add_device_options(parser)
     return parser
 
@@ -431,6 +458,7 @@ def _settings(arguments: argparse.Namespace) -> SchedulerSettings:
         probe=arguments.probe,
         preload=tuple(filter(None, arguments.preload.split(","))),
         answer_s=arguments.answer_s,
+        squeue_s=arguments.squeue_s,
         devices=devices,
         options=options,
     )

@@ -19,7 +19,7 @@ from tui_datasize.metric import METRICS_OFFERED
 from tui_datasize.text import MOST_COUNT, plural
 from tui_datasize.tui.analysis.analyst import PAGES, experiment_names
 from tui_datasize.tui.polling.snapshot import Cell, ExperimentPlan, Snapshot
-from tui_datasize.tui.queue_dialog import QueueDialog, is_known, queue_facts
+from tui_datasize.tui.queue_dialog import QueueDialog, is_known, places_of, queue_facts
 from tui_datasize.tui.widgets.dialogs import ChooseDialog, answers, field
 from tui_datasize.tui.widgets.palette import palette_of
 from tui_datasize.tui.widgets.plain import Words, titled
@@ -153,4 +153,5 @@ def whether_to_queue(snapshot: Snapshot, plan: ExperimentPlan, cells: Sequence[C
     """The runs that a page proposes, and on what terms."""
     facts = queue_facts(snapshot, plan, cells)
     yes = f"queue {plural(len(cells), 'run')}"
-    return QueueDialog("Queue what is proposed?", facts, yes, partial(is_known, snapshot))
+    known = partial(is_known, snapshot)
+    return QueueDialog("Queue what is proposed?", facts, yes, known, places=places_of(plan))

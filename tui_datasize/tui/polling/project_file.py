@@ -6,9 +6,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import TypedDict
 
 from tui_datasize.errors import DatasizeError
 from tui_datasize.experiments.budget import total_updates
+from tui_datasize.experiments.cluster_settings import Place
 from tui_datasize.experiments.device_settings import DeviceSettings
 from tui_datasize.experiments.load import Experiment, Project, data_directory, load_project
 from tui_datasize.experiments.sweep import check_runs, further_runs, plan_runs, source_runs
@@ -109,11 +111,14 @@ def _few(project: Project, most: int) -> frozenset[str]:
 
 def _plan_experiment(experiment: Experiment, project: Project, is_listed: bool) -> ExperimentPlan:
     name, title, dataset, order = experiment.name, experiment.title, experiment.dataset, experiment.order
+    place: _Where = {"on": experiment.on, "has_cluster": project.cluster is not None}
     try:
         if not is_listed:
             check_runs(experiment, project)
             n_runs = experiment.n_runs
-            return ExperimentPlan(name, title, dataset, (), order=order, n_runs=n_runs, is_listed=False)
+            return ExperimentPlan(
+                *(name, title, dataset, ()), order=order, n_runs=n_runs, is_listed=False, **place
+            )
         specs = plan_runs(experiment, project)
         sources = source_runs(specs, project)
     except DatasizeError as error:
@@ -121,7 +126,16 @@ def _plan_experiment(experiment: Experiment, project: Project, is_listed: bool) 
     labels = variant_labels(specs)
     named = ((spec.run_id, spec) for spec in specs)
     cells = tuple(Cell(run_id, spec, labels[run_id], total_updates(spec)) for run_id, spec in named)
-    return ExperimentPlan(name, title, dataset, cells, sources=sources, order=order, n_runs=len(cells))
+    return ExperimentPlan(
+        *(name, title, dataset, cells), sources=sources, order=order, n_runs=len(cells), **place
+    )
+
+
+class _Where(TypedDict):
+    """Where the runs of an experiment are made."""
+
+    on: Place
+    has_cluster: bool
 
 
 def with_further(

@@ -18,6 +18,7 @@ from tui_datasize.tui.widgets.palette import INCOMPLETE, STATE_LOOKS, STATES_BY_
 if TYPE_CHECKING:
     import polars as pl
 
+    from tui_datasize.experiments.cluster_settings import Place
     from tui_datasize.experiments.load import Order as SweepOrder
     from tui_datasize.experiments.spec import RunSpec
     from tui_datasize.jobs.queue.faults import Fault
@@ -64,6 +65,10 @@ class ExperimentPlan:
     """How many cells it has."""
     is_listed: bool = True
     """Whether they are in `cells`; those of large projects are only counted until they are shown."""
+    on: Place = "local"
+    """Where its runs are made, unless another place is asked for."""
+    has_cluster: bool = False
+    """Whether there is another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +153,7 @@ class JobRow:
         return self.reason if self.state in _TOLD else ""
 
 
-_TOLD = (JobState.FAILED, JobState.CANCELLED, JobState.INTERRUPTED)
+_TOLD = (JobState.QUEUED, JobState.FAILED, JobState.CANCELLED, JobState.INTERRUPTED)
 """States of which the reason says more than numbers."""
 
 

@@ -226,7 +226,8 @@ class QueuePane(Pane):
         elif event.marked:
             from tui_datasize.jobs.queue.requests import QueueTerms
 
-            self._queue_cells(to_queue(self._snapshot, event.marked), event.marked, QueueTerms())
+            cells = to_queue(self._snapshot, event.marked)
+            self._queue_cells(cells, event.marked, QueueTerms(on=plan.on))
         else:
             self._ask_to_queue(plan)
 
@@ -280,7 +281,7 @@ class QueuePane(Pane):
             self._ask_to_queue(plan)
 
     def _ask_to_queue(self, plan: ExperimentPlan) -> None:
-        from tui_datasize.tui.queue_dialog import QueueDialog, is_known, queue_facts
+        from tui_datasize.tui.queue_dialog import QueueDialog, is_known, places_of, queue_facts
 
         cells = to_queue(self._snapshot, plan.cells)
         if not cells:
@@ -289,7 +290,8 @@ class QueuePane(Pane):
         title, yes = f"Queue {plan.name}?", f"queue {plural(len(cells), 'run')}"
         facts = queue_facts(self._snapshot, plan, cells)
         # As the queue is when it is answered.
-        dialog = QueueDialog(title, facts, yes, lambda word: is_known(self._snapshot, word), plan.order)
+        terms = plan.order, places_of(plan)
+        dialog = QueueDialog(title, facts, yes, lambda word: is_known(self._snapshot, word), *terms)
         self.app.push_screen(dialog, lambda terms: self._queue_cells(cells, cells, terms) if terms else None)
 
     def _queue_cells(self, cells: Sequence[Cell], asked: Sequence[Cell], terms: QueueTerms) -> None:

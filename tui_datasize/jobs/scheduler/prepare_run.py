@@ -1,0 +1,45 @@
+"""Making the directory of a run that is to begin."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+from tui_datasize.files import fault_of, is_regular
+from tui_datasize.jobs.queue.database import concerns_all
+from tui_datasize.jobs.queue.records import QueuedJob
+from tui_datasize.jobs.queue.state import JobState
+from tui_datasize.jobs.queue.store import Store
+from tui_datasize.runlog.atomic import make_directory, write_json
+from tui_datasize.runlog.claim import observe
+from tui_datasize.runlog.paths import ProjectPaths
+
+_LOG = logging.getLogger(__name__)
+
+
+def prepare_directory(store: Store, project: ProjectPaths, job: QueuedJob) -> int | None:
+    """Write the directory of a run and return the number of its next attempt.
+
+    A job that cannot have one is held, with the reason: None.
+
+    Raises OSError: no run can have one now.
+    """
+    paths = project.run(job.experiment, job.run_id)
+    try:
+        make_directory(paths.directory, project.runs)
+        write_json(paths.spec, json.loads(job.document))
+        # Something that is no regular file may have the name of one.
+        for file in paths.files:
+            is_regular(file)
+        # A queue that was restored or rebuilt may know fewer attempts than the directory.
+        return max(job.attempts, observe(paths).newest_attempt) + 1
+    except OSError as error:
+        if concerns_all(error, project.runs):
+            raise
+        problem = f"{fault_of(error)}; fix or remove it, then release the run"
+    except Exception as error:
+        _LOG.exception("%s cannot be started", job.run_id)
+        problem = f"unexpected error: {type(error).__name__}: {error}; see scheduler.log"
+    with store.transaction():
+        store.change(job.run_id, JobState.HELD, problem)
+    return None

@@ -1,0 +1,197 @@
+"""Asking Slurm: its commands as processes that are not waited for, and what they answer."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+_TIMEOUT_S = 60.0
+"""Seconds after which a command counts as one that does not answer; Slurm's own patience is shorter."""
+_END = "."
+FORMAT = f"%j|%i|%T|%r|%S|%N|{_END}"
+"""What squeue prints of a task; the last field tells a whole line from a torn one."""
+_TASK = re.compile(r"(\d+)_(\d+)", re.ASCII)
+_OVER = frozenset(
+    {"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "PREEMPTED", "BOOT_FAIL", "DEADLINE"}
+    | {"OUT_OF_MEMORY", "REVOKED"}
+)
+"""States of tasks that Slurm starts no more; one that this program does not know may yet be started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a command has answered."""
+
+    status: int | None
+    """Its exit status; None where it did not answer in time, or could not be started."""
+    out: str = ""
+    err: str = ""
+
+    @property
+    def problem(self) -> str:
+        """Why it failed, in one line; empty where it did not."""
+        if self.status == 0:
+            return ""
+        lines = [line for line in self.err.splitlines() if line.strip()]
+        said = re.sub(r"^\w+: (error: )?", "", lines[-1].strip()) if lines else ""
+        return said or ("no answer in time" if self.status is None else f"exit status {self.status}")
+
+
+class Call(Protocol):
+    """A command under way."""
+
+    def poll(self) -> Reply | None:
+        """Its answer; None while there is none yet."""
+
+    def close(self) -> None:
+        """Forget it."""
+
+
+class Commands(Protocol):
+    """What starts commands of Slurm."""
+
+    def start(self, words: Sequence[str], text: str = "") -> Call:
+        """Start a command that reads `text`."""
+
+
+class SlurmCommands:
+    """Those of this host."""
+
+    def start(self, words: Sequence[str], text: str = "") -> Call:
+        """Start a command that reads `text`; one that cannot be started is an answer, too."""
+        return _Process(words, text)
+
+
+class _Process:
+    def __init__(self, words: Sequence[str], text: str) -> None:
+        self._until_s = time.monotonic() + _TIMEOUT_S
+        self._out, self._err = (tempfile.TemporaryFile() for _ in range(2))  # noqa: SIM115 - until `close`
+        self._child: subprocess.Popen[bytes] | None = None
+        self._error = ""
+        with tempfile.TemporaryFile() as given:
+            given.write(text.encode())
+            given.seek(0)
+            try:
+                self._child = subprocess.Popen(
+                    words, stdin=given, stdout=self._out, stderr=self._err, env=_environment(os.environ)
+                )
+            except OSError as error:
+                self._error = f"{words[0]}: {error.strerror}"
+
+    def poll(self) -> Reply | None:
+        """Its answer; one that takes too long is killed, which is no answer."""
+        if self._child is None:
+            return self._answer(None)
+        status = self._child.poll()
+        if status is not None:
+            return self._answer(status)
+        if time.monotonic() < self._until_s:
+            return None
+        self._child.kill()
+        self._child.wait()
+        return self._answer(None)
+
+    def _answer(self, status: int | None) -> Reply:
+        said = []
+        for file in (self._out, self._err):
+            file.seek(0)
+            said.append(file.read().decode(errors="replace"))
+        self.close()
+        return Reply(status, said[0], self._error or said[1])
+
+    def close(self) -> None:
+        """Forget it: one that goes on is nobody's to wait for."""
+        if self._child is not None and self._child.returncode is None:
+            self._child.returncode = 0
+        self._out.close()
+        self._err.close()
+
+
+def _environment(own: Mapping[str, str]) -> dict[str, str]:
+    """The environment of commands: of a job within which this program was started nothing is taken on."""
+    kept = {
+        name: value for name, value in own.items() if not name.startswith("SLURM_") or name == "SLURM_CONF"
+    }
+    # Times are compared and shown as this machine has them.
+    return kept | {"SLURM_TIME_FORMAT": "standard", "LC_ALL": "C.UTF-8"}
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterTask:
+    """One task of an array, as squeue tells of it."""
+
+    array: str
+    """The array's name."""
+    job_id: str
+    number: int
+    state: str
+    reason: str
+    starts: str
+    """When Slurm expects to start it, or has: `2026-11-30T14:20:00`; `N/A` where it does not say."""
+    node: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.job_id}_{self.number}"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether Slurm is done with it, however it ended."""
+        return self.state in _OVER
+
+    @property
+    def is_pending(self) -> bool:
+        return self.state == "PENDING"
+
+
+def squeue(names: Sequence[str]) -> list[str]:
+    """The command that asks for all tasks of arrays, and for all of this user where none are named."""
+    whose = [f"--name={','.join(names)}"] if names else ["--me"]
+    return ["squeue", "--noheader", "--array", "--states=all", *whose, f"--format={FORMAT}"]
+
+
+def read_squeue(out: str) -> list[ClusterTask]:
+    """The tasks of arrays in an answer of squeue; other jobs are passed over.
+
+    Raises ValueError: it is torn, or something else: no answer.
+
+    >>> read_squeue("a|4_1|PENDING|Resources|N/A||.")[0].name
+    '4_1'
+    """
+    tasks = []
+    for line in out.splitlines():
+        fields = line.strip().split("|")
+        if len(fields) != FORMAT.count("|") + 1 or fields[-1] != _END:
+            raise ValueError(f"not a line of squeue: {line[:80]!r}")
+        array, job, state, reason, starts, node, _ = fields
+        if not job or not job[0].isdecimal() or not state:
+            raise ValueError(f"not a line of squeue: {line[:80]!r}")
+        if found := _TASK.fullmatch(job):
+            tasks.append(ClusterTask(array, found[1], int(found[2]), state, reason, starts, node))
+    return tasks
+
+
+def read_sbatch(out: str) -> str:
+    r"""The number of a job in what `sbatch --parsable` prints; empty where it is torn.
+
+    >>> read_sbatch("4711;cluster\n"), read_sbatch("471")
+    ('4711', '')
+    """
+    found = re.fullmatch(r"(\d+)(;\S+)?\n", out)
+    return found[1] if found else ""
+
+
+def read_most_tasks(out: str) -> int:
+    r"""The tasks that an array may have, from `scontrol show config`.
+
+    >>> read_most_tasks("MaxArraySize            = 1001\n")
+    1001
+    """
+    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", out, re.MULTILINE)
+    return max(1, int(found[1])) if found else 1001
