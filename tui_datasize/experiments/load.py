@@ -318,8 +318,7 @@ def _read_experiment(name: str, table: TomlTable, most_recipes: int) -> Experime
         recipes = read_recipes(table, sweep, levers)
         _check_on_path(table, recipes[0].spec.subset.path, size_unit, size_values)
     experiment = Experiment(
-        name=name,
-        title=problems.of(lambda: table.text("title", name), name),
+        *(name, problems.of(lambda: table.text("title", name), name)),
         dataset=problems.of(lambda: table.text("dataset"), ""),
         size_unit=size_unit,
         size_values=size_values,

@@ -70,8 +70,8 @@ class Fault:
 
 
 def stops_everything(faults: Iterable[Fault]) -> bool:
-    """Whether nothing moves until they are mended: without one of several GPUs the others go on."""
-    return any(fault.kind is not FaultKind.GPU for fault in faults)
+    """Whether nothing moves until they are mended: without one of several GPUs, or a cluster, others go on."""
+    return any(fault.kind not in (FaultKind.GPU, FaultKind.CLUSTER) for fault in faults)
 
 
 def runs_to_do(connection: sqlite3.Connection) -> int:
