@@ -43,18 +43,20 @@ def read_confusion(run: str, layout: Layout, into: Staged) -> None:
     """
     text = text_of(into.read())
     if text.lstrip().startswith("[[") and not text.rstrip().endswith("]]"):
-        raise into.error("cut off: its brackets are not closed")
+        raise into.error("cut off: its brackets are not closed", fix="save or copy it once more")
     if not text.endswith(("\n", "]")):
         into.torn("its last line has no line end", "read, though its last value may be cut off")
     matrix = _matrix(_cells(text))
     if matrix is None:
-        raise into.error("is no square of numbers")
+        raise into.error(
+            "is no square of numbers", fix="give a line to each class, and a number to each cell"
+        )
     cells = [cell for row in matrix for cell in row]
     if any(cell < 0 or not cell.is_integer() for cell in cells):
         fix = "save it without normalisation"
         raise into.error("its cells are shares, and accuracy takes numbers of images", fix=fix)
     if not (images := sum(cells)):
-        raise into.error("counts no image")
+        raise into.error("counts no image", fix="save that of a test of at least one image")
     right = [row[place] for place, row in enumerate(matrix)]
     both = [sum(row) + sum(column) for row, column in zip(matrix, zip(*matrix, strict=True), strict=True)]
     f1_of_class = [2 * own / either for own, either in zip(right, both, strict=True) if either]

@@ -85,10 +85,10 @@ def read_delimited(
             way_past = "--skip-line {} leaves the line out"
             _Rows(lines, reader_of, header, into).take_all(take)
         except UnclearNameError as error:
-            raise into.error(error.what, error.place or max(1, lines.number), error.fix) from None
+            raise into.error(error.what, error.place or max(1, lines.number), fix=error.fix) from None
         except (ValueError, csv.Error) as error:
             way_past = way_past.format(lines.number)
-            raise into.error(str(error), max(1, lines.number), way_past) from None
+            raise into.error(str(error), max(1, lines.number), fix=way_past) from None
     if left := [line for line in sorted(skipped) if line <= lines.number]:
         into.notes.append(f"{_places(left, into.place)} left out: --skip-line")
 
@@ -131,7 +131,8 @@ class _Rows:
         if not number:
             but = f" but {plural(len(self._comments), 'comment')} ({_COMMENT})" if self._comments else ""
             what = f"there are no rows below the column names{but}"
-            raise self._into.error(what, max(1, self._lines.number))
+            fix = "give a file with rows, without # before them"
+            raise self._into.error(what, max(1, self._lines.number), fix=fix)
 
     def _take_one(self, row: list[str], line: int, number: int, take: TakeRow) -> bool:
         """Take a row behind `number` others, and say whether it is one."""
@@ -165,7 +166,7 @@ class _Rows:
         if self._remarks:
             # Below all rows they are a footnote.
             fix = f"{_ANOTHER_TABLE}; else --skip-line {self._remarks[0]}"
-            raise self._into.error("holds words alone, and rows follow", self._remarks[0], fix)
+            raise self._into.error("holds words alone, and rows follow", self._remarks[0], fix=fix)
         for place in self._whose:
             if row[place].lower() in _SUMMARIES:
                 self._summaries.append(line)

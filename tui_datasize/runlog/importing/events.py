@@ -13,6 +13,7 @@ from functools import cache
 from tui_datasize.runlog.importing.beside import facts_beside
 from tui_datasize.runlog.importing.layout import Layout, origin_of, refuse_contradiction
 from tui_datasize.runlog.importing.meanings import folder_split
+from tui_datasize.runlog.importing.names import UnclearNameError
 from tui_datasize.runlog.importing.staged import Moment, Staged, StagedKey, StagedRow
 from tui_datasize.text import plural
 
@@ -56,8 +57,9 @@ def read_events(run: str, layout: Layout, into: Staged) -> None:
         origin = origin_of(known, name, layout)
         refuse_contradiction(origin, known, layout)
         into.fields.update((column, field) for field, column in fields.items())
+        skipped = layout.skipped(into.file)
         for number, record in enumerate(_records(data, into), start=1):
-            for step, tag, value in scalars(record):
+            for step, tag, value in scalars(record) if number not in skipped else ():
                 meaning = layout.meaning_of(tag)
                 if meaning is None:
                     into.passed[tag] = "--ignore" if tag in layout.ignore else ""
@@ -66,10 +68,14 @@ def read_events(run: str, layout: Layout, into: Staged) -> None:
                 key = StagedKey(tag, meaning.split or split)
                 found = into.number(tag, value, number)
                 into.add(StagedRow(origin, Moment(step), number, ((key, found),)))
+    except UnclearNameError as error:
+        raise into.error(error.what, fix=error.fix) from None
     except ValueError as error:
-        raise into.error(str(error), max(1, number)) from None
+        fix = f"--skip-line {max(1, number)} leaves the record out"
+        raise into.error(str(error), max(1, number), fix=fix) from None
     if not number:
-        raise into.error(into.notes.pop() if into.notes else "no record is in it")
+        what = into.notes.pop() if into.notes else "no record is in it"
+        raise into.error(what, fix="copy it once more, or leave it out")
 
 
 def scalars(event: bytes) -> Iterator[tuple[int, str, float]]:

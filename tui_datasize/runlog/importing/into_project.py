@@ -118,7 +118,8 @@ def _by_experiment(experiment: str, runs: Sequence[ForeignRun]) -> dict[str, lis
         words = re.sub(r"[^A-Za-z0-9._]+", "-", group).strip("-.")
         name = f"{experiment}-{words}" if words else experiment
         if whose.setdefault(name, group) != group:
-            raise ConfigError(f"{whose[name]!r} and {group!r} would both be experiment {name}")
+            what = f"{whose[name]!r} and {group!r} would both be experiment {name}"
+            raise ConfigError(what, fix="rename one of them in the file")
         found.setdefault(name, []).append(run)
     return found
 
@@ -203,7 +204,10 @@ def _write(
             sync_directory(folder)
         sync_directory(project.runs)
     except OSError as error:
-        raise StorageError(f"cannot be written: {error.strerror}", where=str(folder)) from None
+        what = f"cannot be written: {error.strerror}"
+        raise StorageError(
+            what, where=str(folder), fix="make room or the folder writable, and try again"
+        ) from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 

@@ -108,7 +108,8 @@ class Layout:
         try:
             groups = set(re.compile(self.run_pattern).groupindex)
         except re.error as error:
-            raise ConfigError(f"the run pattern is no regular expression: {error}") from None
+            what = f"the run pattern is no regular expression: {error}"
+            raise ConfigError(what, fix=r"write it like n(?P<size>\d+)") from None
         if self.run_pattern and not groups & set(TOLD_BY_NAMES):
             what = "the run pattern names neither size, seed nor draw"
             raise ConfigError(what, fix=r"write it like n(?P<size>\d+)")

@@ -42,7 +42,8 @@ def read_mlflow(run: str, layout: Layout, into: Staged) -> None:
         for number, line in enumerate(text.splitlines(), start=1):
             parts = line.split()
             if len(parts) != 3 or not parts[2].isdecimal():
-                raise into.error(f"metrics/{metric} is damaged in line {number}: {line[:40]!r}")
+                what = f"metrics/{metric} is damaged in line {number}: {line[:40]!r}"
+                raise into.error(what, fix="mend the line, or leave the run out")
             rows.setdefault(int(parts[2]), {})[metric] = parts[1]
     records = [(step, {"step": str(step), **known, **rows[step]}) for step in sorted(rows)]
     take_records(records, run, layout, into)
@@ -56,4 +57,4 @@ def _text(file: Path, into: Staged) -> str:
     try:
         return text_of(read_bounded(file))
     except UnicodeDecodeError:
-        raise into.error(f"{file.name} is not UTF-8 text") from None
+        raise into.error(f"{file.name} is not UTF-8 text", fix="save it as UTF-8") from None

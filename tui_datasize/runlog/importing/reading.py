@@ -86,7 +86,8 @@ def read_file(file: Path, run: str, layout: Layout, into: Staged) -> None:
     reader = next((reader for reader in READERS if reader.knows(file.name, head)), None)
     if reader is None:
         known = ", ".join(dict.fromkeys(reader.form for reader in READERS))
-        raise ConfigError(f"unknown format; expected {known}", where=str(file), fix="save its table as CSV")
+        what = "text in UTF-16 without its mark" if _is_utf_16(head) else f"unknown format; expected {known}"
+        raise ConfigError(what, where=str(file), fix="save its table as CSV in UTF-8")
     into.form = reader.form
     try:
         reader.read(run, layout, into)
@@ -102,14 +103,16 @@ def files_of(given: Sequence[Path]) -> list[tuple[Path, str]]:
     found: list[tuple[Path, str]] = []
     for path in given:
         if not path.exists():
-            raise ConfigError("no such file", where=str(path))
+            raise ConfigError("no such file", where=str(path), fix="correct the path")
         if not path.is_dir():
             found.append((path, _name(path, path.absolute().parent.parent)))
             continue
         ranked = sorted(READERS, key=lambda reader: reader.rank)
         inside = next(filter(None, (_below(path, reader) for reader in ranked)), [])
         if not inside:
-            raise ConfigError("no log or table of a known form there", where=str(path))
+            names = ", ".join(dict.fromkeys(name for reader in ranked for name in reader.in_folders))
+            what = f"no log or table of a known form there: none is called {names}"
+            raise ConfigError(what, where=str(path), fix="name the files themselves, or save a table as CSV")
         found += [(file, _name(file, path.absolute().parent)) for file in inside]
     return found
 
@@ -131,6 +134,12 @@ def _head(file: Path) -> bytes:
             return stream.read(_HEAD_BYTES)
     except OSError as error:
         raise unreadable(file, error) from None
+
+
+def _is_utf_16(head: bytes) -> bool:
+    """Whether mostly every other byte is zero, as in Western text."""
+    few, many = sorted(head[place::2].count(0) for place in (0, 1))
+    return many > len(head) // 4 and few * 20 < many
 
 
 def _name(file: Path, top: Path) -> str:
@@ -263,7 +272,7 @@ def _curves(
             if not first.is_in_order:
                 skip = f"--skip-line {error.place} leaves the line out"
                 fix = f"{fix}; {skip}" if fix else f"if it is of another, {skip}"
-            fault = first.error(str(error), error.place, fix)
+            fault = first.error(str(error), error.place, fix=fix)
             faults |= dict.fromkeys(numbers, fault)
     return parts, faults
 
@@ -274,7 +283,7 @@ def _runs(staged: Sequence[Staged], parts: Sequence[ForeignCurve]) -> tuple[list
     except ValueError as error:
         raise ConfigError(str(error), fix=_repeat_fix(staged)) from None
     if len(runs) > limits.MOST_RUNS:
-        raise ConfigError(f"more than {limits.MOST_RUNS:,} runs")
+        raise ConfigError(f"more than {limits.MOST_RUNS:,} runs", fix="import some of the files at a time")
     hint = variant_hint(staged)
     if hint and any("seed" not in run.tells and run.cell.seed for run in runs):
         raise ConfigError(
@@ -311,7 +320,7 @@ def _read_rows(staged: Staged, settled: Settled, by_column: Mapping[str, Unit]) 
             for metric, sd in spreads.items():
                 if not may_scatter(metric, ends.get(metric), sd, row.n_runs):
                     what = f"runs with a mean {metric} of {ends[metric]:g} cannot scatter by {sd:g} (SD)"
-                    raise staged.error(what, row.place, "give the spread in units of the mean")
+                    raise staged.error(what, row.place, fix="give the spread in units of the mean")
         yield row, values, spreads
 
 
@@ -393,7 +402,8 @@ def refusals(reading: ReadFiles) -> Iterator[str]:
 def without_runs(reading: ReadFiles) -> ConfigError:
     """The error of files that hold no run, or no value of one."""
     if reading.runs:
-        return ConfigError("no run there has a value of a metric: all cells are blank")
+        what = "no run there has a value of a metric: all cells are blank"
+        return ConfigError(what, fix="name a column that has some: --column test_accuracy=NAME")
     if any(one.unfinished for one in reading.files):
         return ConfigError("no run there has ended", fix="--any-state reads them all the same")
     ignored = ", ".join(dict.fromkeys(column for one in reading.files for column in one.passed))

@@ -81,16 +81,17 @@ def take_records(rows: Sequence[Numbered], run: str, layout: Layout, into: Stage
     """
     header = list(dict.fromkeys(key for _, row in rows for key in row))
     if not header:
-        raise into.error("there is no record of numbers")
+        raise into.error("there is no record of numbers", fix="give a log with values, or leave it out")
     facts = facts_beside(into.file, header, layout)
     header += facts
     unclear: dict[str, UnclearNameError] = {}
+    skipped = layout.skipped(into.file)
     place = 0
     try:
         reader = TableReader(header, run, layout, into, facts)
         for place, row in rows:
             # What tells of the run or the machine alone is no evaluation.
-            if not any(key in reader.columns.metrics for key in row):
+            if place in skipped or not any(key in reader.columns.metrics for key in row):
                 continue
             try:
                 reader.take([row.get(key, facts.get(key, "")) for key in header], place)
@@ -100,9 +101,10 @@ def take_records(rows: Sequence[Numbered], run: str, layout: Layout, into: Stage
         if unclear:
             raise all_unclear(list(unclear.values()))
     except UnclearNameError as error:
-        raise into.error(error.what, error.place, error.fix) from None
+        raise into.error(error.what, error.place, fix=error.fix) from None
     except ValueError as error:
-        raise into.error(str(error), place) from None
+        way_out = f"--skip-line {place} leaves the {into.place} out" if place else "or leave the file out"
+        raise into.error(str(error), place, fix=way_out) from None
     finish_table(into)
 
 
@@ -122,10 +124,12 @@ def _records(data: bytes, skipped: frozenset[int], into: Staged) -> list[Numbere
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
         is_whole = text.rstrip().endswith(("}", "]"))
-        raise into.error(f"{'no JSON' if is_whole else 'cut off'}: {error}") from None
+        fix = "save it as JSON" if is_whole else "copy it once more"
+        raise into.error(f"{'no JSON' if is_whole else 'cut off'}: {error}", fix=fix) from None
     entries = document if isinstance(document, list) else [document]
     if not all(isinstance(entry, dict) for entry in entries):
-        raise into.error("its list does not hold records ({...})")
+        fix = "save a record for each evaluation, with names for its values"
+        raise into.error("its list does not hold records ({...})", fix=fix)
     return [*enumerate(entries, 1)]
 
 
@@ -138,7 +142,7 @@ def _of_lines(lines: Sequence[tuple[int, str]], into: Staged) -> Iterator[Number
             into.torn(f"line {number}, the last, was cut off")
         else:
             way_out = f"--skip-line {number} leaves the line out"
-            raise into.error("no JSON record", number, way_out)
+            raise into.error("no JSON record", number, fix=way_out)
 
 
 def _parsed(text: str) -> Any:

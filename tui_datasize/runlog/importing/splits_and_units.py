@@ -208,11 +208,17 @@ def check_range(staged: Staged, settled: Settled, layout: Layout) -> None:
         most = most_of_shares if meaning.score in SHARES else math.inf
         if extent.low < -SHARE_ROUNDING:
             expected = f"0 to {most:g}" if math.isfinite(most) else "0 or more"
-            raise staged.error(f"{column} is {extent.low:g}, expected {expected}", extent.low_place)
+            what = f"{column} is {extent.low:g}, expected {expected}"
+            raise staged.error(what, extent.low_place, fix=_leave_out(staged, extent.low_place, column))
         if extent.high > most * (1 + SHARE_ROUNDING):
-            hint = "if it is in percent, leave --no-percent out" if layout.percent is False else ""
+            hint = _leave_out(staged, extent.high_place, column)
+            hint = "if it is in percent, leave --no-percent out" if layout.percent is False else hint
             what = f"{column} is {extent.high:g}, expected 0 to {most:g}"
-            raise staged.error(what, extent.high_place, hint)
+            raise staged.error(what, extent.high_place, fix=hint)
+
+
+def _leave_out(staged: Staged, place: int, column: str) -> str:
+    return f"--skip-line {place} leaves the {staged.place} out, {option('ignore', column)} the column"
 
 
 def units(files: Sequence[Staged], settled: Sequence[Settled], layout: Layout) -> dict[str, Unit]:
@@ -249,7 +255,7 @@ def _unit(column: str, files: Sequence[Staged], layout: Layout) -> Unit:
         return Unit(True, True, meaning.is_error, why)
     if meaning.is_percent and not is_percent and most.high > 0:
         what = f"{column!r} is in percent by its name, but no value is above 1: the largest is {most.high:g}"
-        raise staged.error(what, most.high_place, _WAY_OUT)
+        raise staged.error(what, most.high_place, fix=_WAY_OUT)
     if is_percent and not meaning.is_percent:
         _refuse_mixed(column, having, staged, most)
     told = f"its largest value is {most.high:g}" if is_percent else ""
@@ -302,4 +308,4 @@ def _refuse_mixed(column: str, files: Iterable[Staged], largest: Staged, most: V
                     f"{column} is {most.high:g}, in percent as it seems, but {top:g} in "
                     f"{'' if staged is largest else f'{staged.file}, '}{staged.place} {place}"
                 )
-                raise largest.error(what, most.high_place, _WAY_OUT)
+                raise largest.error(what, most.high_place, fix=_WAY_OUT)

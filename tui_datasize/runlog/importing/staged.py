@@ -204,17 +204,19 @@ class Staged:
         Raises ConfigError: nothing may be: the import is strict.
         """
         if self.is_strict:
-            raise self.error(what)
+            raise self.error(what, fix="without --strict what is whole is read")
         self.notes.append(f"{what}: {so}")
 
-    def error(self, what: str, place: int = 0, fix: str = "") -> ConfigError:
+    def error(self, what: str, place: int = 0, *, fix: str) -> ConfigError:
+        """What is raised for the file; `fix` is the option or the action that settles it."""
         where = f"{self.file}, {self.place} {place}" if place else str(self.file)
         return ConfigError(what, where=where, fix=fix)
 
 
 def unreadable(file: Path, error: OSError) -> ConfigError:
     """What is raised for a file that the system does not give."""
-    return ConfigError(f"cannot be read: {error.strerror}", where=str(file))
+    fix = "make it a file that can be read, or leave it out"
+    return ConfigError(f"cannot be read: {error.strerror}", where=str(file), fix=fix)
 
 
 def _number(text: str | float, column: str) -> tuple[float | None, bool]:

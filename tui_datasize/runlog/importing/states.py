@@ -76,7 +76,7 @@ def leave_out_unfinished(staged: Staged) -> None:
     for row, known in zip(staged.rows, ended, strict=True):
         if known is None:
             what = f"{column} is {row.state!r}, no state of a run that is known"
-            raise staged.error(what, row.place, "--any-state reads runs whatever their state")
+            raise staged.error(what, row.place, fix="--any-state reads runs whatever their state")
     last = {row.origin: known for row, known in zip(staged.rows, ended, strict=True)}
     is_told_last = plain(column) == _DONE_COLUMN
     kept = []

@@ -47,7 +47,8 @@ def remove_imported(project: ProjectPaths, experiment: str) -> int:
     """
     n_runs = len(imported_specs(project, experiment))
     if not n_runs:
-        raise ConfigError(f"there are no imported runs of {experiment}", where=str(project.runs))
+        what = f"there are no imported runs of {experiment}"
+        raise ConfigError(what, where=str(project.runs), fix=_imported_are(project))
     _remove([project.runs / experiment], project.runs)
     return n_runs
 
@@ -65,9 +66,8 @@ def undo_last(project: ProjectPaths, experiment: str = "") -> dict[str, tuple[in
             when = str(_facts(paths).get(IMPORTED_AT, ""))
             imports.setdefault(when, {}).setdefault(name, []).append(paths.directory)
     if not imports:
-        raise ConfigError(
-            f"nothing was imported{f' as {experiment}' * bool(experiment)}", where=str(project.runs)
-        )
+        what = f"nothing was imported{f' as {experiment}' * bool(experiment)}"
+        raise ConfigError(what, where=str(project.runs), fix=_imported_are(project))
     last = max(imports)
     done = {}
     for name, directories in imports[last].items():
@@ -89,6 +89,11 @@ def _imported_experiments(project: ProjectPaths) -> Iterator[str]:
         spec = {} if isinstance(document, Problem) else document.get("spec")
         if isinstance(spec, Mapping) and spec.get("imported"):
             yield folder.name
+
+
+def _imported_are(project: ProjectPaths) -> str:
+    names = [*_imported_experiments(project)]
+    return f"imported are {', '.join(names)}" if names else "give the --project into which was imported"
 
 
 def _facts(paths: RunPaths) -> Mapping[str, Any]:
@@ -143,4 +148,5 @@ def _remove(directories: Collection[Path], runs: Path) -> None:
         sync_directory(runs)
         shutil.rmtree(gone, ignore_errors=True)
     except OSError as error:
-        raise StorageError(f"cannot be removed: {error.strerror}", where=str(runs)) from None
+        what = f"cannot be removed: {error.strerror}"
+        raise StorageError(what, where=str(runs), fix="make the folder writable and try again") from None

@@ -65,7 +65,7 @@ def read_workbook(run: str, layout: Layout, into: Staged) -> None:
     if wanted not in sheets:
         there = listed([repr(name) for name in sheets]) if sheets else "none with cells"
         what = f"no sheet {wanted!r} with cells" if wanted else "several sheets have cells"
-        fix = f"give {option('sheet', next(iter(sheets), 'NAME'))} or another"
+        fix = f"give {option('sheet', next(iter(sheets)))} or another" if sheets else "save one with a table"
         raise into.error(f"{what}; there are {there}" if sheets else "no sheet has a cell", fix=fix)
     read_table_text(SheetText(sheets[wanted]), run, layout, into)
 
@@ -75,7 +75,8 @@ def _sheets(into: Staged) -> dict[str, pl.DataFrame]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             if sum(part.file_size for part in archive.infolist()) > _MOST_TIMES * MOST_BYTES:
-                raise into.error(f"unpacks to more than {_MOST_TIMES * MOST_BYTES // 2**20} MiB")
+                what = f"unpacks to more than {_MOST_TIMES * MOST_BYTES // 2**20} MiB"
+                raise into.error(what, fix="save the sheet as CSV")
         found = pl.read_excel(
             data,
             sheet_id=0,
