@@ -87,7 +87,10 @@ def test_what_stands_between_the_rows_is_told(desk, capsys, text, says):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("n;seed;test_acc\n500;0;0.75\n1000;0;0.8", "a.csv: line 3, the last, has no line end; without --strict"),
+        (
+            "n;seed;test_acc\n500;0;0.75\n1000;0;0.8",
+            "a.csv: line 3, the last, has no line end; without --strict",
+        ),
         (
             "n;seed;test_acc\n500;0;0.75\n1000;0",
             "a.csv: line 3, the last, has no line end and was cut off (2 cells",

@@ -116,7 +116,7 @@ def test_a_configuration_that_the_name_contradicts_is_asked_about(desk, capsys):
     assert "the size is 900 by its column and 500 by the name of run" in capsys.readouterr().err
     desk.file("odd/hparams.yaml", "size: 64\nn: 3\ntrain_size: 0.8\n")
     assert desk.bring(desk.file("odd/metrics.csv", LIGHTNING.format(0.7))) == 2
-    assert "'0.8' is not a whole number" in capsys.readouterr().err
+    assert "'0.8' is a share, not a number of images" in capsys.readouterr().err
 
 
 def test_a_table_of_several_runs_asks_no_configuration(desk):

@@ -43,7 +43,9 @@ def read_chart(_run: str, layout: Layout, into: Staged) -> None:
             for place, run, key in columns:
                 if text := row[place].strip():
                     origin = origins.get(run) or origin_of(known, run, layout)
-                    into.add(StagedRow(origin, moment, line, ((key, into.number(key.column, text, line)),)))
+                    n_runs = layout.n_runs if _GROUP.match(run) else None
+                    values = ((key, into.number(key.column, text, line)),)
+                    into.add(StagedRow(origin, moment, line, values, n_runs=n_runs))
 
         return take
 
@@ -71,9 +73,10 @@ def _columns(header: Sequence[str], layout: Layout, into: Staged) -> list[tuple[
     if not found:
         what = f"no metric is known among {', '.join(into.passed)}; name one like --column test_accuracy=NAME"
         raise ValueError(what)
-    if groups:
+    if groups and layout.n_runs is None:
         told = listed([repr(group) for group in list(groups)[:3]])
-        into.notes.append(f"{told} may be an average over a group of runs, by its name: read as one run")
+        what = "an average over a group of runs, by its name: read as one run; --n-runs N tells over how many"
+        into.notes.append(f"{told} may be {what}")
     return found
 
 

@@ -6,6 +6,7 @@ Both are the same whether rows or columns are the true classes; what depends on 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from tui_datasize.experiments.toml import text_of
 from tui_datasize.runlog.importing.layout import Layout
@@ -51,6 +52,9 @@ def read_confusion(run: str, layout: Layout, into: Staged) -> None:
         raise into.error(
             "is no square of numbers", fix="give a line to each class, and a number to each cell"
         )
+    if without := _without_totals(matrix):
+        into.note("its last row and column sum up the others: left out")
+        matrix = without
     cells = [cell for row in matrix for cell in row]
     if any(cell < 0 or not cell.is_integer() for cell in cells):
         fix = "save it without normalisation"
@@ -69,6 +73,15 @@ def read_confusion(run: str, layout: Layout, into: Staged) -> None:
         f"{split or 'test'}_f1_macro": repr(f1),
     }
     take_records([(1, record)], name, layout, into)
+
+
+def _without_totals(matrix: Sequence[Sequence[float]]) -> list[list[float]]:
+    """The cells of the classes where the last row and column are their sums; none where these are classes."""
+    *rows, totals = matrix
+    cells = [list(row[:-1]) for row in rows]
+    is_sum = all(sum(row) == last for row, (*_, last) in zip(cells, rows, strict=True))
+    is_sum = is_sum and [sum(column) for column in zip(*rows, strict=True)] == list(totals)
+    return cells if is_sum and len(cells) > 1 and totals[-1] else []
 
 
 def _cells(text: str) -> list[list[str]]:

@@ -25,7 +25,8 @@ _OF_AVERAGE = re.compile(r"Test: +\w+.*Acc@1")
 _MEANS = re.compile(
     r"\b(?P<name>loss|acc1|acc5|Acc@1|Acc@5):?\s+[-+.\deE]+\s+\(\s*(?P<mean>[-+.\deE]+|nan|inf)\)", re.I
 )
-_HEAD = re.compile(rb"^(Epoch: \[\d+\]\s*\[|Test: +\[|(Test:| \*) +Acc@1)", re.MULTILINE)
+_HEAD = re.compile(rb"^.{0,80}?(Epoch: \[\d+\]\s*\[|Test: +\[\s*\d+/|(Test:| \*) +Acc@1)", re.MULTILINE)
+"""Launchers put the rank before a line, loggers the time."""
 
 
 def is_console(_name: str, head: bytes) -> bool:

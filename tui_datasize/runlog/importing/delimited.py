@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol, TextIO, TypeAlias
 
 from tui_datasize.runlog.importing.layout import FIELDS
-from tui_datasize.runlog.importing.lines import Lines, unframed
+from tui_datasize.runlog.importing.lines import Lines, is_rule, unframed
 from tui_datasize.runlog.importing.meanings import plain
 from tui_datasize.runlog.importing.names import UnclearNameError, all_unclear
 from tui_datasize.runlog.importing.staged import Staged, reads_as_number
@@ -239,15 +239,20 @@ def _header(lines: Lines, into: Staged, file: TableText | None) -> tuple[list[st
             break
     else:
         raise ValueError("it has no line of column names")
-    lines.is_framed = line.strip().startswith("|") and line.strip().endswith("|")
+    below = next(iter(lines.ahead()), "")
+    lines.is_framed = is_rule(below) or (line.strip().startswith("|") and line.strip().endswith("|"))
     lines.give_back(line)
     line = unframed(line) if lines.is_framed else line
     delimiter = delimiter or max(_BETWEEN, key=line.count)
     if not line.count(delimiter) and len(line.split()) > 1:
         delimiter = " "
-    names = _names_in_comment(comment, line, delimiter)
     reader_of = partial(csv.reader, delimiter=delimiter, strict=True, skipinitialspace=delimiter == " ")
-    names = [name.strip() for name in names or next(reader_of(lines))]
+    names = _names_in_comment(comment, line, delimiter) or next(reader_of(lines))
+    is_of_r = (
+        line.startswith('"') and below.startswith('"') and len(next(reader_of([below]))) == len(names) + 1
+    )
+    # R names no column of row names, and quotes them.
+    names = [*([""] if is_of_r else []), *(name.strip() for name in names)]
     if len(names) > MOST_COLUMNS:
         raise ValueError(f"more than {MOST_COLUMNS:,} columns")
     if titles:
@@ -267,7 +272,8 @@ def _is_title(line: str, lines: Lines) -> bool:
     below = next(tables, "")
     between = max(_BETWEEN, key=below.count)
     names, cells = (
-        [cell for text in one.strip().split(between) if (cell := text.strip(' "'))] for one in (below, line)
+        [cell for text in next(csv.reader([one.strip()], delimiter=between), []) if (cell := text.strip())]
+        for one in (below, line)
     )
     return bool(below) and len(cells) < len(names) and not any(map(_NUMERIC.match, (*names, *cells)))
 

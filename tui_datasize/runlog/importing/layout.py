@@ -28,6 +28,7 @@ from tui_datasize.runlog.importing.names import (
     TOLD_BY_NAMES,
     UnclearNameError,
     count_of,
+    may_be_share,
     told_by_name,
     whole,
 )
@@ -227,9 +228,13 @@ def origin_of(
 
 def _told(name: str, text: str) -> int:
     try:
+        if name == "size" and may_be_share(text):
+            either = "is a share, not a number of images"
+            either = either if float(text) < 1 else "may be one image, which is written 1, or a share: all"
+            raise ValueError(f"{text!r} {either}")
         return count_of(text) if name == "size" else whole(text)
     except ValueError as error:
-        other = f"give {OF_ALL}; " if "is a share" in str(error) else ""
+        other = f"give {OF_ALL}; " if "a share" in str(error) else ""
         other += f"--column {name}=COLUMN names another column"
         raise ValueError(f"the {name}: {error}; {other}, --ignore COLUMN reads none") from None
 

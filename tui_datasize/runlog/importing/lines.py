@@ -138,5 +138,10 @@ def _is_whole(line: str) -> bool:
 
 
 def unframed(line: str) -> str:
-    """A line without the pipes around it."""
-    return line.strip().removeprefix("|").removesuffix("|") + "\n"
+    """A line without the pipes around it, and what makes a cell bold."""
+    return line.strip().removeprefix("|").removesuffix("|").replace("**", "") + "\n"
+
+
+def is_rule(line: str) -> bool:
+    """Whether a line stands below the names of a table in Markdown."""
+    return "|" in line and bool(_RULE.fullmatch(line))

@@ -31,6 +31,8 @@ def read_mlflow(run: str, layout: Layout, into: Staged) -> None:
     facts = dict(re.findall(r"^(\w+): *(.*?) *$", _text(into.file, into), re.MULTILINE))
     known = {"run_name": facts.get("run_name", "").strip("'\"") or run}
     known["status"] = _STATES.get(facts.get("status", ""), facts.get("status", ""))
+    if facts.get("lifecycle_stage") == "deleted":
+        known["status"] = "deleted"
     for file in _files(folder / "params"):
         known[f"params.{file.relative_to(folder / 'params').as_posix()}"] = _text(file, into).strip()
     rows: dict[int, dict[str, str]] = {}

@@ -27,6 +27,7 @@ _FORMS = re.compile(
     r"|(?P<number>\d{1,16}(?:\.\d+)?)(?P<unit>[kKM]?)",
     re.ASCII,
 )
+_MAY_BE_SHARE = re.compile(r"0?\.\d+|1\.0{0,2}|\d(\.\d+)?[eE]-\d+", re.ASCII)
 _EITHER = re.compile(r"\d{1,3}(?:\.\d{3})+", re.ASCII)
 
 
@@ -80,6 +81,15 @@ def images_of(share: str, of_all: int, *, is_percent: bool) -> int:
     if (found := round(number * of_all)) < 1:
         raise ValueError(f"{share!r} of {of_all:,} is not one image")
     return found
+
+
+def may_be_share(text: str) -> bool:
+    """Whether a size is written like a share of a data set, above 0 and at most 1.
+
+    >>> [may_be_share(text) for text in ("0.1", "1.0", "1", "0", "750.0", "1e-1")]
+    [True, True, False, False, False, True]
+    """
+    return bool(_MAY_BE_SHARE.fullmatch(text)) and float(text) > 0
 
 
 def text_before_percent(text: str) -> str:

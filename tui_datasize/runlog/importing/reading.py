@@ -70,9 +70,9 @@ READERS: Sequence[FileForm] = (
     FileForm(
         confusion.FORM, confusion.is_confusion, confusion.read_confusion, confusion.FILES, 8, is_sure=False
     ),
+    FileForm(console.FORM, console.is_console, console.read_console, console.FILES, 6, is_sure=False),
     FileForm(records.FORM, records.is_json, records.read_records, records.FILES, 3),
     FileForm(records.FORM, records.is_json, records.read_records, ("log.txt",), 4, is_sure=False),
-    FileForm(console.FORM, console.is_console, console.read_console, console.FILES, 6, is_sure=False),
     FileForm(charts.FORM, _of_text(charts.is_chart), charts.read_chart, ("*.csv", "*.tsv"), 5),
     FileForm(wandb_runs.FORM, _of_text(wandb_runs.is_wandb_runs), wandb_runs.read_wandb_runs, (), 5),
     FileForm(tables.FORM, _of_text(lambda _: True), tables.read_table, ("*.csv", "*.tsv"), 5),
@@ -300,6 +300,10 @@ def _repeat_fix(staged: Sequence[Staged]) -> str:
         return "import the folder of one alone, or tell them apart: --run-pattern with the group seed or draw"
     hint = variant_hint(staged)
     variant = option("variant", hint or "COLUMN")
+    if len(staged) > 1:
+        return (
+            f"tell them apart: --run-pattern with the group seed or draw, or {variant}; or import one alone"
+        )
     return (
         f"if {repr(hint) if hint else 'a column'} tells curves apart, give {variant}; "
         "if a row is an evaluation, name the column of its epoch or update: --column epoch=COLUMN"

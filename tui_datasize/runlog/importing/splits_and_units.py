@@ -103,6 +103,9 @@ def _of_bare(staged: Staged, key: StagedKey, keys: Mapping[StagedKey, Meaning], 
 
 
 def _is_log(staged: Staged) -> bool:
+    """Whether it is of evaluations of a run: one of a single one has no column that tells runs apart."""
+    if not {"size", "seed", "run"} & {*staged.fields.values()}:
+        return any(row.moment.is_told for row in staged.rows)
     first: dict[object, object] = {}
     return any(
         row.moment.is_told and first.setdefault(row.origin, row.moment) != row.moment for row in staged.rows

@@ -30,7 +30,7 @@ _NOT_ENDED = frozenset(
         *("cancelled", "canceled", "stopped", "aborted", "timeout", "preempted", "preempting", "pruned"),
         *("interrupted", "deadline", "running", "pending", "scheduled", "paused", "queued", "waiting"),
         *("created", "in_progress", "active", "starting", "false", "0", "unfinished", "suspended", "stalled"),
-        *("lost", "timed_out", "oom", "diverged", "initialized"),
+        *("lost", "deleted", "timed_out", "oom", "diverged", "initialized"),
     )
 )
 

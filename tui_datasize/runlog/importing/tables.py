@@ -12,7 +12,7 @@ from tui_datasize.runlog.importing.delimited import TableText, TakeRow, read_del
 from tui_datasize.runlog.importing.layout import Layout, moment_of, origin_of, refuse_contradiction
 from tui_datasize.runlog.importing.meanings import is_in_percent, is_share
 from tui_datasize.runlog.importing.means import NO_COUNT, kind_in_name, mean_in, sd_of
-from tui_datasize.runlog.importing.names import images_of, whole
+from tui_datasize.runlog.importing.names import images_of, may_be_share, whole
 from tui_datasize.runlog.importing.staged import Moment, Origin, Staged, StagedKey, StagedRow, is_blank
 from tui_datasize.runlog.importing.states import leave_out_unfinished
 from tui_datasize.runlog.importing.text_file import TextFile
@@ -97,6 +97,7 @@ class TableReader:
         self._places = places
         self._has_facts = bool(facts)
         self._size = self.columns.fields.get("size", "")
+        self._is_size_beside = self._size in facts
         self._has_means = bool(self.columns.means) or _counts_runs(self.columns)
         groups = [] if self._experiment is None else [self._experiment]
         self._of_kind = [place for _, place in (*self._fields, *self._variant)] + groups
@@ -205,7 +206,9 @@ class TableReader:
     def _in_images(self, known: Mapping[str, str]) -> Mapping[str, str]:
         """The same with the number of images, where the size is a share of a whole set that is told."""
         size, of_all = known.get("size", ""), self._layout.train_size
-        if of_all is None or not (size.endswith("%") or is_share(self._size)):
+        # What a configuration calls so may be how a data set was split.
+        is_whole = (may_be_share(size) or size == "1") and not self._is_size_beside
+        if of_all is None or not (size.endswith("%") or is_share(self._size) or is_whole):
             return known
         self._into.note(f"sizes are shares of {of_all:,} images, to the nearest one")
         return {**known, "size": str(images_of(size, of_all, is_percent=is_in_percent(self._size)))}
