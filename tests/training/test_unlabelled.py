@@ -15,6 +15,7 @@ from PIL import Image
 from tests.training.conftest import QueueRun
 from tests.training.graph_trainers import equal, make, on_recordings
 from tests.training.helpers import evaluations, read_rows, small_spec, train, train_until, weights
+from tests.training.pack_runs import Died, die
 from tui_datasize.errors import DataError
 from tui_datasize.experiments.spec import (
     AugmentationSpec,
@@ -28,9 +29,11 @@ from tui_datasize.experiments.spec import (
 from tui_datasize.experiments.unlabelled import Unlabelled
 from tui_datasize.files import read_object
 from tui_datasize.training import prepare as prepare_module
+from tui_datasize.training import session as session_module
 from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.datasets import load_unlabelled
 from tui_datasize.training.engine import Trainer
+from tui_datasize.training.stop import StopRequest
 from tui_datasize.training.task import make_task
 from tui_datasize.training.unlabelled import (
     accepted_loss,
@@ -242,6 +245,31 @@ def test_a_run_that_goes_on_is_the_undisturbed_one_bit_for_bit(name: str, queue_
     undisturbed = train(whole)
     train_until(broken, 5)
     resumed = train(broken)
+    assert evaluations(broken) == evaluations(whole)
+    assert equal(undisturbed.trainer.state_dict(), resumed.trainer.state_dict())
+
+
+def test_a_run_whose_process_died_in_an_update_makes_that_update_again(
+    queue_run: QueueRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, broken = queue_run(spec_of(model=RESNET)), queue_run(spec_of(model=RESNET))
+    undisturbed = train(whole)
+    monkeypatch.setattr(session_module, "_READING_INTERVAL_S", 0.0)
+    monkeypatch.setattr(session_module, "save_interval_s", lambda _: 0.0)
+    session = prepare_module.prepare(broken, 1, prepare_module.Shared(), print)
+    draw = session.trainer.rest.next
+
+    def draw_and_die():
+        drawn = draw()
+        if session.trainer.update == 7:
+            die()
+        return drawn
+
+    monkeypatch.setattr(session.trainer.rest, "next", draw_and_die)
+    with pytest.raises(Died):
+        session.run(StopRequest())
+    resumed = train(broken)
+    assert resumed.has_resumed
     assert evaluations(broken) == evaluations(whole)
     assert equal(undisturbed.trainer.state_dict(), resumed.trainer.state_dict())
 

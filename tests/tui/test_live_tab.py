@@ -21,6 +21,7 @@ from tui_datasize.tui.live.charts import (
     draw_live,
     group_series,
     many_run_series,
+    metrics_offered,
     one_run_series,
     slots_of_groups,
 )
@@ -345,6 +346,24 @@ async def test_a_spike_and_a_stall_are_marked_on_the_chart_and_in_the_table(busy
         before = [metric.column for metric in METRICS].index("grad_norm") - METRICS.index(LOSS)
         await show.press(*["m"] * before)
         await show.shows("gradient norm", "… stall", "! spike")
+
+
+async def test_targets_of_images_without_labels_are_drawn_where_there_are_any(busy: Stage):
+    spec = busy.specs()[7]
+    template = next(row for row in metric_rows(spec, [50], 0.7) if row["event"] == "train")
+    told = {"pseudo_accepted": 0.5, "pseudo_accuracy": 0.91}
+    file = busy.project.run("digits", spec.run_id).metrics
+    file.write_text("")
+    write_lines(file, [template | told | {"update": place} for place in (1, 2)])
+    assert not told.keys() & {metric.column for metric in metrics_offered([])}
+    async with busy.open() as show:
+        await show.press("2")
+        await show.shows("50% accepted", "91% right")
+        columns = [metric.column for metric in METRICS]
+        await show.press(*["m"] * columns.index("pseudo_accepted"))
+        await show.shows("images without labels accepted")
+        await show.press("m")
+        await show.shows("accepted ones that are right")
 
 
 async def test_what_went_wrong_in_runs_that_ended_is_in_the_table_without_drawing_them(busy: Stage):

@@ -111,9 +111,9 @@ def ask(record: Record) -> Answer:
 
 
 _HOW = (
-    "The baseline pulls no lever: no augmentation, no transfer, the labels as they are, the smallest model; "
-    "v chooses another. Levers that cannot be told apart from it are in no order. Times are of as many "
-    "updates."
+    "The baseline pulls no lever: no augmentation, no transfer, no images without labels, the labels as they "
+    "are, the smallest model; v chooses another. Levers that cannot be told apart from it are in no order. "
+    "Times are of as many updates."
 )
 
 

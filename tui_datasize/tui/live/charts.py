@@ -35,6 +35,8 @@ class LiveMetric:
     may_be_log: bool = False
     is_of_batches: bool = False
     """Whether only training rows hold it, not evaluations."""
+    is_of_some: bool = False
+    """Whether it is offered only where a run that is drawn holds it."""
 
     @property
     def name(self) -> str:
@@ -53,6 +55,13 @@ METRICS: tuple[LiveMetric, ...] = (
     LiveMetric("lr", "learning rate", floor=0, may_be_log=True, is_of_batches=True),
     LiveMetric("images_per_s", "images per second", floor=0, is_of_batches=True),
     LiveMetric("memory_bytes", "memory, GiB", 2.0**-30, floor=0, is_of_batches=True),
+    *(
+        LiveMetric(column, title, 100, 0, 100, is_of_batches=True, is_of_some=True)
+        for column, title in (
+            ("pseudo_accepted", "images without labels accepted, %"),
+            ("pseudo_accuracy", "accepted ones that are right, %"),
+        )
+    ),
 )
 LOSS = next(metric for metric in METRICS if metric.column == "loss")
 
@@ -63,7 +72,10 @@ AXES: Mapping[str, str] = MappingProxyType(
 
 
 MOST_CHARTS = 9
-_BESIDE = ("loss", "accuracy", "lr", "grad_norm", "images_per_s", "memory_bytes", "f1_macro", "ece", "top5")
+_BESIDE = (
+    *("loss", "accuracy", "pseudo_accepted", "pseudo_accuracy", "lr", "grad_norm", "images_per_s"),
+    *("memory_bytes", "f1_macro", "ece", "top5"),
+)
 """What a grid of charts shows first beside the chosen metric, as far as it is recorded; then all others."""
 
 
@@ -82,13 +94,19 @@ def chart_layout(width: int, height: int, *, is_grid: bool) -> tuple[int, int]:
     return 1, 2 if height >= 34 else 1
 
 
+def metrics_offered(curves: Sequence[TrainingCurve]) -> list[LiveMetric]:
+    """All but those of some runs that none of these holds."""
+    return [one for one in METRICS if not one.is_of_some or any(curve.holds(one.column) for curve in curves)]
+
+
 def metrics_shown(chosen: LiveMetric, count: int, curves: Sequence[TrainingCurve]) -> list[LiveMetric]:
     """What so many charts show: the chosen metric, with the loss before it, and what else runs record."""
     if count == 1:
         return [chosen]
     first = [LOSS, chosen if chosen != LOSS else METRICS[0]]
-    by_name = {metric.column: metric for metric in METRICS}
-    others = [by_name[name] for name in dict.fromkeys((*_BESIDE, *by_name)) if by_name[name] not in first]
+    by_name = {metric.column: metric for metric in metrics_offered(curves)}
+    names = dict.fromkeys((*(name for name in _BESIDE if name in by_name), *by_name))
+    others = [by_name[name] for name in names if by_name[name] not in first]
     if count > len(first):
         first += [one for one in others if not curves or any(curve.holds(one.column) for curve in curves)]
     return first[:count]

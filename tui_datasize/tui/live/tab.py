@@ -38,6 +38,7 @@ from tui_datasize.tui.live.charts import (
     group_series,
     last_position,
     many_run_series,
+    metrics_offered,
     metrics_shown,
     one_run_series,
     slots_of_groups,
@@ -167,6 +168,9 @@ class LivePane(ChartPane):
             return tuple(running[:MOST_RUNS])
         return (self._table.highlighted,) if self._table.highlighted else ()
 
+    def _drawn_curves(self) -> list[TrainingCurve]:
+        return [self._snapshot.curves[r] for r in self._drawn_run_ids() if r in self._snapshot.curves]
+
     def _lay_out(self, curves: Sequence[TrainingCurve]) -> Sequence[LiveMetric]:
         """Make room for the charts; what they show, in order."""
         columns, rows = chart_layout(self.app.size.width, self.app.size.height, is_grid=self.is_grid)
@@ -195,7 +199,7 @@ class LivePane(ChartPane):
         self._divide()
         run_ids = self._drawn_run_ids()
         self._slots = assign_slots(run_ids, self._slots) if self._is_of_many else {}
-        curves = [self._snapshot.curves[r] for r in run_ids if r in self._snapshot.curves]
+        curves = self._drawn_curves()
         runs = self._drawn(curves)
         self._table.show_slots(self._slots if not self._group else slots_of_groups(runs))
         shown = self._lay_out(curves)
@@ -349,7 +353,8 @@ class LivePane(ChartPane):
 
     def action_metric(self) -> None:
         has_loss_beside = self._chart_panels[1].display
-        others = [metric for metric in METRICS if metric != LOSS or not has_loss_beside]
+        offered = metrics_offered(self._drawn_curves())
+        others = [metric for metric in offered if metric != LOSS or not has_loss_beside]
         at = others.index(self._metric) if self._metric in others else -1
         self._metric = others[(at + 1) % len(others)]
         self._draw()
@@ -371,6 +376,8 @@ class LivePane(ChartPane):
 def _batch_values(curve: TrainingCurve) -> list[str]:
     shown = (
         ("epoch", "epoch {:.1f}"),
+        ("pseudo_accepted", "{:.0%} accepted"),
+        ("pseudo_accuracy", "{:.0%} right"),
         ("lr", "lr {:.2g}"),
         ("grad_norm", "gradient {:.2g}"),
         ("images_per_s", "{:,.0f} images/s"),
