@@ -123,6 +123,7 @@ KINDS: Mapping[str, Kind] = {
     ]),
     "thousands": Kind("commas in quotes, apostrophes, blanks, k and M; never one of two readings", [
         Input('n,seed,test_acc\n500,0,.7\n"1,000",1,.8\n'),
+        Input('"n","note","seed","test_acc"\n"500","two\nlines","0",".7"\n"1k","",1,.8\n'),
         Input("n,seed,test_acc\n0.5k,0,.7\n1k,1,.8\n"),
         Input("n,seed,test_acc\n500,0,.7\n1.000,1,.8\n", "'1.000' may be 1 or 1,000"),
         Input("n,seed,test_acc\n5e2,0,.7\n1e3,1,.8\n"),
@@ -205,7 +206,7 @@ KINDS: Mapping[str, Kind] = {
               "epoch,train_loss,eval_loss,eval_top1,eval_top5\n1,1.5,1.4,60,80\n", ONE,
               name="n500_s1/summary.csv",
               also={"test_top5": 0.8}),
-        Input("   epoch,  train/loss,  metrics/accuracy_top1,  val/loss\n   1,  2,  .5,  2\n   2,  1,  .6,  1.5\n",
+        Input("   epoch, train/loss, metrics/accuracy_top1, val/loss\n   1,  2, .5,  2\n   2,  1, .6, 1.5\n",
               ONE, name="n500_s1/results.csv", also={"test_loss": 1.5}),
         Input("epoch,train_loss,valid_loss,error_rate,time\n0,1.2,.9,.5,00:10\n1,.8,.7,.4,00:10\n", ONE,
               name="n500_s1/history.csv", also={"test_loss": 0.7}),
@@ -254,7 +255,7 @@ KINDS: Mapping[str, Kind] = {
               '"b","crashed","g",500,2,.1,.1\n', ONE, says="1 run left out as crashed (b)"),
         Input('"Name","Group","n_train","test_acc"\n"a","g1",500,.7\n"b","g1",500,.75\n',
               ((500, None, 0.7), (500, None, 0.75)), says="no seed is given"),
-        Input("name,summary,config\na,\"{'val_acc': .6, 'best': {'a': 1}}\",\"{'n_train': 500, 'seed': 1}\"\n", ONE),
+        Input("name,summary,config\na,\"{'val_acc': .6, 'b': {}}\",\"{'n_train': 500, 'seed': 1}\"\n", ONE),
     ]),
     "confusion matrices": Kind("text or CSV, labelled, with sums, never shares", [
         Input(",cat,dog,All\ncat,4,1,5\ndog,3,2,5\nAll,7,3,10\n", ONE, name="n500_s1/confusion.csv",

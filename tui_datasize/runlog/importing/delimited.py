@@ -248,9 +248,8 @@ def _header(lines: Lines, into: Staged, file: TableText | None) -> tuple[list[st
         delimiter = " "
     reader_of = partial(csv.reader, delimiter=delimiter, strict=True, skipinitialspace=delimiter == " ")
     names = _names_in_comment(comment, line, delimiter) or next(reader_of(lines))
-    is_of_r = (
-        line.startswith('"') and below.startswith('"') and len(next(reader_of([below]))) == len(names) + 1
-    )
+    cells = next(reader_of([below], strict=False), [])
+    is_of_r = line.startswith('"') and below.startswith('"') and len(cells) == len(names) + 1
     # R names no column of row names, and quotes them.
     names = [*([""] if is_of_r else []), *(name.strip() for name in names)]
     if len(names) > MOST_COLUMNS:
