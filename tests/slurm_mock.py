@@ -18,7 +18,7 @@ from tui_datasize.jobs.scheduler.slurm.calls import Reply
 
 _OPTIONS = frozenset(
     {"parsable", "requeue", "job-name", "array", "open-mode", "signal", "output", "nodes", "ntasks"}
-    | {"cpus-per-task", "mem", "time", "partition", "account", "gres"}
+    | {"test-only", "cpus-per-task", "mem", "time", "partition", "account", "gres"}
 )
 _FAILED = "sbatch: error: Batch job submission failed: "
 _ENDED = frozenset({"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL"})
@@ -81,12 +81,14 @@ class MockSlurm:
 
     def answer(self, words: Sequence[str], text: str = "") -> Reply:
         """What a command answers, and what it changes."""
-        return {"sbatch": self._sbatch, "squeue": self._squeue, "scancel": self._scancel}.get(
-            words[0], self._scontrol
-        )(list(words[1:]), text)
+        commands = {"sbatch": self._sbatch, "squeue": self._squeue, "scancel": self._scancel}
+        commands |= {"sinfo": self._sinfo, "scontrol": self._scontrol}
+        return commands[words[0]](list(words[1:]), text)
 
     def _sbatch(self, words: Sequence[str], text: str) -> Reply:
         given = dict(word.removeprefix("--").partition("=")[::2] for word in words)
+        if "version" in given:
+            return Reply(0, "slurm 22.05.8\n")
         if unknown := next((name for name in given if name not in _OPTIONS), ""):
             return Reply(1, "", f"sbatch: unrecognized option '--{unknown}'")
         if not text.startswith("#!"):
@@ -105,6 +107,8 @@ class MockSlurm:
             return Reply(
                 1, "", f"{_FAILED}Job violates accounting/QOS policy (job submit limit, user's size)"
             )
+        if "test-only" in given:
+            return Reply(0, "", "sbatch: Job 7 to start at 2026-11-30T09:00:00 using 1 processors")
         runs, firsts = _list(text, "runs"), _list(text, "firsts")
         assert len(runs) == count
         job_id = str(self.next_id)
@@ -136,17 +140,26 @@ class MockSlurm:
 
     def _scancel(self, words: Sequence[str], _text: str) -> Reply:
         for name in words:
-            task = self.task(name)
-            if task is None:
+            chosen = [task for task in self.tasks if name in (task.name, task.job_id)]
+            if not chosen:
                 return Reply(
                     1, "", f"scancel: error: Kill job error on job id {name}: Invalid job id specified"
                 )
-            task.signals += 1
-            if task.state == "PENDING":
-                task.state = "CANCELLED"
+            for task in chosen:
+                task.signals += 1
+                if task.state == "PENDING":
+                    task.state = "CANCELLED"
         return Reply(0)
 
+    def _sinfo(self, words: Sequence[str], _text: str) -> Reply:
+        given = dict(word.partition("=")[::2] for word in words)
+        gres = f"gpu:{self.gpus}" if self.gpus else "(null)"
+        names = [name for name in self.partitions if given.get("--partition", name) == name]
+        return Reply(0, "".join(f"{name}*|up|1-00:00:00|4|idle|{gres}\n" for name in names))
+
     def _scontrol(self, words: Sequence[str], _text: str) -> Reply:
+        if words == ["ping"]:
+            return Reply(0, "Slurmctld(primary) at login is UP\n")
         if words[:2] == ["show", "config"]:
             return Reply(0, f"MaxArraySize            = {self.most_tasks}\n")
         for name in words[1].split(","):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -17,7 +18,6 @@ from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol")
 DEADLINE_S = 90.0
-_PORTS = (16817, 16818)
 _CONF = """\
 ClusterName=loopback
 SlurmctldHost={host}(127.0.0.1)
@@ -80,7 +80,7 @@ class Slurm:
         key.chmod(0o400)
         host = os.uname().nodename.partition(".")[0]
         cpus = os.cpu_count() or 1
-        conf = _CONF.format(root=root, host=host, ports=_PORTS, cpus=cpus)
+        conf = _CONF.format(root=root, host=host, ports=_free_ports(), cpus=cpus)
         (root / "slurm.conf").write_text(conf)
         (root / "gres.conf").write_text(_GPUS.format(host=host))
         (root / "cgroup.conf").touch()
@@ -150,6 +150,14 @@ class Slurm:
                     self.wait(lambda pid=pid: not _is_alive(pid), 20.0)
                     continue
                 os.kill(pid, signal.SIGKILL)
+
+
+def _free_ports() -> list[int]:
+    """Two that nobody listens at."""
+    with socket.socket() as first, socket.socket() as second:
+        for one in (first, second):
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in (first, second)]
 
 
 def _run(*words: str) -> None:

@@ -222,10 +222,10 @@ def test_what_slurm_did_not_take_is_handed_over_again(cluster: Cluster) -> None:
     cluster.slurm.faults["sbatch"] = ["down", "down"]
     cluster.enqueue(*specs(2))
     cluster.round()
-    assert "Slurm takes no runs: Unable to contact slurm controller" in cluster.fault("submit")
-    cluster.round(6)
+    assert "Slurm does not answer: Unable to contact slurm controller" in cluster.fault("answer")
+    cluster.round(3)
     assert len(cluster.asked("sbatch")) == 3
-    assert cluster.fault("submit") == ""
+    assert cluster.fault("answer") == ""
     cluster.begin()
     cluster.end()
     cluster.round(2)

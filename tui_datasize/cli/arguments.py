@@ -294,6 +294,7 @@ REPORT = (
 DOCTOR = (
     flags(
         repair="rebuild a damaged or lost queue from the run directories first; deletes nothing",
+        cluster="check instead what runs on the cluster of [cluster] need, with a job that looks around",
         forget_gpus="forget GPUs that runs of the project have used: they were taken out for good",
     ),
     _JSON,

@@ -64,7 +64,7 @@ def doctor(arguments: argparse.Namespace) -> int:
     paths = project_paths(arguments)
     repaired = [_repair(paths)] if arguments.repair else []
     repaired += [_forget(paths)] if arguments.forget_gpus else []
-    checks = [*repaired, *run_checks(paths)]
+    checks = [*repaired, *(_cluster_checks(paths) if arguments.cluster else run_checks(paths))]
     if arguments.json:
         print_json([asdict(check) for check in checks])
     else:
@@ -73,6 +73,13 @@ def doctor(arguments: argparse.Namespace) -> int:
             line = styled((f"{check.verdict:4}", STYLES[check.verdict]), f"  {check.name:12}  {check.text}")
             console.print(line)
     return EXIT_RUN_FAILED if any(check.verdict == "fail" for check in checks) else EXIT_OK
+
+
+def _cluster_checks(paths: ProjectPaths) -> Iterator[Check]:
+    # Only here: most projects have no cluster.
+    from tui_datasize.cli.doctor_cluster import cluster_checks
+
+    return cluster_checks(paths)
 
 
 def run_checks(paths: ProjectPaths) -> Iterator[Check]:

@@ -70,7 +70,7 @@ class Fault:
 
 
 def stops_everything(faults: Iterable[Fault]) -> bool:
-    """Whether nothing moves until they are mended: without one of several GPUs, or a cluster, others go on."""
+    """Whether nothing moves until they are mended: without one of several GPUs, or a cluster, runs go on."""
     return any(fault.kind not in (FaultKind.GPU, FaultKind.CLUSTER) for fault in faults)
 
 

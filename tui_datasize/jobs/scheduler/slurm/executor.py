@@ -49,6 +49,8 @@ _ANSWER, _SUBMIT, _RUNS, _DISK = "answer", "submit", "runs", "disk"
 """What of the cluster may be at fault."""
 _TOO_MANY = ("limit", "array", "too many", "policy")
 """Words of a refusal that a smaller array may escape."""
+_NO_ANSWER = ("unable to contact", "timed out", "temporarily", "zero bytes", "connection")
+"""Words of a failure behind which Slurm may have taken the runs."""
 _LOG = logging.getLogger(__name__)
 
 _Work: TypeAlias = Generator[bool, None, None]
@@ -261,9 +263,11 @@ class SlurmExecutor:
                     self._store.cluster.acknowledge(name, job_id)
                 _LOG.info("array %s: %d runs handed over as job %s", name, len(own), job_id)
                 self._grow(_SUBMIT)
-            elif answer.problem and answer.status is not None:
+            elif answer.status is not None and _is_refusal(answer.problem):
                 self._refuse(names, len(own), answer.problem)
                 return
+            elif answer.problem:
+                self._lose(answer)
             # Whatever else it was: the next squeue tells whether Slurm has it.
 
     def _refuse(self, names: Iterable[str], tasks: int, problem: str) -> None:
@@ -326,6 +330,11 @@ class SlurmExecutor:
 
     def _report(self, subject: str, sentence: str) -> None:
         self._store.faults.report(FaultKind.CLUSTER, subject, sentence)
+
+
+def _is_refusal(problem: str) -> bool:
+    """Whether sbatch has failed for what it was asked, and not for the want of an answer."""
+    return bool(problem) and not any(word in problem.lower() for word in _NO_ANSWER)
 
 
 def _is_unwanted(run: HandedRun, task: ClusterTask) -> bool:
