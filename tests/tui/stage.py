@@ -36,6 +36,7 @@ from tui_datasize.tui.app import DatasizeApp
 from tui_datasize.tui.polling.collect import Collector
 from tui_datasize.tui.polling.record import ProjectRecord
 from tui_datasize.tui.polling.snapshot import Interest, Snapshot
+from tui_datasize.tui.preferences import AS_USUAL, Preferences
 
 DEADLINE_S = 60.0
 _PATIENCE_S = 1.0
@@ -172,6 +173,7 @@ class Stage:
     project: ProjectPaths
     queue: FakeQueue
     devices: DeviceReport = CPU_ONLY
+    preferences: Preferences = AS_USUAL
 
     def specs(self, experiment: str = "digits") -> Sequence[RunSpec]:
         """The runs of an experiment, in queue order."""
@@ -186,6 +188,7 @@ class Stage:
             lambda: SteadyRecord(self.project),
             lambda: self.devices,
             interval_s=DEADLINE_S,
+            preferences=self.preferences,
         )
 
     @asynccontextmanager

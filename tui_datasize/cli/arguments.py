@@ -482,4 +482,3 @@ SCHEDULER = (
     ),
     _device_options,
 )
-COMPLETION = (argument("shell", choices=("bash", "zsh", "fish", "tcsh"), help="of which shell"),)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import TypeAlias, cast
 
+from tui_datasize.characters import write_plainly
 from tui_datasize.cli.parser import SUBCOMMANDS, build_parser
 from tui_datasize.errors import ConfigError, DatasizeError, exit_status_of
 from tui_datasize.text import visible
@@ -26,9 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     for now, 130 interrupted.
     """
     words = sys.argv[1:] if argv is None else argv
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # What the locale of a terminal has no character for is written as an escape, as on stderr.
-        sys.stdout.reconfigure(errors="backslashreplace")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            write_plainly(stream)
     arguments = build_parser(words).parse_args(words)
     try:
         status = _load(arguments.command)(arguments)
@@ -57,17 +59,23 @@ def _load(command: str | None) -> Call:
 
 def open_app(arguments: argparse.Namespace) -> int:
     """Open the app on a project."""
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise ConfigError("the app needs a terminal", fix="`datasize-tui --help` lists the commands")
+    if not arguments.once and not (sys.stdin.isatty() and sys.stderr.isatty()):
+        fix = "`datasize-tui --help` lists the commands, `--once queue` prints a screen"
+        raise ConfigError("the app needs a terminal", fix=fix)
     from tui_datasize.cli.basics import experiments_of, project_paths
 
     paths = project_paths(arguments)
     if paths.experiments.exists():
         experiments_of(paths)
+    if arguments.once:
+        from tui_datasize.tui.start import print_screen
+
+        size = arguments.size or shutil.get_terminal_size((80, 24))
+        return print_screen(paths, arguments.once, (size[0], size[1]))
     if os.environ.get("TERM", "dumb") == "dumb":
         from tui_datasize.cli.terminals import plain_screen
 
         return plain_screen(arguments)
     from tui_datasize.tui.start import run_app
 
-    return run_app(paths)
+    return run_app(paths, slow=arguments.slow, read_only=arguments.read_only)

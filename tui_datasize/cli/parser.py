@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from tui_datasize import __version__
-from tui_datasize.cli import arguments
+from tui_datasize.cli import app_arguments, arguments
 from tui_datasize.jobs.queue.commands import JOB_COMMANDS
 from tui_datasize.text import visible
 
@@ -43,10 +43,13 @@ def build_parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"datasize-tui {__version__}")
     parser.add_argument("--project", type=Path, metavar="DIR", help=PROJECT_HELP, default=None)
+    for add in app_arguments.APP:
+        add(parser)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    rest = ("",) if words is None else words[2:] if "--project" in words[:1] else words
-    called = [command for command in SUBCOMMANDS if command.name in rest[:1]]
-    for command in called if called or not rest else SUBCOMMANDS:
+    word = "" if words is None else _command_word(words)
+    called = [command for command in SUBCOMMANDS if command.name == word]
+    is_app = words is not None and not word and not {"-h", "--help"}.intersection(words)
+    for command in called if called or is_app else SUBCOMMANDS:
         own = commands.add_parser(
             command.name,
             help=command.summary,
@@ -59,6 +62,17 @@ def build_parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
         for add in command.arguments:
             add(own)
     return parser
+
+
+def _command_word(words: Sequence[str]) -> str:
+    """The first of the words that is neither an option nor the value of one; empty without any."""
+    rest = iter(words)
+    for word in rest:
+        if word in ("--project", "--once", "--size"):
+            next(rest, "")
+        elif not word.startswith("-"):
+            return word
+    return ""
 
 
 PROJECT_HELP = "directory that holds experiments.toml and runs/ (default: here)"
@@ -192,11 +206,18 @@ SUBCOMMANDS = (
         arguments.SCHEDULER,
     ),
     Subcommand(
+        "config",
+        "terminals:config",
+        "show what holds for the app on all projects (colours, keys, ...), or check the file that says so",
+        " validate",
+        app_arguments.CONFIG,
+    ),
+    Subcommand(
         "completion",
         "terminals:completion",
         "print the script by which a shell completes these commands",
         " bash",
-        arguments.COMPLETION,
+        app_arguments.COMPLETION,
     ),
 )
 """In the order of the help."""

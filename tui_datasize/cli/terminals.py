@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tui_datasize.errors import EXIT_OK
+from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK
 
 
 def completion(arguments: argparse.Namespace) -> int:
@@ -22,6 +22,23 @@ def completion(arguments: argparse.Namespace) -> int:
                 action.complete = kind  # type: ignore[attr-defined]
     print(shtab.complete(parser, arguments.shell))
     return EXIT_OK
+
+
+def config(arguments: argparse.Namespace) -> int:
+    """Show what holds for the app, or every mistake of the file that says so."""
+    from tui_datasize.cli.basics import talk
+    from tui_datasize.tui.preferences import described, load_preferences, preferences_file
+
+    file = preferences_file()
+    preferences, mistakes = load_preferences()
+    for mistake in mistakes:
+        talk(mistake.line)
+    if arguments.action == "show":
+        print(f"# {file}{'' if file.exists() else ': not there yet, as usual:'}")
+        print(described(preferences))
+    elif not mistakes:
+        talk(f"{file}: {'no mistakes' if file.exists() else 'not there: all is as usual'}")
+    return EXIT_BAD_INPUT if mistakes else EXIT_OK
 
 
 def _commands(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:

@@ -9,12 +9,12 @@ from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on
 from textual.app import App, ComposeResult, ScreenStackError, SystemCommand
 from textual.binding import Binding, BindingType
-from textual.filter import LineFilter
 from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import ContentSwitcher
@@ -24,12 +24,22 @@ from tui_datasize.errors import DatasizeError
 from tui_datasize.runlog.notes import notes_of
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.frames import WholeFrames
-from tui_datasize.tui.key_order import COLLECTS_EVERY_S, OrderlyApp
-from tui_datasize.tui.keys import LIST_KEYS, KeyBar, KeyGroup, commands_of, help_text, keys_of, without_taken
+from tui_datasize.tui.key_order import COLLECTS_EVERY_S
+from tui_datasize.tui.keys import (
+    LIST_KEYS,
+    KeyBar,
+    KeyGroup,
+    commands_of,
+    help_text,
+    keys_of,
+    without_taken,
+)
 from tui_datasize.tui.news import NewsReader, farewell, new_mistakes, terminal_signal
 from tui_datasize.tui.pane import Pane
 from tui_datasize.tui.polling.poller import INTERVAL_S, Poller
 from tui_datasize.tui.polling.snapshot import EMPTY, ExperimentPlan, Interest, Snapshot
+from tui_datasize.tui.preferences import AS_USUAL, Preferences
+from tui_datasize.tui.preferred import SLOW_S, PreferredApp
 from tui_datasize.tui.queue.actions import experiment_facts
 from tui_datasize.tui.queue.tab import QueuePane
 from tui_datasize.tui.requests import Requests, SchedulerKeeper
@@ -38,7 +48,6 @@ from tui_datasize.tui.view_state import load_view_state, save_view_state
 from tui_datasize.tui.widgets.dialogs import Copied, FollowingDialog, TextDialog, facts_table
 from tui_datasize.tui.widgets.header_strip import TABS, HeaderStrip
 from tui_datasize.tui.widgets.palette import THEME, palette_of
-from tui_datasize.tui.widgets.plain import PrintableOnly
 from tui_datasize.tui.widgets.status_line import StatusLine
 
 if TYPE_CHECKING:
@@ -56,7 +65,7 @@ _FIRST_FRAME_S = 0.5
 _FREE_DISK = "Free disk: remove checkpoints that nothing needs"
 
 
-class DatasizeApp(OrderlyApp):
+class DatasizeApp(PreferredApp):
     """The whole screen; everything it talks to comes from outside.
 
     `open_record` and `read_devices` are called on the polling thread.
@@ -102,12 +111,14 @@ class DatasizeApp(OrderlyApp):
         open_record: Callable[[], ProjectRecord],
         read_devices: Callable[[], DeviceReport],
         interval_s: float = INTERVAL_S,
+        preferences: Preferences = AS_USUAL,
     ) -> None:
         # Without this Textual takes NO_COLOR for shades of grey.
-        super().__init__(SparingDriver, ansi_color=True if "NO_COLOR" in os.environ else None)
+        super().__init__(SparingDriver, ansi_color="NO_COLOR" in os.environ or None, preferences=preferences)
         self.register_theme(THEME)
         # Set before the app runs: afterwards every style would be computed a second time.
-        self.set_reactive(App.theme, THEME.name)
+        self.set_reactive(App.theme, preferences.theme)
+        self.paint_as(self.current_theme)
         self.stylesheet.set_variables(self.get_css_variables())
         self._project = project
         self._queue = queue
@@ -116,12 +127,9 @@ class DatasizeApp(OrderlyApp):
         self._status = StatusLine(project.root)
         self._requests = Requests(queue, self._tell)
 
-        self._poller = Poller(
-            partial(_open_collector, project, queue, open_record, read_devices),
-            lambda snapshot: self.post_message(self.SnapshotArrived(snapshot)),
-            lambda text: self.post_message(self.PollingFailed(text)),
-            interval_s,
-        )
+        collector = partial(_open_collector, project, queue, open_record, read_devices)
+        self._poller = self._poll(collector, max(interval_s, SLOW_S) if preferences.slow else interval_s)
+        self._files = Path.home() if preferences.read_only else project.root
         # They are shown what is new until the last moment, when they may be gone from the screen already.
         self._switcher = ContentSwitcher(initial=TABS[0][0])
         self._queue_pane = QueuePane(project, id="queue")
@@ -133,7 +141,16 @@ class DatasizeApp(OrderlyApp):
         self._restored = load_view_state(project)
         self._keeper = SchedulerKeeper()
         self._before_first_frame = ExitStack()
-        self._printable_only = PrintableOnly()
+
+    def _poll(
+        self, open_collector: Callable[[], Callable[[Interest], Snapshot]], interval_s: float
+    ) -> Poller:
+        return Poller(
+            open_collector,
+            lambda snapshot: self.post_message(self.SnapshotArrived(snapshot)),
+            lambda text: self.post_message(self.PollingFailed(text)),
+            interval_s,
+        )
 
     def get_default_screen(self) -> Screen[None]:
         return WholeFrames(self.size)
@@ -162,6 +179,14 @@ class DatasizeApp(OrderlyApp):
     def action_redraw(self) -> None:
         self.on_resize()
         self.screen.refresh()
+
+    def tell_rate(self, characters_per_s: float) -> None:
+        """Look at the project less often, and tell how much is sent."""
+        self._poller.interval_s = max(self._poller.interval_s, SLOW_S)
+        self._header.show_rate(characters_per_s)
+
+    def say(self, text: str, *, error: bool = False) -> None:
+        self._status.say(text, error=error)
 
     def on_unmount(self) -> None:
         self._poller.stop()
@@ -216,7 +241,7 @@ class DatasizeApp(OrderlyApp):
                 self._after_first_look(event.snapshot)
         if first:
             self._draw_first_frame()
-        if self._keeper.needs_scheduler(before, event.snapshot):
+        if not self.preferences.read_only and self._keeper.needs_scheduler(before, event.snapshot):
             self._keeper.note_wake()
             self._begin("waking the scheduler", self._wake_scheduler(gone=before.scheduler_alive))
         if before.is_ready and (mistakes := new_mistakes(before, event.snapshot)):
@@ -252,7 +277,7 @@ class DatasizeApp(OrderlyApp):
             return
         text = " · ".join(one.text for one in news)
         self._status.say(text, error=any(one.is_bad for one in news))
-        if os.environ.get("DATASIZE_BELL") != "0":
+        if self.preferences.bell:
             self._send(terminal_signal(text))
 
     def _after_first_look(self, snapshot: Snapshot) -> None:
@@ -384,27 +409,21 @@ class DatasizeApp(OrderlyApp):
     async def _export(self) -> str:
         from tui_datasize.tui.exports import save_table
 
-        return await save_table(self.pane.table_in_view(), self._project.root)
+        return await save_table(self.pane.table_in_view(), self._files)
 
     @on(Pane.ChartSaved)
     def _save_chart(self, event: Pane.ChartSaved) -> None:
         from tui_datasize.tui.exports import save_chart
 
-        arguments = (event.title, event.lines, event.form, self._project.root)
+        arguments = (event.title, event.lines, event.form, self._files)
         send = partial(self.call_from_thread, self._send)
         self._begin("saving the chart", save_chart(*arguments, send))
 
     @on(Copied)
     def _take_copy(self, event: Copied) -> None:
-        self._begin("copying", self._copy(event.text))
+        from tui_datasize.tui.exports import copy
 
-    async def _copy(self, text: str) -> str:
-        from tui_datasize.tui.exports import copy_text
-
-        said = await asyncio.to_thread(
-            copy_text, text, lambda codes: self.call_from_thread(self._send, codes)
-        )
-        return f"{text} {said}" if "\n" not in text else said
+        self._begin("copying", copy(event.text, partial(self.call_from_thread, self._send)))
 
     def _send(self, codes: str) -> None:
         if self._driver is not None:
@@ -455,12 +474,9 @@ class DatasizeApp(OrderlyApp):
             state = replace(state, is_live_grid=self._live.is_grid, columns=asdict(self._live.columns))
         if self._analysis:
             state = replace(state, targets=self._analysis.targets)
-        save_view_state(self._project, state)
+        if not self.preferences.read_only:
+            save_view_state(self._project, state)
         self.exit(message=farewell(self.snapshot))
-
-    def get_line_filters(self) -> Sequence[LineFilter]:
-        """What every line passes before it is drawn; called by Textual."""
-        return [*super().get_line_filters(), self._printable_only]
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:  # noqa: ARG002
         yield from commands_of(self._key_groups(), self.run_action)

@@ -134,6 +134,11 @@ def copy_text(text: str, send: Callable[[str], object], environment: Mapping[str
     return "sent to the terminal's clipboard; terminals do not say whether they take it (OSC 52)"
 
 
+async def copy(text: str, send: Callable[[str], object]) -> str:
+    """Put one line on the clipboard, and say that it was."""
+    return f"{text} {await asyncio.to_thread(copy_text, text, send)}"
+
+
 def clipboard_sequence(text: str, environment: Mapping[str, str]) -> str:
     r"""OSC 52 with a text, wrapped as tmux and GNU screen hand it on.
 

@@ -9,6 +9,9 @@ from textual.reactive import Reactive
 from textual.screen import Screen
 from textual.widget import Widget
 
+from tui_datasize.tui.terminal import SparingDriver
+
+_TAKEN_WITHIN_S = 0.005
 _MOST_TURNS = 200
 """Of the event loop, for which a frame waits where somebody always has something to do."""
 
@@ -49,6 +52,9 @@ class WholeFrames(Screen[None]):
         """What is asked for comes all the same."""
 
     def _wait(self) -> None:
+        if isinstance(driver := self.app._driver, SparingDriver) and driver.link.is_busy:
+            asyncio.get_running_loop().call_later(_TAKEN_WITHIN_S, self._wait)
+            return
         self._turns_left -= 1
         # Scrollbars are nobody's children, and what is not laid out yet is not in view.
         pumps = (self.app, *self.walk_children(with_self=True), *self._compositor.visible_widgets)

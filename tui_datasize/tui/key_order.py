@@ -67,9 +67,14 @@ class OrderlyApp(App[None]):
         else:
             self._keys_waiting.append(event)
 
+    def meant(self, event: events.Key) -> events.Key:
+        """The key that one stands for."""
+        return event
+
     async def _begin_key(self, event: events.Key) -> None:
-        self._key, self._typed_s = event, monotonic()
+        self._typed_s = monotonic()
         await self._ready_to_type()
+        self._key = event = self.meant(event)
         target = self.focused or self.screen
         await super().on_event(event)
         if event.is_forwarded and target.call_later(self._look_after_key, event):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from textwrap import wrap
@@ -18,7 +18,7 @@ from textual.widgets import Input
 from tui_datasize.tui.widgets.line_view import LineView
 from tui_datasize.tui.widgets.palette import Palette
 
-_KEY_NAMES = {
+KEY_NAMES = {
     "escape": "esc",
     "plus": "+",
     "minus": "-",
@@ -41,12 +41,25 @@ _KEY_NAMES = {
     "comma": ",",
     "full_stop": ".",
 }
+CHANGES = frozenset(
+    (
+        *("queue_all", "queue_proposed", "activate", "change", "cancel", "drain", "undo"),
+        *("build", "note", "prune", "scheduler"),
+    )
+)
+"""Actions that change the queue or a file of the project."""
 _LAST = ("part(1)", "help", "leave")
 
 
 def key_name(key: str) -> str:
     """A key as a person would write it."""
-    return _KEY_NAMES.get(key, key)
+    return KEY_NAMES.get(key, key)
+
+
+def own_name(owner: DOMNode, key: str) -> str:
+    """The same for someone who has named keys anew."""
+    meanings: Mapping[str, str] = getattr(owner.app, "key_meanings", {})
+    return key_name(next((pressed for pressed, meant in meanings.items() if meant == key), key))
 
 
 class KnowsUse:
@@ -92,7 +105,7 @@ class KeyBar(LineView):
         bold, plain = f"bold {self.palette.primary}", self.palette.foreground
         line = Text()
         for binding in bindings:
-            key = binding.key_display or key_name(binding.key)
+            key = binding.key_display or own_name(self, binding.key)
             entry = Text.assemble((f" {key}", bold), (f" {binding.description} ", plain))
             if line.cell_len + entry.cell_len > width:
                 break
@@ -139,7 +152,7 @@ def keys_of(title: str, owner: DOMNode) -> KeyGroup:
     entries = []
     for binding in type(owner).BINDINGS:
         if isinstance(binding, Binding) and binding.tooltip:
-            names = tuple(key_name(key.strip()) for key in binding.key.split(","))
+            names = tuple(own_name(owner, key.strip()) for key in binding.key.split(","))
             entries.append(KeyHelp(owner, binding.action, names, binding.description, binding.tooltip))
     return KeyGroup(title, tuple(entries))
 

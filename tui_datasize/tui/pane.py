@@ -74,6 +74,11 @@ class Pane(Container):
         """What a tiny terminal shows one at a time."""
         raise NotImplementedError
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether all that it computes is shown."""
+        return True
+
     def on_resize(self) -> None:
         if self.has_class("-tiny") != is_tiny(self.app.size):
             self.toggle_class("-tiny")

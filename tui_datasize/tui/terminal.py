@@ -6,8 +6,9 @@ import os
 import select
 import signal
 import threading
+import time
 from codecs import getincrementaldecoder
-from typing import Any
+from typing import IO, Any
 
 from textual._parser import Read1
 from textual._xterm_parser import XTermParser
@@ -32,12 +33,54 @@ class _Keys(XTermParser):
         return Read1(timeout and _ESCAPE_S)
 
 
+_BEHIND_S = 0.5
+"""A terminal that has not taken what was written for so long does not keep up."""
+
+
+class Link:
+    """The file that is the terminal, with a count of what it has taken."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+        self.falls_behind = False
+        self.asked = self.taken = 0
+        """Characters that were handed on, and those that have gone."""
+        self._told = 0, time.monotonic()
+
+    def fileno(self) -> int:
+        return self._file.fileno()
+
+    def write(self, text: str) -> None:
+        """Write and wait until it has gone; called by a thread of Textual's."""
+        began_s = time.monotonic()
+        self._file.write(text)
+        self._file.flush()
+        self.falls_behind |= time.monotonic() - began_s > _BEHIND_S
+        self.taken += len(text)
+
+    def flush(self) -> None:
+        """Nothing is kept back."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something has not gone yet, so that whatever else is drawn would only wait behind it."""
+        return self.asked > self.taken
+
+    def characters_per_s(self) -> float:
+        """Characters a second since this was asked last."""
+        (taken, then_s), self._told = self._told, (self.taken, time.monotonic())
+        return (self.taken - taken) / max(time.monotonic() - then_s, 1e-3)
+
+
 class SparingDriver(LinuxDriver):
     """Textual's driver, with a memory of what the terminal shows."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._screen = ScreenDiff()
+        assert self._file is not None
+        self.link = Link(self._file)
+        self._file = self.link  # type: ignore[assignment]
 
     def start_application_mode(self) -> None:
         super().start_application_mode()  # type: ignore[no-untyped-call]
@@ -71,7 +114,9 @@ class SparingDriver(LinuxDriver):
                 self.process_message(message)
 
     def write(self, data: str) -> None:
-        super().write(self._screen.shorten(data))
+        data = self._screen.shorten(data)
+        self.link.asked += len(data)
+        super().write(data)
 
     def forget(self) -> None:
         """The next frame is written whole."""

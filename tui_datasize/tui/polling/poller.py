@@ -36,7 +36,7 @@ class Poller:
         self._open_collector = open_collector
         self._on_snapshot = on_snapshot
         self._on_failure = on_failure
-        self._interval_s = interval_s
+        self.interval_s = interval_s
         self._interest = Interest()
         self._wake = threading.Event()
         self._shown = threading.Event()
@@ -91,4 +91,4 @@ class Poller:
                     self._shown.wait(_DRAWN_WITHIN_S)
                     continue
             # A large project on a slow disk: looking must stay a small part of what this machine does.
-            self._wake.wait(max(self._interval_s, _REST * (time.monotonic() - began_s)))
+            self._wake.wait(max(self.interval_s, _REST * (time.monotonic() - began_s)))

@@ -53,9 +53,15 @@ class HeaderStrip(LineView):
         self._root = f"{root}/"
         self._tab = TABS[0][0]
         self._snapshot: Snapshot = EMPTY
+        self._rate = ""
 
     def show(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
+        self.redraw()
+
+    def show_rate(self, bytes_per_s: float) -> None:
+        """Tell how much a slow link carries."""
+        self._rate = f"{bytes_per_s / 1000:.1f} kB/s "
         self.redraw()
 
     def show_tab(self, tab: str) -> None:
@@ -128,6 +134,7 @@ class HeaderStrip(LineView):
             line = Text.assemble((words, palette.foreground), (" left ", palette.muted))
         alive = snapshot.scheduler_alive
         off = "scheduler stopped" if snapshot.stopped else "scheduler off"
+        line.append(self._rate, palette.muted)
         if snapshot.draining:
             line.append("‖ draining ", f"bold {palette.accent}")
             return line if alive else line.append(f"○ {off} ", palette.muted)

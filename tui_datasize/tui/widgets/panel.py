@@ -12,7 +12,7 @@ from textual.widget import Widget
 
 from tui_datasize.tui.widgets.line_view import LineView
 
-_ROOM = Size(60, 16)
+_ROOM = Size(60, 20)
 """A terminal with fewer columns or lines shows one part of a tab at a time."""
 
 

@@ -14,6 +14,7 @@ from textual.visual import VisualType
 from textual.widget import Widget
 from textual.widgets import Static
 
+from tui_datasize.characters import in_ascii
 from tui_datasize.text import visible
 
 
@@ -57,6 +58,14 @@ class PrintableOnly(LineFilter):
         if all(segment.text.isprintable() for segment in segments):
             return segments
         return [Segment(_printable(text), style, control) for text, style, control in segments]
+
+
+class AsciiOnly(LineFilter):
+    """Draws all in ASCII, for a terminal that takes nothing else."""
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:  # noqa: ARG002
+        """The same segments in as many columns; called by Textual."""
+        return [Segment(in_ascii(text), style, control) for text, style, control in segments]
 
 
 def _printable(text: str) -> str:

@@ -1,0 +1,92 @@
+"""The app as a person wants it: their keys, the characters of their terminal, slow links, only looking."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.color import ColorSystem
+from textual import events
+from textual.actions import ActionParseResult
+from textual.dom import DOMNode
+from textual.filter import LineFilter
+from textual.theme import Theme
+from textual.widgets import Input
+
+from tui_datasize.tui.key_order import OrderlyApp
+from tui_datasize.tui.keys import CHANGES
+from tui_datasize.tui.preferences import AS_USUAL, Preferences
+from tui_datasize.tui.terminal import SparingDriver
+from tui_datasize.tui.widgets.plain import AsciiOnly, PrintableOnly
+
+SLOW_S = 5.0
+"""On a slow link the project is looked at so often."""
+
+
+class PreferredApp(OrderlyApp):
+    """Goes by what was chosen for all projects."""
+
+    preferences: Preferences = AS_USUAL
+
+    def __init__(self, *arguments: Any, preferences: Preferences = AS_USUAL, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.preferences = preferences
+        self._last_filters = [PrintableOnly(), *([AsciiOnly()] if preferences.is_ascii else [])]
+        self._is_slow = preferences.slow
+        self._usual_colours: ColorSystem | None = None
+
+    def paint_as(self, theme: Theme) -> None:
+        """Leave the colours of a theme of 16 to the terminal, which has its own of each."""
+        self._usual_colours = self._usual_colours or self.console._color_system
+        own = ColorSystem.STANDARD if theme.ansi and self._usual_colours else self._usual_colours
+        self.console._color_system = own
+
+    @property
+    def key_meanings(self) -> Mapping[str, str]:
+        """What is pressed, and the key that it acts as."""
+        return self.preferences.keys
+
+    def say(self, text: str, *, error: bool = False) -> None:
+        """Tell something in the status line."""
+        raise NotImplementedError
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """What every line passes before it is drawn; called by Textual."""
+        return [*super().get_line_filters(), *self._last_filters]
+
+    def meant(self, event: events.Key) -> events.Key:
+        """The key that it stands for; where text is written it is itself."""
+        meant = self.key_meanings.get(event.key)
+        if meant is None or isinstance(self.focused, Input):
+            return event
+        return events.Key(meant, meant if len(meant) == 1 else None)
+
+    async def run_action(
+        self,
+        action: str | ActionParseResult,
+        default_namespace: DOMNode | None = None,
+        namespaces: Mapping[str, DOMNode] | None = None,
+    ) -> bool:
+        """Do what a key asks for, unless it changes something and nothing may be; called by Textual."""
+        name = action.partition("(")[0].rpartition(".")[2] if isinstance(action, str) else action[1]
+        if self.preferences.read_only and name in CHANGES:
+            self.say("read-only: nothing is changed from here", error=True)
+            return True
+        return await super().run_action(action, default_namespace, namespaces)
+
+    async def on_mount(self) -> None:
+        self.theme_changed_signal.subscribe(self, self.paint_as, immediate=True)
+        self.set_interval(SLOW_S, self._watch_link)
+
+    def _watch_link(self) -> None:
+        if not isinstance(driver := self._driver, SparingDriver):
+            return
+        if driver.link.falls_behind and not self._is_slow:
+            self._is_slow = True
+            self.say(f"the terminal does not keep up: drawn every {SLOW_S:.0f} s")
+        if self._is_slow:
+            self.tell_rate(driver.link.characters_per_s())
+
+    def tell_rate(self, characters_per_s: float) -> None:
+        """Draw less often, and tell how much a slow link carries."""
+        raise NotImplementedError
