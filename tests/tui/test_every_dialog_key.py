@@ -81,7 +81,7 @@ async def closes_queue(show: Show, keyboard: Keyboard) -> None:
 async def test_every_key_of_the_dialogs_of_the_queue(busy: Stage):
     queue, running = busy.queue, run_ids(busy, JobState.RUNNING)[0]
     async with busy.open(NARROW) as show:
-        with every_key(show, "queueing") as keyboard:
+        with every_key(show, "queueing", "x") as keyboard:
             await opened(show, "a", QueueDialog)
             order = show.app.screen.query_one(CycleField)
             order.focus()

@@ -379,3 +379,24 @@ async def test_what_does_not_fit_into_a_line_takes_more_of_them(busy: Stage):
     async with busy.open() as show:
         await show.press("tab", "tab", "c", "enter")
         await show.shows(": a refusal of many words", "at its very end")
+
+
+async def test_cancelled_runs_are_told_apart_and_queued_again_by_x_alone(busy: Stage):
+    for place, entry in enumerate(busy.queue.entries[8:11], 8):
+        busy.queue.entries[place] = entry._replace(state=JobState.CANCELLED)
+    async with busy.open() as show:
+        await show.press("a")
+        await show.shows("2 new; 3 cancelled: x to include; 1 failed:", "queue 2 runs")
+        await show.press("x")
+        await show.shows("2 new; 3 cancelled: x leaves them out", "queue 5 runs")
+        await show.press("x", "enter")
+        await show.until(lambda: busy.queue.enqueued)
+        assert busy.queue.enqueued == [tuple(busy.specs()[14:])]
+        await show.until(lambda: len(show.app.snapshot.jobs) == 16)
+        await show.press("a")
+        await show.shows("0 new; 3 cancelled: x to include")
+        await show.press("enter")
+        await show.shows("0 new runs: x includes those that were cancelled")
+        await show.press("x", "enter")
+        await show.until(lambda: len(busy.queue.enqueued) == 2)
+        assert busy.queue.enqueued[1] == tuple(busy.specs()[8:11])

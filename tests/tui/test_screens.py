@@ -34,6 +34,10 @@ OPENED: tuple[tuple[str, tuple[str, ...], str, tuple[str, ...]], ...] = (
     # name, keys that open it, what it shows, keys that close it
     ("queue", (), "Jobs", ()),
     ("queue an experiment", ("a",), "Queue digits?", ("escape",)),
+    ("build a sweep", ("B",), "16 runs = ", ()),
+    ("lines to be written", ("enter",), "+[experiments", ("escape",)),
+    ("build a sweep once more", (), "16 runs = ", ("escape",)),
+    ("notes", ("ctrl+n",), "No notes yet", ("escape",)),
     ("keys", ("question_mark",), "Queue what is missing", ("escape",)),
     ("scheduler", ("s",), "scheduler", ("escape",)),
     ("devices", ("M",), "load", ("escape",)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -258,15 +259,20 @@ def _dry_run(
     arguments: argparse.Namespace,
 ) -> int:
     """Print what would be queued; `images` has what is to be told of each image folder."""
-    lost = incomplete_runs(client, specs)
-    present = {job.run_id for job in client.jobs() if job.state is not JobState.CANCELLED} - {*lost}
+    lost, states = incomplete_runs(client, specs), {job.run_id: job.state for job in client.jobs()}
+    present = {one for one, state in states.items() if state is not JobState.CANCELLED} - {*lost}
     missing = [spec for spec in specs if arguments.force or spec.run_id not in present]
+    found = Counter(states.get(spec.run_id) for spec in missing)
+    failed = sum(states.get(spec.run_id) is JobState.FAILED for spec in specs) - found[JobState.FAILED]
     updates = sum(total_updates(spec) for spec in missing)
     if arguments.json:
         print_json(
             {
                 "experiment": arguments.experiment,
                 "missing": [spec.run_id for spec in missing],
+                "new": found[None],
+                "cancelled": found[JobState.CANCELLED],
+                "failed": failed,
                 "present": len(specs) - len(missing),
                 "incomplete": len(lost),
                 "updates": updates,
@@ -283,9 +289,13 @@ def _dry_run(
     labels = variant_labels(spec for spec in specs if spec.experiment == arguments.experiment)
     for spec in missing:
         print(visible(f"{spec.run_id}  {labels.get(spec.run_id, '')}".rstrip()))
+    told = [f"{found[None]:,} new"] if found[JobState.CANCELLED] or failed else []
+    told += [f"{found[JobState.CANCELLED]:,} cancelled before"] if found[JobState.CANCELLED] else []
+    told += [f"{failed:,} failed: `retry` runs those again"] if failed else []
+    apart = f" ({'; '.join(told)})" if told else ""
     talk(
         f"{arguments.experiment}: {len(missing)} of {plural(len(specs), 'run')} would be queued"
-        f"{lost_evaluations(len(lost))}, {plural(updates, 'update')}; nothing was queued"
+        f"{lost_evaluations(len(lost))}{apart}, {plural(updates, 'update')}; nothing was queued"
     )
     return EXIT_OK
 
@@ -302,11 +312,25 @@ def change_jobs(arguments: argparse.Namespace) -> int:
     if not chosen:
         talk(nothing_to(kind, found, arguments.state))
         return EXIT_OK
+    ends = frozenset(chosen if kind is CommandKind.CANCEL and not arguments.yes else ())
+    if not _may_end([job for job in jobs if job.run_id in ends]):
+        talk("nothing was cancelled")
+        return EXIT_OK
     left_alone = {} if states or arguments.all else found
     amount = getattr(arguments, "by", 0)
     outcome = client.request(ChangeJobs(kind, tuple(dict.fromkeys(chosen)), amount, left_alone))
     status = tell(outcome)
     return EXIT_OK if any(result.ok for result in outcome.results) else status
+
+
+def _may_end(jobs: Sequence[Job]) -> bool:
+    """Ask a person at a terminal whether jobs that run may be ended."""
+    running = sum(job.state.is_active for job in jobs)
+    if not running or not sys.stdin.isatty():
+        return True
+    lost = "what they have not saved in a checkpoint is lost"
+    print(f"Cancel {plural(running, 'running job')}? {lost} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def drain(arguments: argparse.Namespace) -> int:

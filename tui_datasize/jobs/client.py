@@ -236,7 +236,8 @@ class QueueClient(SchedulerClient):
             command_ids = insert_commands(connection, CommandKind.ENQUEUE, rows)
         present = documents.keys() - set(missing)
         failed = sum(states[run_id] is JobState.FAILED for run_id in present)
-        return Acknowledgement(command_ids, len(missing), len(present), failed, len(lost), doubt)
+        cancelled = sum(states.get(run_id) is JobState.CANCELLED for run_id in missing)
+        return Acknowledgement(command_ids, len(missing), len(present), failed, len(lost), cancelled, doubt)
 
     def wait(self, acknowledgement: Acknowledgement, timeout_s: float) -> list[CommandResult] | None:
         """The answers to acknowledged commands, in order; None where they take longer than `timeout_s`."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -21,10 +22,10 @@ from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.experiments.sweep import order_key
 from tui_datasize.experiments.variants import recipe_of
 from tui_datasize.jobs.queue.requests import Enqueue, QueueTerms
-from tui_datasize.jobs.queue.state import MAX_ATTEMPTS, MOST_ATTEMPTS
+from tui_datasize.jobs.queue.state import MAX_ATTEMPTS, MOST_ATTEMPTS, JobState
 from tui_datasize.text import duration, lost_evaluations, plural
 from tui_datasize.tui.polling.snapshot import Cell, ExperimentPlan, Snapshot, legend_counts
-from tui_datasize.tui.widgets.dialogs import CycleField, answers, facts_table, field
+from tui_datasize.tui.widgets.dialogs import CycleField, answers_text, facts_table, field
 from tui_datasize.tui.widgets.palette import INCOMPLETE, STATE_LOOKS, palette_of
 from tui_datasize.tui.widgets.plain import Words, titled
 
@@ -37,8 +38,15 @@ def places_of(plan: ExperimentPlan) -> Sequence[Place]:
     return sorted(_PLACE_WORDS, key=lambda place: place != plan.on) if plan.has_cluster else (plan.on,)
 
 
-class QueueDialog(ModalScreen[QueueTerms | None]):
-    """Yes on enter, with the terms as they stand; None on escape.
+class Chosen(NamedTuple):
+    """What is to be queued."""
+
+    cells: Sequence[Cell]
+    terms: QueueTerms
+
+
+class QueueDialog(ModalScreen[Chosen | None]):
+    """Yes on enter, with the terms as they stand; None on escape. Cancelled runs come along by `x` alone.
 
     A word behind `after` must mean some job; an order is asked for where the runs may be queued in another,
     and a place where there are several, of which the first is the usual one.
@@ -47,28 +55,31 @@ class QueueDialog(ModalScreen[QueueTerms | None]):
     AUTO_FOCUS: ClassVar[str | None] = ""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "accept", "queue", priority=True),
+        Binding("x", "include", "cancelled too"),
         Binding("escape", "dismiss(None)", "back"),
     ]
 
     def __init__(
         self,
         title: str,
-        facts: Sequence[tuple[str, str]],
-        yes: str,
-        is_known: Callable[[str], bool] = lambda _: True,
+        snapshot: Snapshot,
+        plan: ExperimentPlan,
+        cells: Sequence[Cell],
+        is_known: Callable[[str], bool],
         order: SweepOrder | None = None,
-        places: Sequence[Place] = ("local",),
     ) -> None:
+        """Of `cells` that queueing would add."""
         super().__init__()
-        self._places = places
-        self._order = order
+        self._places = places_of(plan)
         self._is_known = is_known
+        self._order = order
         self._title = title
-        self._facts = facts
-        self._yes = yes
+        self._snapshot, self._plan, self._cells = snapshot, plan, cells
+        self._new = [cell for cell in cells if snapshot.state_of(cell.run_id) is not JobState.CANCELLED]
+        self._includes = False
+        self._facts, self._answers = Words(), Words(classes="answers")
 
     def compose(self) -> ComposeResult:
-        palette = palette_of(self.app)
         digits = len(str(MOST_ATTEMPTS))
         attempts = Input(str(MAX_ATTEMPTS), type="integer", max_length=digits, id="attempts", compact=True)
         terms = [
@@ -81,14 +92,25 @@ class QueueDialog(ModalScreen[QueueTerms | None]):
         if len(self._places) > 1:
             places = CycleField(tuple(_PLACE_WORDS.items()), self._places[0], id="on")
             terms.append(field("on", places))
-        box = Vertical(
-            Words(facts_table(self._facts, palette.muted)),
-            *terms,
-            Words("", classes="problem"),
-            answers((("enter", self._yes), ("tab", "terms"), ("esc", "back")), palette),
-            classes="dialog",
-        )
+        box = Vertical(self._facts, *terms, Words("", classes="problem"), self._answers, classes="dialog")
         yield titled(box, self._title)
+        self._show()
+
+    @property
+    def chosen(self) -> Sequence[Cell]:
+        return self._cells if self._includes else self._new
+
+    def _show(self) -> None:
+        palette, cancelled = palette_of(self.app), len(self._cells) - len(self._new)
+        left = f"{cancelled:,} cancelled: x {'leaves them out' if self._includes else 'to include'}"
+        facts = queue_facts(self._snapshot, self._plan, self.chosen, left if cancelled else "")
+        self._facts.update(facts_table(facts, palette.muted))
+        keys = [("enter", f"queue {plural(len(self.chosen), 'run')}"), ("tab", "terms"), ("esc", "back")]
+        self._answers.update(answers_text(keys, palette))
+
+    def action_include(self) -> None:
+        self._includes = not self._includes and len(self._cells) > len(self._new)
+        self._show()
 
     def on_descendant_focus(self, event: DescendantFocus) -> None:
         hint = _HINTS.get(event.widget.id or "", "")
@@ -98,7 +120,9 @@ class QueueDialog(ModalScreen[QueueTerms | None]):
         after, attempts = (self.query_one(name, Input) for name in ("#after", "#attempts"))
         words = after.value.replace(",", " ").split()
         unknown = next((word for word in words if not self._is_known(word)), None)
-        if not attempts.value.isdecimal() or not 1 <= int(attempts.value) <= MOST_ATTEMPTS:
+        if not self.chosen:
+            self._ask_again(None, "0 new runs: x includes those that were cancelled")
+        elif not attempts.value.isdecimal() or not 1 <= int(attempts.value) <= MOST_ATTEMPTS:
             self._ask_again(attempts, f"attempts: a whole number from 1 to {MOST_ATTEMPTS:,}")
         elif unknown is not None:
             self._ask_again(after, f"after: no run in the queue begins with {unknown!r}")
@@ -106,7 +130,8 @@ class QueueDialog(ModalScreen[QueueTerms | None]):
             asked = int(attempts.value)
             others = asked if asked != MAX_ATTEMPTS else None
             on = next((place for place in self._places if place in self._chosen("#on")), self._places[0])
-            self.dismiss(QueueTerms(tuple(words), others, self._other_order(), on))
+            terms = QueueTerms(tuple(words), others, self._other_order(), on)
+            self.dismiss(Chosen(self.chosen, terms))
 
     def _other_order(self) -> SweepOrder | None:
         """The order that was chosen; None where that is the one in which the runs stand."""
@@ -117,9 +142,10 @@ class QueueDialog(ModalScreen[QueueTerms | None]):
         """The value of a field, if there is such a field."""
         return {entry.value for entry in self.query(name).results(CycleField)}
 
-    def _ask_again(self, entry: Input, problem: str) -> None:
+    def _ask_again(self, entry: Input | None, problem: str) -> None:
         self.query_one(".problem", Words).update(problem)
-        entry.focus()
+        if entry:
+            entry.focus()
 
 
 def enqueue_command(snapshot: Snapshot, cells: Sequence[Cell], terms: QueueTerms) -> Enqueue:
@@ -139,14 +165,19 @@ def enqueue_command(snapshot: Snapshot, cells: Sequence[Cell], terms: QueueTerms
     return Enqueue(tuple(specs), snapshot.data_dir, sources, terms, tuple(lost))
 
 
-def queue_facts(snapshot: Snapshot, plan: ExperimentPlan, cells: Sequence[Cell]) -> list[tuple[str, str]]:
-    """What queueing some cells of an experiment would add and cost."""
+def queue_facts(
+    snapshot: Snapshot, plan: ExperimentPlan, cells: Sequence[Cell], left: str
+) -> list[tuple[str, str]]:
+    """What queueing some cells of an experiment would add and cost; `left` says what else could be added."""
     present = snapshot.cell_counts(plan)
     present.subtract(snapshot.state_of(cell.run_id) for cell in cells)
     there = ", ".join(
         f"{count:,} {STATE_LOOKS[state].word}" for state, count in legend_counts(present) if state is not None
     )
-    lost = sum(snapshot.state_of(cell.run_id) == INCOMPLETE for cell in cells)
+    states = Counter(snapshot.state_of(cell.run_id) for cell in cells)
+    new = len(cells) - states[JobState.CANCELLED]
+    told = (f"{new:,} new" if left else plural(new, "run")) + lost_evaluations(states[INCOMPLETE])
+    failed = f"{present[JobState.FAILED]:,} failed: r runs them again" if present[JobState.FAILED] else ""
     updates = sum(cell.updates for cell in cells)
     estimate = time_words(snapshot, [cell.spec for cell in cells])
     return [
@@ -154,7 +185,7 @@ def queue_facts(snapshot: Snapshot, plan: ExperimentPlan, cells: Sequence[Cell])
         ("", ""),
         ("in all", plural(len(plan.cells), "run")),
         ("there already", there or "none"),
-        ("to queue", plural(len(cells), "run") + lost_evaluations(lost)),
+        ("to queue", "; ".join(filter(None, (told, left, failed)))),
         ("cost", f"{updates:,} updates, {estimate}"),
     ]
 

@@ -110,6 +110,8 @@ class Acknowledgement:
     """Runs among `present` that have failed: a retry or a forced enqueue runs them again."""
     incomplete: int = 0
     """Runs among `new` that had succeeded, and whose record lacks evaluations."""
+    cancelled: int = 0
+    """Runs among `new` that had been cancelled."""
     doubt: str = ""
     """Where the queue was made for them on a file system that may be one of a network: a sentence."""
 
@@ -218,7 +220,9 @@ def _what_was_queued(command: Enqueue, acknowledgement: Acknowledgement, refused
     there = there_already(acknowledgement.present, keep_terms=command.terms != QueueTerms())
     queued = plural(acknowledgement.new - refused, "run")
     experiment = command.specs[0].experiment if command.specs else ""
-    text = f"{experiment}: {queued} queued{lost_evaluations(acknowledgement.incomplete)}, {there}"
+    cancelled = 0 if refused else acknowledgement.cancelled
+    again = f" ({cancelled:,} cancelled before)" if cancelled else ""
+    text = f"{experiment}: {queued} queued{again}{lost_evaluations(acknowledgement.incomplete)}, {there}"
     if acknowledgement.failed:
         text += f", {acknowledgement.failed:,} of them failed (`retry` runs those again)"
     return f"{text}, {refused:,} refused" if refused else text

@@ -16,10 +16,10 @@ from textual.widgets import Input
 from tui_datasize.answers.answer import Asked
 from tui_datasize.errors import ConfigError, DatasizeError
 from tui_datasize.metric import METRICS_OFFERED
-from tui_datasize.text import MOST_COUNT, plural
+from tui_datasize.text import MOST_COUNT
 from tui_datasize.tui.analysis.analyst import PAGES, experiment_names
 from tui_datasize.tui.polling.snapshot import Cell, ExperimentPlan, Snapshot
-from tui_datasize.tui.queue_dialog import QueueDialog, is_known, places_of, queue_facts
+from tui_datasize.tui.queue_dialog import QueueDialog, is_known
 from tui_datasize.tui.widgets.dialogs import ChooseDialog, answers, field
 from tui_datasize.tui.widgets.palette import palette_of
 from tui_datasize.tui.widgets.plain import Words, titled
@@ -151,7 +151,4 @@ def which_metric(current: str) -> ChooseDialog:
 
 def whether_to_queue(snapshot: Snapshot, plan: ExperimentPlan, cells: Sequence[Cell]) -> QueueDialog:
     """The runs that a page proposes, and on what terms."""
-    facts = queue_facts(snapshot, plan, cells)
-    yes = f"queue {plural(len(cells), 'run')}"
-    known = partial(is_known, snapshot)
-    return QueueDialog("Queue what is proposed?", facts, yes, known, places=places_of(plan))
+    return QueueDialog("Queue what is proposed?", snapshot, plan, cells, partial(is_known, snapshot))

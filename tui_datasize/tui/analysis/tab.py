@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on, work
@@ -15,7 +14,6 @@ from textual.widget import Widget
 from tui_datasize.answers.answer import Asked
 from tui_datasize.answers.catalogue import QUESTIONS, Entry
 from tui_datasize.errors import DatasizeError
-from tui_datasize.jobs.queue.requests import QueueTerms
 from tui_datasize.metric import metric_named
 from tui_datasize.tui.analysis.analyst import (
     FITS,
@@ -39,10 +37,10 @@ from tui_datasize.tui.analysis.question_list import LEAST_WIDTH, QuestionList
 from tui_datasize.tui.chart_pane import CHART_KEYS, ChartPane
 from tui_datasize.tui.exports import TableInView
 from tui_datasize.tui.keys import KeyGroup, keys_of
-from tui_datasize.tui.polling.snapshot import EMPTY, Cell, ExperimentPlan, Interest, Kept, Snapshot
+from tui_datasize.tui.polling.snapshot import EMPTY, ExperimentPlan, Interest, Kept, Snapshot
 from tui_datasize.tui.queue.actions import refusal, to_queue
 from tui_datasize.tui.queue.lines import TitleLine
-from tui_datasize.tui.queue_dialog import cells_for, enqueue_command
+from tui_datasize.tui.queue_dialog import Chosen, cells_for, enqueue_command
 from tui_datasize.tui.widgets.dialogs import TextDialog
 from tui_datasize.tui.widgets.filter_box import FilterBox, FilteredRuns
 from tui_datasize.tui.widgets.panel import Panel
@@ -449,11 +447,11 @@ class AnalysisPane(ChartPane, FilteredRuns, can_focus=True):
         if not cells:
             self.remark("these runs are in the queue already")
             return
-        self.app.push_screen(whether_to_queue(self._snapshot, plan, cells), partial(self._queue, cells))
+        self.app.push_screen(whether_to_queue(self._snapshot, plan, cells), self._queue)
 
-    def _queue(self, cells: Sequence[Cell], terms: QueueTerms | None) -> None:
-        if terms is not None:
-            self.post_message(self.Requested(enqueue_command(self._snapshot, cells, terms)))
+    def _queue(self, chosen: Chosen | None) -> None:
+        if chosen is not None:
+            self.post_message(self.Requested(enqueue_command(self._snapshot, chosen.cells, chosen.terms)))
 
     def action_fit(self) -> None:
         following = FITS[(FITS.index(self._choice.fit_to) + 1) % len(FITS)]

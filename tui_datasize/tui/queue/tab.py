@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from tui_datasize.experiments.spec import RunSpec
     from tui_datasize.jobs.queue.requests import ChangeJobs, QueueTerms
+    from tui_datasize.tui.queue_dialog import Chosen
 
 _QUEUE_ALL = "Queue what is missing; asks for terms: what to wait for (after), how many attempts, the order"
 
@@ -281,18 +282,23 @@ class QueuePane(Pane):
             self._ask_to_queue(plan)
 
     def _ask_to_queue(self, plan: ExperimentPlan) -> None:
-        from tui_datasize.tui.queue_dialog import QueueDialog, is_known, places_of, queue_facts
+        from tui_datasize.tui.queue_dialog import QueueDialog, is_known
 
         cells = to_queue(self._snapshot, plan.cells)
         if not cells:
             self.remark(f"all {plural(len(plan.cells), 'run')} of {plan.name} are queued or done already")
             return
-        title, yes = f"Queue {plan.name}?", f"queue {plural(len(cells), 'run')}"
-        facts = queue_facts(self._snapshot, plan, cells)
-        # As the queue is when it is answered.
-        terms = plan.order, places_of(plan)
-        dialog = QueueDialog(title, facts, yes, lambda word: is_known(self._snapshot, word), *terms)
-        self.app.push_screen(dialog, lambda terms: self._queue_cells(cells, cells, terms) if terms else None)
+
+        def is_job(word: str) -> bool:
+            # As the queue is when it is answered.
+            return is_known(self._snapshot, word)
+
+        dialog = QueueDialog(f"Queue {plan.name}?", self._snapshot, plan, cells, is_job, plan.order)
+        self.app.push_screen(dialog, self._queue_chosen)
+
+    def _queue_chosen(self, chosen: Chosen | None) -> None:
+        if chosen:
+            self._queue_cells(chosen.cells, chosen.cells, chosen.terms)
 
     def _queue_cells(self, cells: Sequence[Cell], asked: Sequence[Cell], terms: QueueTerms) -> None:
         from tui_datasize.tui.queue_dialog import enqueue_command

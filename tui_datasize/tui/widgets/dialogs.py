@@ -61,9 +61,14 @@ def field(label: str, entry: Widget) -> Horizontal:
 
 def answers(keys: Sequence[tuple[str, str]], palette: Palette) -> Words:
     """The last line of a dialog: keys, and what each of them does."""
+    return Words(answers_text(keys, palette), classes="answers")
+
+
+def answers_text(keys: Sequence[tuple[str, str]], palette: Palette) -> Text:
+    """The same as text."""
     key, word = f"bold {palette.primary}", palette.foreground
     parts = [((f"{name} ", key), (meaning, word)) for name, meaning in keys]
-    return Words(Text("    ").join(Text.assemble(*part) for part in parts), classes="answers")
+    return Text("    ").join(Text.assemble(*part) for part in parts)
 
 
 class ConfirmDialog(ModalScreen[bool]):
