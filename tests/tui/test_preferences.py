@@ -86,7 +86,7 @@ async def test_a_terminal_of_ascii_gets_nothing_else(busy: Stage):
             ("1", "> running"),
             ("2", "@ test"),
             ("3", "train size"),
-            ("question_mark", "PgUp"),
+            ("question_mark", "+- Keys"),
         ):
             await show.press(key)
             await show.shows(words)
