@@ -71,6 +71,7 @@ def lab(tmp_path: Path, slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> Iterat
     monkeypatch.setenv("DATASIZE_SLOTS_DIR", str(tmp_path / "slots"))
     monkeypatch.setenv("PYTHONPATH", str(_REPOSITORY))
     monkeypatch.setenv("PATH", f"{os.environ['PATH']}:/usr/sbin")
+    slurm.mend()
     root = tmp_path / "project"
     root.mkdir()
     lab = ClusterLab(root, slurm)

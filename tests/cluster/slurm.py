@@ -94,7 +94,19 @@ class Slurm:
         _run("munged", *(f"--{option}={munge / name}" for option, name in names.items()))
         self.start_controller("-c")
         self.start_node()
-        self.wait(lambda: self.ask("sinfo", "-h", "-o", "%T").strip() in ("idle", "mixed", "allocated"))
+        self.wait(self.is_ready)
+
+    def mend(self) -> None:
+        """Start anew what has ended, by a test or by itself: `scancel` has brought slurmctld down."""
+        if not self.pid("slurmctld"):
+            self.start_controller()
+        if not self.pid("slurmd"):
+            self.start_node()
+        self.wait(self.is_ready)
+
+    def is_ready(self) -> bool:
+        """Whether jobs can run."""
+        return self.ask("sinfo", "-h", "-o", "%T").strip() in ("idle", "mixed", "allocated")
 
     def start_controller(self, *options: str) -> None:
         """Start slurmctld; with `-c` it forgets what was."""
@@ -119,6 +131,16 @@ class Slurm:
             pid = int(file.read_text())
             return pid if _is_alive(pid, name) else 0
         return 0
+
+    def steps(self) -> list[int]:
+        """The processes that watch over jobs of this node."""
+        found = []
+        for directory in Path("/proc").iterdir():
+            with suppress(OSError):
+                is_step = (directory / "comm").read_text().strip() == "slurmstepd"
+                if is_step and str(self.root).encode() in (directory / "environ").read_bytes():
+                    found.append(int(directory.name))
+        return found
 
     def ask(self, *words: str) -> str:
         """What a command prints, whether it fails or not."""

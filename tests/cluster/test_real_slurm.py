@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from contextlib import suppress
+
 from tests.cluster.conftest import ClusterLab
+from tui_datasize.cli.doctor_cluster import cluster_checks
 from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.state import JobState
 
@@ -43,3 +48,81 @@ def test_cancel_hold_release_and_retry(lab: ClusterLab) -> None:
     gate.touch()
     lab.wait_until_over()
     assert [lab.job(paths).state for paths in (blocker, other, last)] == [JobState.SUCCEEDED] * 3
+
+
+def test_a_run_at_its_time_limit_goes_on_from_its_checkpoint(lab: ClusterLab) -> None:
+    # USR2 comes 120 s before the limit, and up to a minute early.
+    lab.say(time="3")
+    (paths,) = lab.hand(lab.spec(steps=900, step_s=0.1), max_attempts=1)
+    lab.start_scheduler()
+    lab.wait_until_over(timeout_s=400.0)
+    assert lab.job(paths).state is JobState.SUCCEEDED
+    rows = lab.executions(paths)
+    left = [row for row in rows if row["event"] == "end left"]
+    assert left
+    assert {row["signal"] for row in left} == {signal.SIGUSR2}
+    assert rows[-1]["step"] == 900
+    jobs = [row["job"] for row in rows if row["event"] == "begin"]
+    assert len(set(jobs)) == len(left) + 1
+
+
+def test_a_requeued_run_goes_on_as_the_same_job(lab: ClusterLab) -> None:
+    gate = lab.gate()
+    (paths,) = lab.hand(lab.spec(gate=str(gate)), max_attempts=1)
+    lab.start_scheduler()
+    lab.wait_for(paths, JobState.RUNNING)
+    lab.wait(paths.checkpoint.exists)
+    job = lab.executions(paths)[0]["job"]
+    lab.slurm.ask("scontrol", "requeue", f"{job}_0")
+    lab.wait(lambda: lab.job(paths).attempts == 2)
+    gate.touch()
+    lab.wait_until_over()
+    begun = [row for row in lab.executions(paths) if row["event"] == "begin"]
+    assert [row["job"] for row in begun] == [job, job]
+    assert lab.job(paths).state is JobState.SUCCEEDED
+    lab.assert_ran_once(paths)
+
+
+def test_a_partition_that_is_down_and_a_slurm_that_is_gone_are_states(lab: ClusterLab) -> None:
+    lab.slurm.ask("scontrol", "update", "PartitionName=main", "State=DOWN")
+    (paths,) = lab.hand(lab.spec())
+    lab.start_scheduler()
+    lab.wait(lambda: lab.job(paths).reason == "waits: the partition is down")
+    lab.slurm.kill("slurmctld")
+    lab.wait(lambda: any("Slurm does not answer" in fault.sentence for fault in lab.client.faults()))
+    assert lab.job(paths).state is JobState.QUEUED
+    lab.slurm.start_controller()
+    lab.slurm.ask("scontrol", "update", "PartitionName=main", "State=UP")
+    lab.wait_until_over()
+    assert lab.job(paths).state is JobState.SUCCEEDED
+    assert lab.client.faults() == []
+    lab.assert_ran_once(paths)
+
+
+def test_a_node_that_vanishes_gives_its_run_back(lab: ClusterLab) -> None:
+    gate = lab.gate()
+    (paths,) = lab.hand(lab.spec(gate=str(gate)))
+    lab.start_scheduler()
+    lab.wait_for(paths, JobState.RUNNING)
+    job = lab.executions(paths)[0]["job"]
+    lab.slurm.kill("slurmd")
+    for pid in (*lab.slurm.steps(), lab.worker_pid(paths)):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    lab.slurm.wait(lambda: "down" in lab.slurm.ask("sinfo", "-h", "-o", "%T"))
+    lab.slurm.start_node()
+    gate.touch()
+    lab.wait_until_over(timeout_s=300.0)
+    assert lab.job(paths).state is JobState.SUCCEEDED
+    lab.assert_ran_once(paths)
+    assert lab.executions(paths)[-1]["attempt"] > 1, job
+
+
+def test_doctor_has_a_job_look_around(lab: ClusterLab) -> None:
+    lab.project.runs.mkdir(exist_ok=True)
+    found = {check.name: check for check in cluster_checks(lab.project)}
+    assert {check.verdict for check in found.values()} == {"ok"}, found
+    assert "sees no GPU" in found["probe job"].text
+    assert "is seen on" in found["locks"].text
+    lab.say(partition="nowhere")
+    assert "nowhere" in {check.name: check for check in cluster_checks(lab.project)}["partition"].text

@@ -12,11 +12,11 @@ from torch import nn
 from tests.training.helpers import evaluations, small_spec, train, train_until
 from tui_datasize.errors import DataError
 from tui_datasize.experiments.spec import SCHEMA_VERSION, ModelSpec, Transfer
-from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 from tui_datasize.training.models.parts import weight_layers
 from tui_datasize.training.prepare import Shared, prepare
 from tui_datasize.training.stop import StopRequest
-from tui_datasize.training.transfer import SourceWeights, read_source, take_over
+from tui_datasize.training.transfer import SourceWeights, other_run, read_source, take_over
 
 TINY = ModelSpec("resnet", {"depth": 8, "width": 4})
 
@@ -171,3 +171,10 @@ def test_frozen_normalisations_use_their_statistics_in_training_too(freeze):
     model(torch.randn(4, 1, 4, 4))
     assert torch.equal(model[1].running_mean, torch.zeros(2)) == freeze
     assert [p.requires_grad for p in model.parameters()] == [not freeze] * 4 + [True] * 2
+
+
+def test_a_source_is_found_in_whatever_directory_a_cluster_shares(tmp_path):
+    for name in ("base/base-1", "transfer/transfer-1"):
+        (tmp_path / "shared" / name).mkdir(parents=True)
+    found = other_run(RunPaths(tmp_path / "shared" / "transfer" / "transfer-1"), "base-1")
+    assert found.directory == tmp_path / "shared" / "base" / "base-1"

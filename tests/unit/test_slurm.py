@@ -564,3 +564,15 @@ def test_the_script_makes_its_task_the_worker_of_its_run(cluster: Cluster, tmp_p
     assert {"DATASIZE_FIRST_ATTEMPT=1", f"DATASIZE_TAG={name}-1", "CUDA_VISIBLE_DEVICES="} <= {*said}
     assert f"DATASIZE_DATA={tmp_path}/with 'quotes'" in said
     assert not [line for line in said if line.startswith("DATASIZE_ATTEMPT")]
+
+
+def test_a_forced_run_begins_afresh(cluster: Cluster) -> None:
+    (spec,) = specs(1)
+    cluster.enqueue(spec)
+    cluster.round()
+    cluster.enqueue(spec, force=True)
+    cluster.round(2)
+    cluster.begin()
+    cluster.end()
+    cluster.round(2)
+    assert (cluster.states(), cluster.successes()) == ([SUCCEEDED], 1)

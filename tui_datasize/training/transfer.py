@@ -13,7 +13,7 @@ from tui_datasize.errors import DataError
 from tui_datasize.experiments.architectures import all_options
 from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.spec import ModelSpec, RunSpec, Transfer
-from tui_datasize.runlog.paths import ProjectPaths, RunPaths
+from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.training import checkpoint
 from tui_datasize.training.models.parts import Layers, weight_layers
 from tui_datasize.training.provenance import read_spec
@@ -104,12 +104,13 @@ def take_over(model: nn.Module, source: SourceWeights) -> None:
 
 def other_run(paths: RunPaths, run_id: str) -> RunPaths:
     """The directory of another run of the project; raises DataError: there is none."""
-    project = ProjectPaths(paths.directory.parents[2])
-    directory = next(project.runs.glob(f"[!.]*/{run_id}"), None)
+    # Not by the name of the directory: on a cluster it may be any that all nodes see.
+    runs = paths.directory.parents[1]
+    directory = next(runs.glob(f"[!.]*/{run_id}"), None)
     if directory is None:
         raise DataError(
             f"the source run {run_id} is not in this project",
-            where=str(project.runs),
+            where=str(runs),
             fix="queue its experiment first",
         )
     return RunPaths(directory)

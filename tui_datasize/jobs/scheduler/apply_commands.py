@@ -140,6 +140,8 @@ class CommandApplier:
             return Answer(False, problem)
         if command.force:
             supersede(self._project.run(document.spec.experiment, run_id), self._project)
+            # Whatever its task of a cluster still does, it is not what was asked for now.
+            self._store.cluster.take_back([run_id])
         if state is None:
             return self._add(command, document)
         if state.is_final:
