@@ -148,6 +148,48 @@ MUTANTS = (
         "EXIT_OK",
         "unit/test_faults.py",
     ),
+    Mutant(
+        "cluster: a submission in doubt is repeated before Slurm has said whether it has it",
+        "jobs/scheduler/slurm/executor.py",
+        "        if tasks is not None:\n            yield from self._submit",
+        "        if True:\n            tasks = tasks or []\n            yield from self._submit",
+        "unit/test_slurm.py",
+    ),
+    Mutant(
+        "cluster: a worker is taken for gone when Slurm does not answer",
+        "jobs/scheduler/slurm/attempts.py",
+        "is_gone = is_answered and (task is None or task.is_over)",
+        "is_gone = task is None or task.is_over",
+        "unit/test_slurm.py",
+    ),
+    Mutant(
+        "cluster: an array that is handed over again has its old name",
+        "jobs/scheduler/slurm/arrays.py",
+        'f"{run.first} {run.directory}"',
+        'f"{run.directory}"',
+        "unit/test_slurm.py",
+    ),
+    Mutant(
+        "cluster: a task that comes late makes a run that has ended",
+        "runlog/claim.py",
+        "if first and end and end.attempt >= first and end.outcome is not RunOutcome.INTERRUPTED:",
+        "if first and end and end.attempt < first:",
+        "unit/test_slurm.py",
+    ),
+    Mutant(
+        "cluster: a lease counts as old at once",
+        "runlog/lease.py",
+        "return age_s > STALE_S",
+        "return age_s > 0",
+        "unit/test_lease.py",
+    ),
+    Mutant(
+        "cluster: leases are not exclusive",
+        "runlog/lease.py",
+        "os.O_WRONLY | os.O_CREAT | os.O_EXCL",
+        "os.O_WRONLY | os.O_CREAT",
+        "unit/test_lease.py",
+    ),
 )
 
 

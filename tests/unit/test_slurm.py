@@ -576,3 +576,43 @@ def test_a_forced_run_begins_afresh(cluster: Cluster) -> None:
     cluster.end()
     cluster.round(2)
     assert (cluster.states(), cluster.successes()) == ([SUCCEEDED], 1)
+
+
+def test_a_queue_that_is_rebuilt_finds_its_running_jobs_and_cancels_them(cluster: Cluster) -> None:
+    (spec,) = specs(1)
+    cluster.enqueue(spec)
+    cluster.round()
+    cluster.begin()
+    cluster.round()
+    cluster.store._run("DELETE FROM handed")
+    cluster.store._run("DELETE FROM arrays")
+    stranger = MockTask("theirs", "99", 0, "/", 1)
+    cluster.slurm.tasks.append(stranger)
+    cluster.round()
+    assert "--me" in cluster.asked("squeue")[-1]
+    assert cluster.job(spec).state is RUNNING
+    cluster.queue.ask(CommandKind.CANCEL, spec)
+    cluster.round()
+    assert (cluster.slurm.tasks[0].signals, stranger.signals) == (1, 0)
+    cluster.end(RunOutcome.INTERRUPTED, "asked to leave", state="CANCELLED")
+    cluster.round()
+    assert cluster.states() == [CANCELLED]
+
+
+def test_faults_of_a_cluster_that_nobody_needs_any_more_are_over(cluster: Cluster) -> None:
+    (spec,) = specs(1)
+    cluster.enqueue(spec)
+    cluster.slurm.faults["scontrol"] = ["down"]
+    cluster.round()
+    assert cluster.fault("answer")
+    cluster.queue.ask(CommandKind.CANCEL, spec)
+    cluster.round()
+    assert cluster.fault("answer") == ""
+
+
+def test_without_runs_of_a_cluster_nothing_of_it_is_imported() -> None:
+    import subprocess
+
+    code = "import sys, tui_datasize.jobs.scheduler.main; print([m for m in sys.modules if 'slurm' in m])"
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -26,6 +26,7 @@ from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, DatasizeError, StorageE
 from tui_datasize.experiments.device_settings import DeviceOptions, DeviceSettings, add_device_options
 from tui_datasize.experiments.load import device_settings
 from tui_datasize.jobs.queue.database import PassingStorageError, protect
+from tui_datasize.jobs.queue.faults import FaultKind
 from tui_datasize.jobs.queue.store import Store
 from tui_datasize.jobs.scheduler.apply_commands import CommandApplier
 from tui_datasize.jobs.scheduler.capacity import DeviceCapacity
@@ -196,6 +197,8 @@ class Scheduler:
     def _look_at_cluster(self) -> None:
         if self._cluster is None:
             if not self._store.cluster.has_work():
+                # Nobody needs it.
+                self._store.faults.clear(FaultKind.CLUSTER)
                 return
             # Only here: most queues have no such run.
             from tui_datasize.jobs.scheduler.slurm.calls import SlurmCommands

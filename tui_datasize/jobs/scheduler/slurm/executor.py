@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TypeAlias
 
@@ -96,7 +96,10 @@ class SlurmExecutor:
         until_s = time.monotonic() + _TURN_S
         while time.monotonic() < until_s:
             if self._round is None:
-                if time.monotonic() < self._due_s or not self._store.cluster.has_work():
+                if not self._store.cluster.has_work():
+                    self._store.faults.clear(FaultKind.CLUSTER)
+                    return
+                if time.monotonic() < self._due_s:
                     return
                 self._due_s = time.monotonic() + self._interval_s
                 self._round = self._go_round()
@@ -143,7 +146,7 @@ class SlurmExecutor:
         self._tell_of_disk()
         if tasks is not None:
             yield from self._submit(settings, [name for name in arrays if name not in known])
-            yield from self._pass_on([task for task in tasks if task.array in arrays])
+            yield from self._pass_on(tasks, arrays)
 
     def _ask(self, words: Sequence[str], text: str = "") -> Generator[bool, None, Reply]:
         self._call = self._commands.start(words, text)
@@ -278,15 +281,19 @@ class SlurmExecutor:
             _SUBMIT, f"Slurm takes no runs: {problem}; `datasize-tui doctor --cluster` looks further"
         )
 
-    def _pass_on(self, tasks: Sequence[ClusterTask]) -> _Work:
+    def _pass_on(self, tasks: Sequence[ClusterTask], arrays: Collection[str]) -> _Work:
         """Have Slurm cancel, hold and release what a person did, and what was handed over twice."""
-        runs = {(run.array, run.task): run for run in self._store.cluster.runs() if run.array}
+        found = self._store.cluster.runs()
+        by_name = {task.name: task for task in tasks}
+        # Others may have jobs of any name, and those of another queue are known by their claims.
+        adopted = {task.name: run for run in found if not run.array and (task := self._of(run, by_name))}
+        runs = {(run.array, run.task): run for run in found if run.array}
         cancel, hold, release = [], list[ClusterTask](), list[ClusterTask]()
         for task in tasks:
-            run = runs.get((task.array, task.number))
-            if task.is_over:
+            run = adopted.get(task.name) or runs.get((task.array, task.number))
+            if task.is_over or (task.array not in arrays and task.name not in adopted):
                 continue
-            if run is None or (run.job_id and task.job_id != run.job_id):
+            if run is None or (run.job_id not in ("", task.job_id)):
                 # Handed over twice. One that runs is in nobody's way: it has the run, or leaves it alone.
                 cancel += [task] if task.is_pending else []
             elif _is_unwanted(run, task):
