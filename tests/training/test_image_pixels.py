@@ -233,6 +233,51 @@ def test_cmyk_without_a_profile_is_the_complement(decoded, suffix):
     assert differs(found[:, :, :4], HALF[:, :4]) <= 4
 
 
+INKS = {(255, 0, 0, 0): (65, -15, -20), (0, 255, 0, 0): (50, 55, 5), (0, 0, 255, 0): (85, 0, 60)}
+"""Lightness, a and b of full cyan, magenta and yellow by the profile; black is 20, no ink is white."""
+
+
+def ink_profile() -> bytes:
+    """A colour profile of a printer, of the fewest parts (ICC.1:2001, lut8Type): a table of 16 inks."""
+    lab = {(0, 0, 0, 0): (100, 0, 0), (0, 0, 0, 255): (20, 0, 0), **INKS}
+    inks = [tuple(255 * (number >> place & 1) for place in (3, 2, 1, 0)) for number in range(16)]
+    points = (lab.get(ink, (5, 0, 0)) for ink in inks)
+    table = b"".join(bytes((round(light * 2.55), a + 128, b + 128)) for light, a, b in points)
+    ramp, one = bytes(range(256)), (1 << 16).to_bytes(4, "big")
+    matrix = b"".join(one if place % 4 == 0 else bytes(4) for place in range(9))
+    lut = b"mft1" + bytes(4) + bytes((4, 3, 2, 0)) + matrix + 4 * ramp + table + 3 * ramp
+    white = b"XYZ " + bytes(4) + b"".join(round(x * 65536).to_bytes(4, "big") for x in (0.9642, 1, 0.8249))
+    words = b"text" + bytes(4) + b"none\0\0\0\0"
+    named = {b"A2B0": lut + bytes(-len(lut) % 4), b"wtpt": white, b"cprt": words}
+    at, entries = 132 + 12 * len(named), len(named).to_bytes(4, "big")
+    for name, data in named.items():
+        entries += name + at.to_bytes(4, "big") + len(data).to_bytes(4, "big")
+        at += len(data)
+    head = bytes(4) + b"\x02\x40\0\0" + b"prtrCMYKLab " + bytes(12) + b"acsp" + bytes(28) + white[8:]
+    return at.to_bytes(4, "big") + head.ljust(124, b"\0") + entries + b"".join(named.values())
+
+
+def srgb_of(light: float, a: float, b: float) -> list[float]:
+    """Lab under D50 as sRGB, by the formulas of CIE 15 and IEC 61966-2-1, adapted as by Bradford."""
+    y = (light + 16) / 116
+    cubes = [t**3 if t > 6 / 29 else 3 * (6 / 29) ** 2 * (t - 4 / 29) for t in (y + a / 500, y, y - b / 200)]
+    xyz = np.array(cubes) * (0.9642, 1, 0.8249)
+    to_srgb = [[3.1339, -1.6169, -0.4906], [-0.9788, 1.9161, 0.0335], [0.0719, -0.2290, 1.4052]]
+    linear = np.clip(to_srgb @ xyz, 0, 1)
+    return list(255 * np.where(linear > 0.0031308, 1.055 * linear ** (1 / 2.4) - 0.055, 12.92 * linear))
+
+
+@pytest.mark.parametrize("ink", INKS)
+@pytest.mark.parametrize("suffix", [".jpg", ".tif"])
+def test_cmyk_has_the_colours_of_its_own_profile(decoded, suffix, ink):
+    options = {"quality": 100, "subsampling": 0} if suffix == ".jpg" else {}
+    image = Image.new("CMYK", (PX, PX), ink)
+    found = decoded(image, suffix, icc_profile=ink_profile(), **options)
+    assert found[:, 5, 5].tolist() == pytest.approx(srgb_of(*INKS[ink]), abs=4)
+    bare = decoded(image, suffix, **options)[:, 5, 5].tolist()
+    assert bare == pytest.approx([255 - level for level in ink[:3]], abs=2)
+
+
 @pytest.mark.parametrize("suffix", [".gif", ".png", ".webp", ".tif"])
 def test_of_an_animation_the_first_frame_is_taken(decoded, suffix):
     frames = [Image.new("RGB", (PX, PX), colour) for colour in (RED, BLUE, WHITE)]

@@ -128,6 +128,9 @@ class FakeQueue:
     """The options of each restart."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def mixed_rules(self, wanted: Mapping[str, int]) -> str:
+        return ""
+
     def shapes(self) -> Mapping[int, RunSpec]:
         """What was enqueued, each run a shape of its own."""
         return dict(enumerate(spec for specs in self.enqueued for spec in specs))

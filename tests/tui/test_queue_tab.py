@@ -7,6 +7,7 @@ from unittest.mock import patch
 
 from tests.tui.stage import WIDE, Show, Stage
 from tests.tui.test_commands import go_to_jobs, rows_of
+from tests.unit.image_desk import BOTH, image_folder
 from tui_datasize.errors import StorageError
 from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.state import JobState
@@ -51,6 +52,19 @@ async def test_a_asks_with_the_cost_and_enter_queues_what_is_missing(busy: Stage
         assert busy.queue.data_dirs[0] is not None
         assert busy.queue.started == 1
         await show.shows("2 runs queued", "6/16")
+
+
+async def test_a_tells_what_is_passed_over_of_an_image_folder(empty: Stage):
+    folder = image_folder(empty.project.root, *BOTH, "train/cat/notes.txt", "val/cat/1.png")
+    text = 'dataset = "imagefolder:odd"\nimage_px = 4\nmodel = "mlp"\nsizes = [2]\nbudget = { updates = 2 }\n'
+    empty.project.experiments.write_text(f'[paths]\ndata = "."\n[experiments.e]\n{text}')
+    async with empty.open(WIDE) as show:
+        await show.press("a")
+        await show.shows("Queue e?", "imagefolder:odd: passed over: 1 in val/ (validation), 1", ".txt ")
+        await show.press("escape")
+        (folder / "test/cat/1.png").write_bytes(b"none")
+        await show.press("a")
+        await show.shows("Queue e?", "on_bad_image")
 
 
 async def test_a_queues_what_lost_its_evaluations_too(busy: Stage):

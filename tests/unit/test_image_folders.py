@@ -276,6 +276,23 @@ def test_many_bad_images_are_named_and_all_are_in_a_file(folder):
     assert len((root.parent / "arrays/bad-images.txt").read_text().splitlines()) == 9
 
 
+def test_all_kinds_of_bad_images_are_told_in_one_line_with_their_numbers(folder):
+    """A link is known to lead nowhere before any file is opened, and is told with what is known later."""
+    root = folder(*BOTH)
+    for i in range(2):
+        (root / f"train/cat/gone{i}.png").symlink_to("/nowhere")
+        (root / f"train/dog/text{i}.png").write_bytes(b"none")
+    os.mkfifo(root / "test/dog/pipe.png")
+    with pytest.raises(DataError) as caught:
+        refuse_unshown("imagefolder:odd", root.parent, NEWEST, 4)
+    line = caught.value.line
+    assert line.startswith(
+        f"{root}/test/dog/pipe.png: not a regular file; 2 with: a link that leads nowhere, "
+    )
+    assert f"such as {root}/train/cat/gone0.png; 2 with: image cannot be decoded (" in line
+    assert line.endswith("bad-images.txt names them all; replace or remove it, or set on_bad_image = 'skip'")
+
+
 def test_images_of_two_sizes_are_refused_at_queueing(folder):
     root = folder(*BOTH)
     Image.new("L", (5, 4)).save(root / "train/cat/2.png")

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.fakes import write_run
+from tests.tui.fake_queue import CPU_ONLY
 from tests.unit.image_desk import BOTH, image_folder, names
 from tests.unit.test_store import new_job
 from tui_datasize.cli.dispatch import main
@@ -27,8 +29,12 @@ from tui_datasize.experiments.sweep import plan_runs
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.jobs.queue.store import Store
+from tui_datasize.jobs.rebuild import repair
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.training.datasets import load_dataset, load_tests
+from tui_datasize.tui.polling.collect import Collector
+from tui_datasize.tui.polling.record import ProjectRecord
+from tui_datasize.tui.polling.snapshot import Interest
 
 NEWEST = ImageReading(rules=2)
 SKIP = ImageReading(rules=2, on_bad_image="skip")
@@ -152,6 +158,33 @@ def test_a_sweep_never_mixes_two_versions_of_the_rules(folder, project, capsys):
     file.write_text(EXPERIMENT)
     assert main(["queue", "e", "--dry-run", "--project", str(project.root)]) == 2
     assert "set image_rules = 1" in capsys.readouterr().err
+
+
+def test_whatever_shows_runs_of_older_rules_says_why_they_do_not_count(folder, project, capsys):
+    """The list of experiments, an analysis, a plan, and the app, each with the way out."""
+    folder(*BOTH, "train/cat/2.png", "train/dog/2.png")
+    loaded = load_project(project.experiments)
+    for run in plan_runs(loaded.experiment("e"), loaded):
+        write_run(project, replace(run, images=ImageReading()), accuracy=0.5)
+    repair(project)
+    told = (
+        "e: 2 runs read image files by rules 1, new ones would by rules 2: they do not compare; "
+        "set image_rules = 1"
+    )
+    capsys.readouterr()
+    for words in (["experiments"], ["analyze", "e"], ["plan", "e", "--runs", "2"]):
+        main([*words, "--project", str(project.root)])
+        out, err = capsys.readouterr()
+        assert told in " ".join(f"{out} {err}".split())
+    looker = Collector(project, QueueClient(project), partial(ProjectRecord, project), lambda: CPU_ONLY)
+    (plan,) = looker.collect(Interest()).experiments
+    assert plan.told.startswith(told)
+    project.experiments.write_text(EXPERIMENT.replace("[experiments.e]", "[experiments.e]\nimage_rules = 1"))
+    main(["experiments", "--project", str(project.root)])
+    assert "2     2" in (out := capsys.readouterr().out)
+    assert "image_rules" not in out
+    (plan,) = looker.collect(Interest()).experiments
+    assert plan.told == ""
 
 
 @pytest.mark.parametrize(

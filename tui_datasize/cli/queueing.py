@@ -31,6 +31,7 @@ from tui_datasize.experiments.toml import nearest
 from tui_datasize.experiments.variants import variant_labels
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.queue.commands import CommandKind, nothing_to, select_jobs
+from tui_datasize.jobs.queue.image_files import told_of_images
 from tui_datasize.jobs.queue.requests import ChangeJobs, Drain, Enqueue, QueueTerms, Undo
 from tui_datasize.jobs.queue.state import Job, JobState
 from tui_datasize.render.console import data_console, plain_table
@@ -71,6 +72,8 @@ def experiments(arguments: argparse.Namespace) -> int:
         sizes += "" if row["experiment"] in project.experiments else "; not in experiments.toml"
         table.add_row(row["experiment"], *counts, row["dataset"], row["model"], sizes)
     data_console().print(table)
+    for told in filter(None, (row.get("told") for row in rows)):
+        talk(told)
     return EXIT_OK
 
 
@@ -145,6 +148,7 @@ def _describe(
         "done": len(done.difference(lost)),
         "incomplete": len(done.intersection(lost)),
         "problem": problem,
+        "told": client.mixed_rules(experiment.rules),
     }
 
 
@@ -280,12 +284,8 @@ def _dry_run(
             }
         )
         return EXIT_OK
-    for dataset, told in images.items():
-        talk(
-            f"{dataset}: {'; '.join(told)}"
-            if told
-            else f"{dataset}: every file is an image, shown as it is stored"
-        )
+    for line in told_of_images(images):
+        talk(line)
     labels = variant_labels(spec for spec in specs if spec.experiment == arguments.experiment)
     for spec in missing:
         print(visible(f"{spec.run_id}  {labels.get(spec.run_id, '')}".rstrip()))

@@ -6,6 +6,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -85,6 +86,7 @@ def analyze(arguments: argparse.Namespace) -> int:
     else:
         print_analysis(record, everything=arguments.all)
     _tell_problems(record.log)
+    _tell_other_rules(project_paths(arguments), arguments.experiment)
     return EXIT_OK
 
 
@@ -164,11 +166,21 @@ def _tell_problems(log: RunLog) -> None:
         talk(str(problem))
 
 
+def _tell_other_rules(paths: ProjectPaths, experiment: str) -> None:
+    """Say that runs read image files by other rules than those that experiments.toml would add."""
+    with suppress(ConfigError):
+        if told := QueueClient(paths).mixed_rules(
+            load_project(paths.experiments).experiment(experiment).rules
+        ):
+            talk(told)
+
+
 def plan(arguments: argparse.Namespace) -> int:
     """Propose the next runs of an experiment, and queue them where asked to."""
     paths, name = project_paths(arguments), arguments.experiment
     project, record = experiments_of(paths), record_of(arguments)
     record.asked.check_plan(record.metric)
+    _tell_other_rules(paths, name)
     runs = _curve(record.all_runs, arguments.variant)
     made = make_plan(with_sweep(record, arguments), runs)
     if not isinstance(made, Planned):

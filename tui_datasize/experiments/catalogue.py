@@ -6,7 +6,7 @@ A folder of images that is missing, or is not as it should be, is a `DataError` 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -189,7 +189,9 @@ def refuse_unshown(
         return None
     from tui_datasize.experiments.images.look import refuse_sizes
 
-    found = seen(walked(name, data_dir, reading, role), data_dir, reading)
+    # What is bad by its place is told together with what is by its content.
+    skipping = replace(reading, on_bad_image="skip")
+    found = seen(walked(name, data_dir, skipping, role), data_dir, reading)
     if not image_px and role != "tests":
         refuse_sizes(found)
     return found

@@ -84,11 +84,18 @@ class Experiment:
 
     def reading(self, recipe: Recipe) -> ImageReading:
         """How image folders are read for a recipe; of runs that see none the id is as ever."""
+        images = recipe.spec.images
+        return replace(images, rules=self.image_rules) if self._sees_image_files(recipe) else images
+
+    @property
+    def rules(self) -> Mapping[str, int]:
+        """By its name the version of the rules for image files; none where it sees none."""
+        return {self.name: self.image_rules} if any(map(self._sees_image_files, self.recipes)) else {}
+
+    def _sees_image_files(self, recipe: Recipe) -> bool:
         spec = recipe.spec
         named = (self.dataset, spec.unlabelled.source, *(tests for _, tests in spec.tests))
-        if not any(name.startswith(IMAGE_FOLDER) for name in named):
-            return recipe.spec.images
-        return replace(recipe.spec.images, rules=self.image_rules)
+        return any(name.startswith(IMAGE_FOLDER) for name in named)
 
     @property
     def n_runs(self) -> int:

@@ -183,16 +183,33 @@ class QueueClient(SchedulerClient):
         Raises ConfigError: a run reads image files by other rules than earlier ones of its experiment.
         Raises DataError: image files cannot be shown as a person sees them.
         """
-        if not image_files.has_image_files(specs):
+        wanted = image_files.rules_of(specs)
+        if not wanted:
             return {}
+        self._refuse_mixed(wanted)
+        return image_files.check_images(specs, data_dir or data_directory(self.project.root))
+
+    def mixed_rules(self, wanted: Mapping[str, int]) -> str:
+        """What is to be told of runs that read image files by other rules than their experiment does now.
+
+        A sentence with the way out; empty where there are none.
+        """
+        try:
+            self._refuse_mixed(wanted)
+        except ConfigError as error:
+            return error.line
+        return ""
+
+    def _refuse_mixed(self, wanted: Mapping[str, int]) -> None:
+        if not wanted:
+            return
         shapes = self.shapes()
         shape_of = self.runs_of_shapes(shapes.keys())
         # The others have no numbers to be compared with.
         lost = {job.run_id for job in self.jobs() if job.state in (JobState.CANCELLED, JobState.FAILED)}
         earlier = [shapes[number] for run_id, number in shape_of.items() if run_id not in lost]
         pending: list[RunSpec] = self._read(reading.read_pending, [])
-        image_files.refuse_mixed(specs, [*earlier, *pending])
-        return image_files.check_images(specs, data_dir or data_directory(self.project.root))
+        image_files.refuse_mixed(wanted, [*earlier, *pending])
 
     def _stranded(self, runs: Mapping[str, RunSpec]) -> set[str]:
         """Runs that failed for another alone, which they waited for and need no weights of."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar, NamedTuple
@@ -13,6 +14,7 @@ from textual.events import DescendantFocus
 from textual.screen import ModalScreen
 from textual.widgets import Input
 
+from tui_datasize.errors import DatasizeError
 from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.cluster_settings import Place
 from tui_datasize.experiments.load import ORDER_WORDS
@@ -21,6 +23,7 @@ from tui_datasize.experiments.sources import needed
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.experiments.sweep import order_key
 from tui_datasize.experiments.variants import recipe_of
+from tui_datasize.jobs.queue.image_files import check_images, rules_of, told_of_images
 from tui_datasize.jobs.queue.requests import Enqueue, QueueTerms
 from tui_datasize.jobs.queue.state import MAX_ATTEMPTS, MOST_ATTEMPTS, JobState
 from tui_datasize.text import duration, lost_evaluations, plural
@@ -95,6 +98,20 @@ class QueueDialog(ModalScreen[Chosen | None]):
         box = Vertical(self._facts, *terms, Words("", classes="problem"), self._answers, classes="dialog")
         yield titled(box, self._title)
         self._show()
+
+    def on_mount(self) -> None:
+        self.run_worker(self._look(), exit_on_error=False)
+
+    async def _look(self) -> None:
+        """Tell of the image files once all are looked at, which may take long."""
+        specs, where = [cell.spec for cell in self._cells], self._snapshot.data_dir
+        if where is None or not rules_of(specs):
+            return
+        try:
+            told = told_of_images(await asyncio.to_thread(check_images, specs, where))
+        except DatasizeError as error:
+            told = [error.line]
+        await self.query_one(".dialog").mount(Words("\n".join(told)), before=".problem")
 
     @property
     def chosen(self) -> Sequence[Cell]:
@@ -187,6 +204,7 @@ def queue_facts(
         ("there already", there or "none"),
         ("to queue", "; ".join(filter(None, (told, left, failed)))),
         ("cost", f"{updates:,} updates, {estimate}"),
+        *([("problem", plan.told)] if plan.told else []),
     ]
 
 

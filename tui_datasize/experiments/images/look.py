@@ -171,7 +171,7 @@ def _seen(
         left.append(tuple(good))
     if bad and not reading.skips:
         fix = "replace or remove it, or set on_bad_image = 'skip'"
-        errors = [DataError(what, where=file, fix=fix) for file, what in bad.items()]
+        errors = [DataError(what, where=file, fix=fix) for file, what in sorted(bad.items())]
         raise together(errors, _name_all(errors, store))
     count = len(listing.train)
     kept = replace(listing, train=tuple(left[:count]), test=tuple(left[count:])) if bad else listing

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -180,12 +181,17 @@ def refuse_empty(listing: Listing, class_folders: Sequence[Path], test: Path) ->
 
 def together(errors: Sequence[DataError], told: str) -> DataError:
     """One error for all bad images, the first of them named; `told` says where the others are."""
-    first, *others = errors
-    if not others:
-        return first
-    named = ", ".join(error.where for error in others[: _MOST_NAMED - 1])
-    what = f"{first.what}; so {'is' if len(others) == 1 else 'are'} {len(others)} more: {named}{told}"
-    return DataError(what, where=first.where, fix=first.fix)
+    kinds: dict[str, list[DataError]] = {}
+    for error in errors:
+        kinds.setdefault(re.sub(r"[:(].*|\d[\d,x]*", "", error.what), []).append(error)
+    (first, *others), *further = kinds.values()
+    what = first.what
+    if others:
+        named = ", ".join(error.where for error in others[: _MOST_NAMED - 1])
+        what += f"; so {'is' if len(others) == 1 else 'are'} {len(others):,} more: {named}"
+    for one, *more in further:
+        what += f"; {1 + len(more):,} with: {one.what}, {'such as ' if more else ''}{one.where}"
+    return DataError(what + told, where=first.where, fix=first.fix)
 
 
 def words(counts: Mapping[str, int]) -> str:

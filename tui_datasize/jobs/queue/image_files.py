@@ -39,18 +39,28 @@ def check_images(specs: Sequence[RunSpec], data_dir: Path) -> Mapping[str, Seque
     return told
 
 
+def told_of_images(told: Mapping[str, Sequence[str]]) -> Sequence[str]:
+    """A line for each data set of what `check_images` has found."""
+    plain = ("every file is an image, shown as it is stored",)
+    return [f"{dataset}: {'; '.join(clauses or plain)}" for dataset, clauses in told.items()]
+
+
 def has_image_files(specs: Sequence[RunSpec]) -> bool:
     """Whether some runs see an image folder, in training or as a further test set."""
     named = ((one.dataset, one.unlabelled.source, *(test for _, test in one.tests)) for one in specs)
     return any(name.startswith(IMAGE_FOLDER) for spec in dict.fromkeys(named) for name in spec)
 
 
-def refuse_mixed(specs: Sequence[RunSpec], earlier: Sequence[RunSpec]) -> None:
-    """Refuse runs that read image files by other rules than earlier ones of the same experiment.
+def rules_of(specs: Sequence[RunSpec]) -> Mapping[str, int]:
+    """By experiment the version of the rules for image files, of those that see some."""
+    return {spec.experiment: spec.images.rules for spec in specs if has_image_files([spec])}
+
+
+def refuse_mixed(wanted: Mapping[str, int], earlier: Sequence[RunSpec]) -> None:
+    """Refuse rules for image files other than those by which earlier runs of the experiment read them.
 
     Raises ConfigError: there are some; it says how to go on.
     """
-    wanted = {spec.experiment: spec.images.rules for spec in specs if has_image_files([spec])}
     for experiment, rules in wanted.items():
         others = [
             one.images.rules

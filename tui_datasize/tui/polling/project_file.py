@@ -16,6 +16,7 @@ from tui_datasize.experiments.load import Experiment, Project, data_directory, l
 from tui_datasize.experiments.sweep import check_runs, further_runs, plan_runs, source_runs
 from tui_datasize.experiments.variants import recipe_of, variant_labels
 from tui_datasize.jobs.client import QueueClient
+from tui_datasize.jobs.queue.image_files import rules_of
 from tui_datasize.tui.polling.snapshot import Cell, ExperimentPlan
 
 _MOST_LISTED = 20_000
@@ -153,5 +154,7 @@ def with_further(
         labels = {recipe_of(spec): variant for variant, spec in variants.items()}
         new = [Cell(run.run_id, run, labels[recipe_of(run)], total_updates(run)) for run in runs]
         cells = (*plan.cells, *new)
-        found.append(replace(plan, cells=cells, n_runs=len(cells)) if new else plan)
+        told = queue.mixed_rules(rules_of([cell.spec for cell in plan.cells]))
+        changed = replace(plan, cells=cells, n_runs=len(cells), told=told)
+        found.append(changed if new or told else plan)
     return tuple(found)

@@ -57,6 +57,8 @@ class ExperimentPlan:
     """In queue order; empty where there is a problem, or where they are not listed yet."""
     problem: str = ""
     """Why its cells are not known; one line."""
+    told: str = ""
+    """What else is to be known of it, such as runs that do not count as its cells; one line."""
     sources: tuple[RunSpec, ...] = ()
     """Runs of other experiments that its runs take weights from."""
     order: SweepOrder = "curve-first"

@@ -139,7 +139,7 @@ def experiment_facts(snapshot: Snapshot, plan: ExperimentPlan, usage: Usage | No
     rows = [
         ("experiment", plan.name),
         ("title", plan.title),
-        ("problem", plan.problem),
+        ("problem", plan.problem or plan.told),
         ("data set", plan.dataset),
         ("in all", plural(plan.n_runs, "run")),
         ("runs", counts),
