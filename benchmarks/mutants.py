@@ -114,6 +114,27 @@ MUTANTS = (
         "training/test_session.py",
     ),
     Mutant(
+        "training: images held out are learned from without their labels",
+        "training/task.py",
+        "np.setdiff1d(np.arange(len(self.true_labels)), self.subset)",
+        "np.setdiff1d(np.arange(len(self.true_labels)), self.subset[~self.is_held_out])",
+        "training/test_unlabelled.py",
+    ),
+    Mutant(
+        "training: a target that is not sure is learned",
+        "training/unlabelled.py",
+        "return labels, confidences >= threshold",
+        "return labels, confidences >= 0",
+        "training/test_unlabelled.py",
+    ),
+    Mutant(
+        "training: what is drawn for images without labels is drawn anew after a resume",
+        "training/unlabelled.py",
+        '        self._augmentation.set_state(state["augmentation"])\n',
+        "",
+        "training/test_unlabelled.py",
+    ),
+    Mutant(
         "stats: the variance of few runs is too small",
         "stats/clusters.py",
         "stderr = float(values.std(ddof=1))",

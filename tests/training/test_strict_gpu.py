@@ -15,6 +15,7 @@ from tests.training.pack_runs import CNN, diverging, ends, specs_of, work
 from tests.training.strict_gpu import NOT_OPENED, OUT_OF_MEMORY, StrictGpu
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED
 from tui_datasize.experiments.spec import AugmentationSpec, Budget
+from tui_datasize.experiments.unlabelled import Unlabelled
 from tui_datasize.runlog.claim import RunOutcome, read_exit
 from tui_datasize.training import engine
 from tui_datasize.training.accelerator.cuda import CudaCapture, CudaDevice
@@ -51,8 +52,12 @@ def facts(paths):
         {"augmentation": AugmentationSpec(crop_padding_px=1, trivial_augment=True)},
         {"augmentation": AugmentationSpec(mixup=0.5, resized_crop=0.5, crop_px=8)},
         {"ema_decay": 0.9, "precision": "bf16"},
+        {"unlabelled": Unlabelled("fixmatch", ratio=2)},
     ],
-    ids=["dropout and clipping", "trivial augment", "mixed targets and crops", "average and bf16"],
+    ids=[
+        *("dropout and clipping", "trivial augment", "mixed targets and crops", "average and bf16"),
+        "images without labels",
+    ],
 )
 def test_a_run_goes_from_its_claim_to_its_end(changes, gpu, queue_run):
     paths = queue_run(replace(CNN, **changes))
