@@ -4,6 +4,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from PIL import Image
 
 from tests.fakes import fake_spec
 from tui_datasize.errors import DatasizeError
@@ -12,9 +13,10 @@ from tui_datasize.experiments.load import load_project
 from tui_datasize.experiments.packing import memory_key, pack_key
 from tui_datasize.experiments.recipe_columns import recipe_values
 from tui_datasize.experiments.spec import RunSpec
-from tui_datasize.experiments.sweep import expand
+from tui_datasize.experiments.sweep import expand, plan_runs
 from tui_datasize.experiments.unlabelled import Unlabelled
 from tui_datasize.experiments.variants import variant_labels
+from tui_datasize.jobs.queue.image_files import check_images, has_image_files
 from tui_datasize.stats.levers import baseline_of
 
 FIXMATCH = Unlabelled("fixmatch")
@@ -122,3 +124,34 @@ def test_tables_and_levers_name_it_in_a_word():
         }
     )
     assert baseline_of(runs) == "unlabelled=none"
+
+
+def test_a_folder_that_cannot_be_learned_from_is_told_before_it_is_queued(tmp_path):
+    for name, side in (("wild/a/b", 8), ("large", 9), ("empty", 0)):
+        (tmp_path / name).mkdir(parents=True)
+        if side:
+            Image.new("L", (side, 8)).save(tmp_path / name / "1.png")
+    file = tmp_path / "experiments.toml"
+
+    def queue(source: str):
+        file.write_text(
+            f"paths.data = '{tmp_path}'\n[experiments.e]\ndataset = 'digits'\nmodel = 'mlp'\nsizes = [40]\n"
+            f"budget.updates = 10\nunlabelled = {{ method = 'fixmatch', from = '{source}' }}\n"
+        )
+        project = load_project(file, environment={})
+        runs = plan_runs(project.experiment("e"), project)
+        check_images(runs, project.data_dir)
+        return runs
+
+    for source, told in (
+        ("imagefolder:far", "experiments.e.unlabelled.from: DATA/far: cannot be read: No such file"),
+        ("imagefolder:empty", "experiments.e.unlabelled.from: DATA/empty: no images"),
+        ("imagefolder:large", "DATA/large/1.png: 9x8 pixels, but digits has 8x8; resize them, or set"),
+    ):
+        with pytest.raises(DatasizeError) as caught:
+            queue(source)
+        assert told.replace("DATA", str(tmp_path)) in caught.value.line
+    (run,) = queue("imagefolder:wild")
+    # Files are read by rules, which are part of what a run is.
+    assert run.images.rules == 2
+    assert has_image_files([run])
