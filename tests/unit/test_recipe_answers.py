@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from tests.fakes import fake_spec, write_run
 from tests.unit.asking import ask
 from tests.unit.record_desk import record_of
-from tui_datasize.answers.answer import Chart, Map
+from tui_datasize.answers.answer import Asked, Chart, Map
 from tui_datasize.answers.catalogue import QUESTIONS
 from tui_datasize.answers.provenance import provenance_tables
 from tui_datasize.experiments.spec import ClassSplit, ModelSpec, OptimizerSpec, Transfer
@@ -38,6 +39,29 @@ def transfers(project: ProjectPaths, halves: Sequence[str] = ("source",)) -> Run
 
 def sentences(answer) -> list[str]:
     return [sentence.text for sentence in answer.sentences]
+
+
+def test_levers_and_plans_say_a_transfer_in_words_and_plan_the_baseline_first(project):
+    source = fake_spec("letters", train_size=1280)
+    for size in (40, 80, 160, 320):
+        for seed in (0, 101):
+            for transfer in (None, Transfer(source.run_id, None, freeze=False)):
+                spec = fake_spec(train_size=size, seed=seed, transfer=transfer)
+                write_run(project, spec, accuracy=0.5 + size / 1000 + seed / 1e4, tables=False)
+    log, words = RunLog(project), "all layers fine-tuned from letters"
+    assert words in ask(log, "levers").tables[0].frame["variant"].to_list()
+    plan = ask(log, "plan", runs=8)
+    assert [line.partition(":")[0] for line in (plan.headline, *sentences(plan))] == ["base", words]
+
+
+def test_a_plan_says_why_the_file_lists_no_runs(project):
+    for size in (40, 80, 160, 320):
+        for seed in (0, 101):
+            write_run(project, fake_spec(train_size=size, seed=seed), tables=False)
+    record = record_of(RunLog(project).runs(), asked=Asked(runs=4))
+    why = "experiments.pics.dataset: /data/pics: no such image folder"
+    told = QUESTIONS["plan"].ask(replace(record, unlisted=why))
+    assert f"Further runs cannot be listed: {why}." in sentences(told)
 
 
 @pytest.mark.parametrize("halves", [["source"], ["source", "target"]])

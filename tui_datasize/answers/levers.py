@@ -13,7 +13,7 @@ import polars as pl
 
 from tui_datasize.answers.answer import Answer, Axis, Chart, Column, Line, Sentence, Table, does_not_apply
 from tui_datasize.answers.columns import INTERVAL, SIZE, SIZE_AXIS, metric_axis, of_kind
-from tui_datasize.answers.record import NO_RUN, Comparisons, Record, per_variant
+from tui_datasize.answers.record import NO_RUN, Comparisons, Record, per_variant, said_plainly
 from tui_datasize.metric import Metric, metric_named
 from tui_datasize.runlog.schema import Schema, schema
 from tui_datasize.stats.curve import learning_curve
@@ -77,6 +77,7 @@ def ask(record: Record) -> Answer:
         return does_not_apply(NO_RUN)
     read = partial(record.log.table, "predictions")
     runs, base = lever_runs(record.all_runs, metric.name, read, record.asked.variant)
+    runs = runs.with_columns(pl.col("variant").replace(said_plainly(runs)))
     compared = Comparisons(runs, metric.name)
     names = [name for name in compared.curves if name != BASELINE]
     if BASELINE not in compared.curves:

@@ -13,9 +13,11 @@ from tui_datasize.answers import prices
 from tui_datasize.answers.ahead import DIGITS, bare, beyond
 from tui_datasize.answers.answer import Answer, Axis, Bar, Bars, Column, Table, does_not_apply
 from tui_datasize.answers.proposal import Proposal, cells_alike, propose, samples_per_run
-from tui_datasize.answers.record import Record, named, per_variant
+from tui_datasize.answers.record import Record, named, per_variant, said_plainly
 from tui_datasize.experiments.spec import ClassSplit, RunSpec
+from tui_datasize.experiments.variants import in_words, short_labels
 from tui_datasize.stats.fits import FitFailure
+from tui_datasize.stats.levers import baseline_of
 from tui_datasize.stats.placing import NO_ROOM, UNKNOWN_ROOM, Room
 from tui_datasize.stats.plan_table import plans_table
 from tui_datasize.stats.planner import MUCH_OF_DRAWS, Interval, Plan, plan_next_runs
@@ -40,14 +42,18 @@ def ask(record: Record) -> Answer:
 
     Raises ConfigError: what is asked makes no sense.
     """
-    groups = [(variant, runs) for variant, runs in per_variant(record.runs)][:MOST_PLANNED]
+    chosen = baseline_of(record.runs) if record.runs.height else ""
+    # What the others are levers against is planned first.
+    groups = sorted(per_variant(record.runs), key=lambda group: group[0] != chosen)[:MOST_PLANNED]
+    labels, words = short_labels([variant for variant, _ in groups]), said_plainly(record.runs)
+    words = {v: words[v] if labels[v] == v else in_words(labels[v]) or "baseline" for v in labels}
     plans = {variant: make_plan(record, runs) for variant, runs in groups}
     made = {variant: plan for variant, plan in plans.items() if isinstance(plan, Planned)}
     if not made:
         reasons = [plan.sentence for plan in plans.values() if isinstance(plan, FitFailure)]
         return does_not_apply(f"No plan. {reasons[0]}" if reasons else "No runs yet.", proposed=())
     # Of several curves what the runs buy is enough: the rest of the words is that of one curve.
-    told = [named(v, text) for v, one in made.items() for text in _told(one, is_alone=len(made) == 1)]
+    told = [named(words[v], text) for v, one in made.items() for text in _told(one, is_alone=len(made) == 1)]
     adds = {variant: one for variant, one in made.items() if one.plan.n_added}
     left_out = record.runs["variant"].n_unique() - len(groups)
     if left_out:
@@ -57,7 +63,7 @@ def ask(record: Record) -> Answer:
     return Answer.of_each(
         told,
         tables=[plan_table(adds, record)] if adds else [],
-        figures=[_bars(variant, one.plan) for variant, one in adds.items()],
+        figures=[_bars(words[variant], one.plan) for variant, one in adds.items()],
         about=f"{plural(sum(one.plan.n_added for one in made.values()), 'run')} to add",
         rows=lambda: plans_table(every, record.metric.name),
         proposed=[spec for one in made.values() for spec in one.proposal.specs],
@@ -86,7 +92,7 @@ def make_plan(record: Record, runs: pl.DataFrame) -> Planned | FitFailure:
     if isinstance(made, FitFailure):
         return made
     words = plan_words(made, prices.of_plan(record, made), prices.of_beyond(record, made))
-    return Planned(made, propose(made, cells, runs, record.sweep), words)
+    return Planned(made, propose(made, cells, runs, record.sweep, record.unlisted), words)
 
 
 def room_of(record: Record, runs: pl.DataFrame, cells: Sequence[RunSpec]) -> Room:

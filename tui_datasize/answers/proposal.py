@@ -55,14 +55,18 @@ def samples_per_run(cells: Sequence[RunSpec]) -> dict[int, float]:
 
 
 def propose(
-    plan: Plan, cells: Sequence[RunSpec], runs: pl.DataFrame, sweep: Sequence[RunSpec] = ()
+    plan: Plan,
+    cells: Sequence[RunSpec],
+    runs: pl.DataFrame,
+    sweep: Sequence[RunSpec] = (),
+    unlisted: str = "",
 ) -> Proposal:
     """The runs to queue for a plan, seeds and draws in the order of the sweep and then beyond it.
 
     Beyond it come further draws where draws make much of the scatter, further seeds elsewhere. Runs that take
     weights from others have none: each belongs to a source that the sweep names. `cells` are all runs of the
-    curve in experiments.toml, see `cells_alike`, `sweep` those of all variants, `runs` (schema `RUNS`) those
-    there are.
+    curve in experiments.toml, see `cells_alike`, `sweep` those of all variants, or `unlisted` why there are
+    none, `runs` (schema `RUNS`) those there are.
     """
     there = set(runs.filter(pl.col("state").is_in(COMING))["run_id"])
     by_draws = plan.draw_share > MUCH_OF_DRAWS and all(spec.subset.strategy != "first" for spec in cells)
@@ -82,7 +86,7 @@ def propose(
             new = chain(of_size if size.is_new else (), _beyond(of_size, by_draws=by_draws))
             beyond = (spec for spec in new if spec.run_id not in there)
             further += islice(beyond, lacks)
-    words, lines = _told(cells, further, runs, sweep or cells) if lacking else ("", "")
+    words, lines = _told(cells, further, runs, sweep or cells, unlisted) if lacking else ("", "")
     return Proposal(tuple(listed), tuple(further), lacking, words, lines)
 
 
@@ -102,11 +106,17 @@ def _beyond(cells: Sequence[RunSpec], *, by_draws: bool) -> Iterator[RunSpec]:
 
 
 def _told(
-    cells: Sequence[RunSpec], further: Sequence[RunSpec], runs: pl.DataFrame, sweep: Sequence[RunSpec]
+    cells: Sequence[RunSpec],
+    further: Sequence[RunSpec],
+    runs: pl.DataFrame,
+    sweep: Sequence[RunSpec],
+    unlisted: str,
 ) -> tuple[str, str]:
     """What to know of runs that experiments.toml does not list, and the lines that list them there."""
     if were_imported(runs):
         return "These runs were imported: train the further ones where they come from.", ""
+    if unlisted:
+        return f"Further runs cannot be listed: {unlisted}.", ""
     if not cells:
         why = "experiments.toml no longer has the recipe of these runs: put it back to queue further ones."
         return why, ""

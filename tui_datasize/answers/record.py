@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, lru_cache, partial
@@ -13,6 +14,7 @@ from tui_datasize.answers.checks.audit import AuditRecord, audit, runs_to_read
 from tui_datasize.answers.checks.finding import Finding
 from tui_datasize.experiments.costs import NO_COSTS, Costs
 from tui_datasize.experiments.spec import RunSpec
+from tui_datasize.experiments.variants import in_words
 from tui_datasize.metric import Metric, metric_named
 from tui_datasize.runlog.reader import RunLog
 from tui_datasize.stats.curve import points
@@ -153,6 +155,8 @@ class Record:
     asked: Asked = NOTHING
     sweep: Sequence[RunSpec] = ()
     """All runs of the experiment in experiments.toml."""
+    unlisted: str = ""
+    """Why they are not known, such as for images that are missing; empty where they are."""
     costs: Costs = NO_COSTS
     """Prices of labels and of GPU hours."""
 
@@ -239,6 +243,17 @@ def per_variant(runs: pl.DataFrame) -> Iterable[tuple[str, pl.DataFrame]]:
     """Variants in the order in which they come, each with its rows."""
     for group in runs.partition_by("variant", maintain_order=True):
         yield str(group["variant"][0]), group
+
+
+def said_plainly(runs: pl.DataFrame) -> dict[str, str]:
+    """Variants as a person would say them, each apart from the others."""
+    sources = runs.group_by("variant").agg(pl.col("transfer_source").drop_nulls().first()).iter_rows()
+    words = {variant: in_words(variant, _SWEPT.sub("", source or "")) for variant, source in sources}
+    return words if len(set(words.values())) == len(words) else {variant: variant for variant in words}
+
+
+_SWEPT = re.compile(r"-n\d+-d\d+-s\d+-[0-9a-f]+$")
+"""Of the id of a run all but its experiment."""
 
 
 def named(variant: str, text: str) -> str:

@@ -113,12 +113,12 @@ def record_of(arguments: argparse.Namespace) -> Record:
 
 
 def with_sweep(record: Record, arguments: argparse.Namespace) -> Record:
-    """With the runs that experiments.toml lists of the experiment; none where it cannot be read."""
+    """With the runs that experiments.toml lists of the experiment, or why it lists none."""
     try:
         project = load_project(project_paths(arguments).experiments)
         listed = plan_runs(project.experiment(record.experiment), project)
-    except ConfigError:
-        return record
+    except ConfigError as error:
+        return replace(record, unlisted=error.line)
     return replace(record, sweep=listed)
 
 

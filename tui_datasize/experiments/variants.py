@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -78,6 +79,33 @@ def short_labels(labels: Collection[str]) -> dict[str, str]:
     return {
         label: " ".join(part for part in label.split() if 2 * count[part] <= len(labels)) for label in labels
     }
+
+
+def in_words(label: str, source: str = "") -> str:
+    """A label as a person would say it, with the experiment that weights are taken from.
+
+    >>> in_words("FTall", "letters"), in_words("S3T lr=0.1", "letters"), in_words("depth=14")
+    ('all layers fine-tuned from letters', 'the first 3 layers frozen from letters, lr=0.1', '14 layers deep')
+    >>> in_words("cnn3 lr=0.1")
+    'cnn3 lr=0.1'
+    """
+    parts = label.split(" ")
+    told = [
+        _WORDS.sub(_said, part) + (f" from {source}" if source and _TAKEN.match(part) else "")
+        for part in parts
+    ]
+    return label if told == parts else ", ".join(told)
+
+
+_TAKEN = re.compile(r"(?:FT|S)(?:all|\d+)T?$")
+_WORDS = re.compile(r"^(?:FT(?P<tuned>all|\d+)|S(?P<frozen>all|\d+)T|depth=(?P<depth>\d+))$")
+
+
+def _said(found: re.Match[str]) -> str:
+    if found["depth"]:
+        return f"{found['depth']} layers deep"
+    count, done = found["tuned"] or found["frozen"], "fine-tuned" if found["tuned"] else "frozen"
+    return f"{'all layers' if count == 'all' else f'the first {count} layers'} {done}"
 
 
 def _comes_along(key: str, shapes: Iterable[Mapping[str, Any]]) -> bool:

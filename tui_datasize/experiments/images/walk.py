@@ -207,7 +207,11 @@ def _splits(folder: Path, reading: ImageReading, found: _Walk) -> tuple[Path, Pa
     """The folders for training and for testing; without the other one where the images are to be drawn."""
     with _reading(folder):
         if not folder.is_dir():
-            raise DataError("no such image folder", where=str(folder), fix="create it or correct the path")
+            raise DataError(
+                "no such image folder",
+                where=str(folder),
+                fix="create it, correct the path or set DATASIZE_DATA",
+            )
         kinds = _by_kind(folder, reading)
     if reading.split and not kinds["test"] and not kinds["validation"]:
         return next(iter(kinds["train"]), folder), None

@@ -78,6 +78,8 @@ class Wish:
     """What is asked of the runs, and of whose."""
     sweep: Sequence[RunSpec] = ()
     """All runs of the experiment in experiments.toml."""
+    unlisted: str = ""
+    """Why they are not known."""
 
 
 @dataclass(frozen=True)
@@ -144,4 +146,4 @@ class Analyst:
         # What is wrong with the file is told elsewhere.
         with suppress(ConfigError):
             costs = project_costs(self._project.root)
-        return Record(self._reading, metric_named(wish.metric), wish.asked, wish.sweep, costs)
+        return Record(self._reading, metric_named(wish.metric), wish.asked, wish.sweep, wish.unlisted, costs)

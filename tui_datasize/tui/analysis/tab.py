@@ -279,7 +279,7 @@ class AnalysisPane(ChartPane, FilteredRuns, can_focus=True):
             if let_through is None or cell.run_id in let_through or state_of(cell.run_id) is None
         )
         asked = replace(choice.asked, variant=variant, view=choice.view, size=choice.size)
-        return Wish(self.experiment, self._metric, asked, sweep)
+        return Wish(self.experiment, self._metric, asked, sweep, plan.problem if plan else "")
 
     @property
     def _plan(self) -> ExperimentPlan | None:
