@@ -6,7 +6,7 @@ import io
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -245,7 +245,9 @@ def _tables(
 ) -> Mapping[str, bytes]:
     """File names of a run's tables and what the files hold: the same for the same run of any project."""
     data = fake_dataset(dataset)
-    chosen = draw(data.train_labels, train_size, subset)
+    chosen = draw(
+        data.train_labels, train_size, replace(subset, strategy="random") if subset.path else subset
+    )
     hashes = chosen.astype(np.uint64) * _HASH_FACTOR
     confusion = _confusion(data, accuracy, seed)
     both = ("last", "best")

@@ -198,7 +198,15 @@ class Bars:
     """Above the names and above the words; empty for no such line."""
 
 
-Figure: TypeAlias = Chart | Map | Bars
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """Images side by side; a page shows them, a terminal says where."""
+
+    title: str
+    png: bytes
+
+
+Figure: TypeAlias = Chart | Map | Bars | Sheet
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import polars as pl
 
 from tui_datasize.answers.answer import Answer, Axis, Chart, Column, Line, Sentence, Table, does_not_apply
 from tui_datasize.answers.columns import INTERVAL, SIZE, SIZE_AXIS, metric_axis, of_kind
+from tui_datasize.answers.labelling import labelled
 from tui_datasize.answers.record import NO_RUN, Comparisons, Record, per_variant, said_plainly
 from tui_datasize.metric import Metric, metric_named
 from tui_datasize.runlog.schema import Schema, schema
@@ -96,15 +97,16 @@ def ask(record: Record) -> Answer:
     if not ordered[0].is_apart:
         which = f"None of {len(names)} levers" if len(names) > 1 else f"{names[0]} cannot"
         told.insert(0, f"{which}{' can' if len(names) > 1 else ''} be told apart from the baseline.")
-    figures = [_forest(ordered), _curves(runs, metric)]
+    figures, choices = [_forest(ordered), _curves(runs, metric)], labelled(record)
     return Answer(
         told[0],
-        [*map(Sentence, told[1:]), Sentence(_HOW, "aside")],
+        [*map(Sentence, (*told[1:], *choices.sentences)), Sentence(_HOW, "aside")],
         [
             Table(table, _columns(record, asked), metric),
             Table(at_sizes, [SIZE, *_WORTH], metric, "At each size", is_detail=True),
+            *choices.tables,
         ],
-        figures[:: -1 if record.asked.view % len(figures) else 1],
+        [*figures[:: -1 if record.asked.view % len(figures) else 1], *choices.figures],
         f"baseline: {base or 'the only way to train'}; means over runs",
         rows=lambda: table,
         views=len(figures),

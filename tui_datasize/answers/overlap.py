@@ -35,7 +35,7 @@ def ask(record: Record) -> Answer:
     several = [overlap for overlap in record.reading.overlaps if len(overlap.draws) > 1]
     if not record.reading.overlaps:
         why = "No subset is on record. A run writes its own when it begins; imported runs have none."
-        return does_not_apply(why)
+        return does_not_apply(record.left_out[0].text if record.left_out else why)
     if not several:
         return does_not_apply(
             "Each size has one subset draw. Add draws to compare: subset = { seeds = [0, 1] } in "
@@ -49,7 +49,7 @@ def ask(record: Record) -> Answer:
     told = (_largest(chosen, measure), _classes_told(chosen, classes, measure))
     return Answer(
         _told(chosen, measure),
-        [Sentence(text) for text in told if text],
+        [*(Sentence(text) for text in told if text), *record.left_out],
         [
             _sizes(several, measure, record),
             _pairs(several, record),

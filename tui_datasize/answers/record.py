@@ -9,7 +9,7 @@ from functools import cache, cached_property, lru_cache, partial
 
 import polars as pl
 
-from tui_datasize.answers.answer import NOTHING, Asked
+from tui_datasize.answers.answer import NOTHING, Asked, Sentence
 from tui_datasize.answers.checks.audit import AuditRecord, audit, runs_to_read
 from tui_datasize.answers.checks.finding import Finding
 from tui_datasize.experiments.costs import NO_COSTS, Costs
@@ -17,6 +17,7 @@ from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.experiments.variants import in_words
 from tui_datasize.metric import Metric, metric_named
 from tui_datasize.runlog.reader import RunLog
+from tui_datasize.runlog.schema import drawn_runs, is_chosen
 from tui_datasize.stats.curve import points
 from tui_datasize.stats.effective import EffectiveData, images_saved
 from tui_datasize.stats.ensembles import ensembles_table
@@ -28,7 +29,7 @@ from tui_datasize.stats.pairwise import Difference
 from tui_datasize.stats.question import Question
 from tui_datasize.stats.summary import CurveAnalysis, analyse_curves
 from tui_datasize.stats.variance import VarianceSplit, split_variance
-from tui_datasize.text import plural
+from tui_datasize.text import listed, plural
 
 MOST_COMPARED = 40
 """Runs of one variant and size that are compared with each other; their pairs grow with the square."""
@@ -113,8 +114,10 @@ class Reading:
 
     @cached_property
     def overlaps(self) -> Sequence[DrawOverlap]:
-        run_ids = self.draws["run_id"]
-        return find_overlaps(self.draws, self.log.table("subsets", run_ids), self.log.datasets(run_ids))
+        """Of draws that no training seed has a part in."""
+        draws = drawn_runs(self.draws)
+        run_ids = draws["run_id"]
+        return find_overlaps(draws, self.log.table("subsets", run_ids), self.log.datasets(run_ids))
 
     @cached_property
     def curves(self) -> Callable[[str, Question], tuple[CurveAnalysis, ...]]:
@@ -208,7 +211,17 @@ class Record:
         images, _ = runs_to_read(self.runs)
         per_run = self.log.datasets(images).group_by("run_id").agg(pl.col("test_images").sum())
         sizes = per_run["test_images"].unique().to_list()
-        return split_variance(self.runs, self.metric.name, sizes[0] if len(sizes) == 1 else None)
+        drawn = drawn_runs(self.runs)
+        return split_variance(drawn, self.metric.name, sizes[0] if len(sizes) == 1 else None)
+
+    @property
+    def left_out(self) -> list[Sentence]:
+        """What is said where runs whose images their seed decides are left out."""
+        chose = self.runs.filter(is_chosen())["subset_strategy"].unique().sort().to_list()
+        if not chose:
+            return []
+        why = f"Runs of {listed(chose)} are left out: which images they have depends on the training seed."
+        return [Sentence(why, "note")]
 
     @property
     def comparisons(self) -> Comparisons:

@@ -15,7 +15,7 @@ from tui_datasize.stats.variance import TEST_SAMPLING, UNTOLD, Component, Varian
 def ask(record: Record) -> Answer:
     """How much of the variance between runs of a size each source makes."""
     if not record.scatter:
-        return does_not_apply(NO_RUN)
+        return does_not_apply(record.left_out[0].text if record.left_out else NO_RUN)
     splits = [split for split in record.scatter if _sources(split)]
     if not splits:
         why = "The scatter between runs is unknown: no train size has two runs. Add seeds, or draws."
@@ -30,7 +30,7 @@ def ask(record: Record) -> Answer:
     ]
     return Answer.of_each(
         (named(split.variant, _told(split)) for split in splits),
-        _doubts(splits),
+        [*_doubts(splits), *record.left_out],
         tables=[Table(table, columns, record.metric)],
         figures=[_bars(split) for split in splits],
         about="variance between runs of a size, pooled over sizes",

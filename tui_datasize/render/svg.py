@@ -8,8 +8,17 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TypeAlias
 
-from tui_datasize.answers.answer import Axis, Band, Bars, Box, Chart, Figure, Ink, Line, Map
-from tui_datasize.render.svg_map import LETTER_PX, WIDTH_PX, bars_svg, escaped, is_legible, map_svg, svg
+from tui_datasize.answers.answer import Axis, Band, Bars, Box, Chart, Figure, Ink, Line, Map, Sheet
+from tui_datasize.render.svg_map import (
+    LETTER_PX,
+    WIDTH_PX,
+    bars_svg,
+    escaped,
+    is_legible,
+    map_svg,
+    sheet_svg,
+    svg,
+)
 
 _STEPS = (1, 2, 5)
 _MARKS_WANTED = 8
@@ -125,6 +134,8 @@ def picture(figure: Figure) -> str:
             return bars_svg(figure)
         case Bars():
             return to_svg(_as_chart(figure))
+        case Sheet():
+            return sheet_svg(figure)
 
 
 def to_svg(chart: Chart) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
-from tui_datasize.answers.answer import Bar, Bars, Map
+from tui_datasize.answers.answer import Bar, Bars, Map, Sheet
 from tui_datasize.text import fit, visible
 
 _FONT = 'font-family="system-ui, sans-serif" font-size="12"'
@@ -34,6 +35,19 @@ def svg(title: str, height: float, parts: Iterable[str]) -> str:
         f'aria-label="{escaped(title)}" {_FONT}>'
     )
     return "\n".join([head, f'<rect {size} fill="#ffffff"/>', *filter(None, parts), "</svg>"])
+
+
+def sheet_svg(sheet: Sheet) -> str:
+    """Images as they are, no wider than the page, each pixel a square."""
+    # Where every PNG tells its size.
+    width, height = (int.from_bytes(sheet.png[start : start + 4]) for start in (16, 20))
+    shown = min(WIDTH_PX, 2 * width)
+    data = base64.b64encode(sheet.png).decode()
+    image = (
+        f'<image width="{shown}" height="{shown * height / width:.0f}" style="image-rendering:pixelated" '
+        f'href="data:image/png;base64,{data}"/>'
+    )
+    return svg(sheet.title, round(shown * height / width), [image])
 
 
 def is_legible(heat_map: Map) -> bool:

@@ -35,6 +35,8 @@ class RunPaths:
     """One JSON object a line, appended."""
     subset = _File("subset.parquet")
     """Index, label and hash of every training image used."""
+    chosen = _File("chosen.png")
+    """The first and the last of the images that a labelling strategy has added."""
     per_class = _File("per_class.parquet")
     """Accuracy per class, last and best evaluation."""
     confusion = _File("confusion.parquet")

@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 
 import polars as pl
 
+from tui_datasize.files import read_bounded
 from tui_datasize.runlog import schema
 from tui_datasize.runlog.cache import KNOWN, METRICS_FILE, SEGMENT_RUNS, RunCache
 from tui_datasize.runlog.collect import RUN_METRICS, read_metrics, read_runs, run_paths
@@ -26,6 +27,9 @@ from tui_datasize.text import plural
 FINISHED = ("succeeded", INCOMPLETE, "failed", "cancelled")
 """States in which nothing changes in a run directory unless someone asks."""
 
+_MOST_SHEET_BYTES = 4_000_000
+_PNG_HEAD_BYTES = 24
+"""Up to the end of its width and height."""
 _LEAST_TO_CACHE = 64
 """Finished runs that are worth a segment; fewer are read from their directories in no time."""
 
@@ -102,6 +106,14 @@ class RunLog:
         runs = run_paths(self.project, self._select(run_ids))
         frame, self._problems[name] = read_tables(runs, file_of, columns)
         return frame
+
+    def sheet(self, experiment: str, run_id: str) -> bytes:
+        """The images that a run's strategy added first and last, a PNG; empty where it has none."""
+        try:
+            png = read_bounded(self.project.run(experiment, run_id).chosen, _MOST_SHEET_BYTES)
+        except OSError:
+            return b""
+        return png if png.startswith(b"\x89PNG\r\n\x1a\n") and len(png) > _PNG_HEAD_BYTES else b""
 
     def datasets(self, run_ids: Collection[str] | None = None) -> pl.DataFrame:
         """Images per class of the whole data set, schema `DATASETS`; `run_ids` as in `table`."""

@@ -11,6 +11,7 @@ from polars.datatypes import DataTypeClass
 
 from tui_datasize import metric
 from tui_datasize.experiments.recipe_columns import recipe_columns
+from tui_datasize.experiments.spec import CHOSEN
 from tui_datasize.experiments.spec import Split as Split
 
 Schema: TypeAlias = Mapping[str, pl.DataType | DataTypeClass]
@@ -158,6 +159,16 @@ INCOMPLETE = "incomplete"
 """The state of a run that is told to have succeeded, but lacks evaluations: not done, it counts nowhere."""
 IS_INCOMPLETE = pl.col("state") == INCOMPLETE
 """Of a frame `runs`."""
+
+
+def is_chosen() -> pl.Expr:
+    """Of runs of schema `RUNS`, whether models chose their images, which their seeds then decide too."""
+    return pl.col("subset_strategy").is_in(CHOSEN).fill_null(value=False)
+
+
+def drawn_runs(runs: pl.DataFrame) -> pl.DataFrame:
+    """Those of some runs whose images no model chose."""
+    return runs.filter(~is_chosen()) if "subset_strategy" in runs.columns else runs
 
 
 def were_imported(runs: pl.DataFrame) -> bool:

@@ -28,7 +28,7 @@ def baseline_of(runs: pl.DataFrame) -> str:
     """
     defaults = recipe_defaults()
     worst = {name: runs[name].max() for name in _FROM_WORST}
-    usual = {**defaults, **worst, "transfer": "base"}
+    usual = {**defaults, **worst, "transfer": "base", "subset_strategy": "random"}
     kept = {
         name: value for name, value in usual.items() if name in runs.columns and runs[name].n_unique() > 1
     }

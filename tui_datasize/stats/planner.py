@@ -12,6 +12,7 @@ import polars as pl
 from scipy.special import ndtri
 
 from tui_datasize.metric import Metric, metric_named
+from tui_datasize.runlog.schema import drawn_runs
 from tui_datasize.stats.after_runs import Sizes, middle_of, views_after
 from tui_datasize.stats.averaging import LEAST_SIZES, FittedLaws
 from tui_datasize.stats.clusters import find_clusters, odd_scatter
@@ -291,7 +292,7 @@ class _State:
 
 def _shares_of(runs: pl.DataFrame, metric: str) -> tuple[float, float] | None:
     """What draw and seed make of a run's variance, as `analyze` says; None where it says nothing."""
-    splits = split_variance(runs, metric)
+    splits = split_variance(drawn_runs(runs), metric)
     if not splits or splits[0].design not in ("crossed", "nested"):
         return None
     found = {one.name: one.share for one in splits[0].components if math.isfinite(one.share)}

@@ -28,6 +28,7 @@ from tui_datasize.training.datasets import load_dataset, load_tests, load_unlabe
 from tui_datasize.training.evaluate import Integers
 from tui_datasize.training.graph import capture_on
 from tui_datasize.training.labelling.choice import Choice, chosen_images
+from tui_datasize.training.labelling.sheet import write_sheet
 from tui_datasize.training.models.build import describe_cost
 from tui_datasize.training.placement import HasRoom, ImageBatches, has_room, place_images
 from tui_datasize.training.provenance import read_spec
@@ -178,6 +179,7 @@ def _describe(
     true_labels = task.true_labels[subset]
     table = subset_frame(task.index, labels, hashes, true_labels, task.is_held_out, twins)
     if choice:
+        write_sheet(paths, dataset, choice)
         table = with_choice(table, choice.steps, choice.scores)
     write_table(paths.subset, table)
     channels, height, width = dataset.image_shape

@@ -12,8 +12,6 @@ from tui_datasize.training.labelling.clusters import BLOCK_VALUES, Numbers, k_me
 
 NEIGHBOURS = 20
 MOST_CLUSTERS = 500
-_SMALLEST = 5
-"""Clusters of no more images are passed over as long as there are larger ones."""
 
 
 def typical(
@@ -22,7 +20,8 @@ def typical(
     """`count` images, each the most typical of the cluster with the fewest labels, of these of the largest.
 
     There are as many clusters as labels afterwards, at most 500. Typicality is one over the mean distance to
-    the 20 nearest unlabelled neighbours of its cluster, or to half of these where they are few.
+    the 20 nearest unlabelled neighbours of its cluster, or to all where these are fewer. Unlike the paper's
+    code it passes over no small cluster: where there are nearly as many as images, all are small.
 
     Args:
         features: Shape (N, d).
@@ -38,11 +37,8 @@ def typical(
     free = [np.flatnonzero((clusters == cluster) & is_free) for cluster in range(len(sizes))]
     left = np.array([len(own) for own in free])
     picked, scores = [], []
-    is_large = sizes > _SMALLEST
     for _ in range(count):
-        is_open = (left > 0) & is_large
-        is_open = is_open if is_open.any() else left > 0
-        cluster = int(np.lexsort((-sizes, labels, ~is_open))[0])
+        cluster = int(np.lexsort((-sizes, labels, left == 0))[0])
         own = free[cluster]
         values = typicality(features[torch.from_numpy(own).to(features.device)])
         place = int(values.argmax())
@@ -58,7 +54,7 @@ def typicality(points: Tensor) -> NDArray[np.float64]:
     """One over the mean distance to the nearest others, shape (n,); of a single point 1."""
     if len(points) == 1:
         return np.ones(1)
-    nearest = min(NEIGHBOURS, max(1, len(points) // 2))
+    nearest = min(NEIGHBOURS, len(points) - 1)
     rows = max(1, BLOCK_VALUES // len(points))
     means = []
     for start in range(0, len(points), rows):

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from rich.text import Text
 
-from tui_datasize.answers.answer import Axis, Bars, Box, Chart, Figure, Ink, Map, Mark
+from tui_datasize.answers.answer import Axis, Bars, Box, Chart, Figure, Ink, Map, Mark, Sheet
 from tui_datasize.experiments.variants import short_labels
 from tui_datasize.tui.charts.bars import class_bars, ranked_bars
 from tui_datasize.tui.charts.cells import Dash
@@ -62,6 +62,8 @@ def draw_figure(
             return Drawing(_draw_map(figure, width, height, palette))
         case Bars():
             return Drawing(_draw_bars(figure, width, height, palette))
+        case Sheet():
+            return Drawing(sentence(f"{figure.title}: in the report", width, height, palette))
 
 
 def _draw_chart(chart: Chart, width: int, height: int, palette: Palette, window: ChartWindow) -> Drawing:

@@ -1,0 +1,133 @@
+"""What is said of images that strategies chose: per class, against each other, and what is left out."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from tests.fakes import fake_dataset, fake_spec, write_run
+from tests.unit.record_desk import said
+from tui_datasize.answers import levers, overlap, variance
+from tui_datasize.answers.answer import Asked, Map, Sheet
+from tui_datasize.answers.record import Reading, Record
+from tui_datasize.experiments.spec import SubsetSpec
+from tui_datasize.experiments.subsets import draw
+from tui_datasize.metric import metric_named
+from tui_datasize.render.blocks import answer_blocks
+from tui_datasize.render.page import to_html, to_markdown
+from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.runlog.reader import RunLog
+from tui_datasize.runlog.writer import subset_frame, with_choice
+from tui_datasize.stats.levers import baseline_of
+from tui_datasize.stats.variance import split_variance
+
+PATH = (40, 80, 160)
+LABELS = fake_dataset("digits").train_labels
+
+
+def chosen(strategy: str, size: int, seed: int) -> np.ndarray:
+    """After the first draw, the images of class 0, or all classes alike; half of them differ by seed."""
+    order = draw(LABELS, len(LABELS), SubsetSpec("random"))
+    first, rest = order[:40], order[40:]
+    if strategy == "random":
+        return order[:size]
+    favoured = rest[LABELS[rest] == 0]
+    others = rest[LABELS[rest] == 1 + seed]
+    half = (size - 40) // 2
+    return np.concatenate(
+        [first, favoured[:half] if strategy == "margin" else rest[len(rest) - half :], others[:half]]
+    )
+
+
+@pytest.fixture
+def record(project: ProjectPaths) -> Record:
+    """Three strategies, three draws of two seeds; margin is worth twice its images."""
+    for strategy, worth in (("random", 1), ("margin", 2), ("badge", 1)):
+        for size in PATH:
+            for seed in range(2):
+                for number in range(3):
+                    subset = SubsetSpec(strategy, seed=number, path=PATH).up_to(size)
+                    spec = fake_spec(train_size=size, seed=seed, subset=subset)
+                    noise = 0.002 * np.sin(7 * seed + 3 * number + size)
+                    run = write_run(project, spec, accuracy=1 - 3 * (size * worth + 80) ** -0.5 + noise)
+                    index = chosen(strategy, size, seed)
+                    table = subset_frame(index, LABELS[index], index.astype(np.uint64))
+                    if strategy != "random":
+                        steps = np.where(np.arange(size) < 40, 40, size)
+                        table = with_choice(table, steps, np.where(steps == 40, np.nan, 0.5))
+                        sheet = Image.fromarray(np.full((18, 34), 200, dtype=np.uint8))
+                        sheet.save(run.chosen, "PNG")
+                    table.write_parquet(run.subset)
+    reading = Reading(RunLog(project), RunLog(project).runs())
+    return Record(reading, metric_named("test_accuracy"), Asked())
+
+
+def test_strategies_are_levers_against_random_with_classes_overlap_and_sheets(record):
+    assert baseline_of(record.all_runs) == "strategy=random"
+    answer = levers.ask(record)
+    rows = {row["variant"]: row for row in answer.rows().iter_rows(named=True)}
+    assert set(rows) == {"baseline", "strategy=badge", "strategy=margin"}
+    assert rows["strategy=margin"]["ratio"] > 1.3
+    tables = {table.title: table.frame for table in answer.tables}
+    classes = tables["Chosen images of each class"]
+    (margin,) = classes.filter(strategy="margin", class_name=fake_dataset("digits").class_names[0]).rows(
+        named=True
+    )
+    pool = np.mean(LABELS == 0)
+    assert (margin["share"], margin["pool"]) == (pytest.approx(0.5), pytest.approx(pool))
+    assert margin["ratio"] == pytest.approx(0.5 / pool)
+    assert (
+        classes.group_by("strategy").agg(pl.col("share").sum())["share"].to_list() == [pytest.approx(1)] * 3
+    )
+    extreme = classes.filter(pl.col("share") > 0, strategy="badge").sort(pl.col("ratio").log().abs())[-1]
+    (share,), (name,) = extreme["share"], extreme["class_name"]
+    assert f"{100 * share:.1f} % of what badge adds up to 160 images are of class {name}, of" in said(answer)
+    shared = tables["What two strategies both chose"]
+    (pair,) = shared.filter(first="badge", second="margin").rows(named=True)
+    # The same images of one class; those that end the order are of margin's class now and then.
+    alike = [np.intersect1d(chosen("badge", 160, s)[40:], chosen("margin", 160, s)[40:]).size for s in (0, 1)]
+    assert (pair["share"], pair["n_runs"]) == (pytest.approx(np.mean(alike) / 120), 6)
+    assert pair["by_chance"] == pytest.approx(120 / (len(LABELS) - 40))
+    (drawn,) = (figure for figure in answer.figures if isinstance(figure, Map))
+    assert drawn.rows == ["badge", "margin", "random"]
+    sheets = [figure for figure in answer.figures if isinstance(figure, Sheet)]
+    assert [sheet.title.partition(":")[0] for sheet in sheets] == ["badge", "margin"]
+    blocks = [*answer_blocks("levers", answer, set())]
+    page = to_html("levers", blocks)
+    assert page.count("data:image/png;base64,iVBOR") == 2
+    assert "badge: first and last images chosen of 160" in page
+    assert to_markdown(blocks).count("data:image/svg+xml") == len(answer.figures)
+
+
+def test_runs_that_chose_are_left_out_of_the_variance_and_the_overlap_and_it_is_said(record):
+    told = "Runs of badge and margin are left out: which images they have depends on the training seed."
+    answer = variance.ask(record)
+    assert told in said(answer)
+    drawn = record.all_runs.filter(subset_strategy="random")
+    splits = split_variance(drawn, "test_accuracy")
+    assert answer.rows()["sd"].drop_nulls().to_list()[:1] == [splits[0].components[0].sd]
+    assert {row["variant"] for row in answer.rows().iter_rows(named=True)} == {"strategy=random"}
+    answer = overlap.ask(record)
+    assert told in said(answer)
+    assert {*answer.rows()["draw_a"]} <= {f"random nested d{n}" for n in range(3)}
+
+
+def test_where_all_runs_chose_nothing_is_said_of_draws_but_why(record):
+    alone = record.all_runs.filter(subset_strategy="margin")
+    record = replace(record, reading=Reading(record.log, alone))
+    for question in (variance, overlap):
+        assert question.ask(record).why_not.startswith("Runs of margin are left out")
+
+
+def test_a_sheet_that_is_no_picture_is_none(record):
+    run = next(run for run in record.log.project.all_runs() if run.chosen.is_file())
+    assert record.log.sheet(run.experiment, run.run_id).startswith(b"\x89PNG")
+    assert Image.open(io.BytesIO(run.chosen.read_bytes())).size == (34, 18)
+    for damage in (b"", b"\x89PNG\r\n\x1a\n", b"<svg onload='x'/>" * 9):
+        run.chosen.write_bytes(damage)
+        assert record.log.sheet(run.experiment, run.run_id) == b""
