@@ -116,6 +116,8 @@ def with_sweep(record: Record, arguments: argparse.Namespace) -> Record:
     """With the runs that experiments.toml lists of the experiment, or why it lists none."""
     try:
         project = load_project(project_paths(arguments).experiments)
+        if record.experiment not in project.experiments:
+            return record
         listed = plan_runs(project.experiment(record.experiment), project)
     except ConfigError as error:
         return replace(record, unlisted=error.line)
