@@ -30,6 +30,7 @@ class Terminal:
     ) -> None:
         self.size = size
         self.chunks: list[tuple[float, bytes]] = []
+        self._fed, self._now = 0, self._blank()
         self._leader, follower = pty.openpty()
         self.resize(size)
         mine = {k: v for k, v in os.environ.items() if not k.startswith(("TMUX", "NO_COLOR"))}
@@ -78,7 +79,10 @@ class Terminal:
     @property
     def text(self) -> str:
         """What stands on the screen now."""
-        return list(self._screens(b"".join(data for _, data in self.chunks)))[-1]
+        # What was drawn before stands there already: to draw all of it again takes long.
+        self._fed, count = len(self.chunks), self._fed
+        self._feed(self._now, b"".join(data for _, data in self.chunks[count : self._fed]))
+        return "\n".join(self._now[0].display)
 
     def first(self, shows: str) -> tuple[float, int]:
         """Seconds until the screen first matched a pattern, and the bytes until then; NaN if it never did."""
@@ -92,12 +96,18 @@ class Terminal:
         return math.nan, count
 
     def _screens(self, *pieces: bytes) -> Iterator[str]:
-        screen = pyte.Screen(*self.size)
-        stream = pyte.ByteStream(screen)
+        drawn = self._blank()
         for piece in pieces:
-            # pyte takes the `u` of this notice of Kitty's keyboard for text.
-            stream.feed(re.sub(rb"\x1b\[[<>]\d*u", b"", piece))
-            yield "\n".join(screen.display)
+            self._feed(drawn, piece)
+            yield "\n".join(drawn[0].display)
+
+    def _blank(self) -> tuple[pyte.Screen, pyte.ByteStream]:
+        screen = pyte.Screen(*self.size)
+        return screen, pyte.ByteStream(screen)
+
+    def _feed(self, drawn: tuple[pyte.Screen, pyte.ByteStream], piece: bytes) -> None:
+        # pyte takes the `u` of this notice of Kitty's keyboard for text.
+        drawn[1].feed(re.sub(rb"\x1b\[[<>]\d*u", b"", piece))
 
     def until(self, condition: Callable[[], object]) -> None:
         """Wait until a condition holds."""

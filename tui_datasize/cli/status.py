@@ -100,7 +100,7 @@ class Look:
         return [estimate for estimate in self.estimates.values() if estimate.experiment == experiment]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values; jobs carry their estimate."""
+        """Plain values; jobs carry their estimate, and the number of what they wait for in `sources`."""
         return {
             "scheduler": self.alive,
             "scheduler_options": self.options.said,
@@ -118,15 +118,25 @@ class Look:
                 }
                 for name in dict.fromkeys(job.experiment for job in self.jobs)
             },
+            "sources": self._source_sets(),
             "jobs": list(self._rows()),
         }
 
     def _rows(self) -> Iterator[dict[str, Any]]:
+        # Ten thousand of them: what is short here is most of what the command takes.
+        numbers = {id(one): number for number, one in enumerate(self._source_sets())}
         for job in self.jobs:
             estimate = self.estimates.get(job.run_id, _NOT_KNOWN)
-            left = {name: getattr(estimate, name) for name in ("remaining_s", "ends_in_s", "basis")}
-            lost = self._is_lost(job)
-            yield job._asdict() | left | {"variant": self.variants.get(job.run_id, ""), "incomplete": lost}
+            row = job._asdict()
+            row["after"], row["waits_for"] = numbers.get(id(job.after)), len(job.waits_for)
+            row["remaining_s"], row["ends_in_s"] = estimate.remaining_s, estimate.ends_in_s
+            row["basis"], row["variant"] = estimate.basis, self.variants.get(job.run_id, "")
+            row["incomplete"] = self._is_lost(job)
+            yield row
+
+    def _source_sets(self) -> list[tuple[str, ...]]:
+        """What jobs wait for: hundreds of them may share one list of hundreds."""
+        return list({id(job.after): job.after for job in self.jobs if job.after}.values())
 
     def state_of(self, job: Job) -> str:
         """The state that a job is counted in."""
