@@ -62,7 +62,7 @@ async def test_a_sweep_of_own_images_is_filled_in_written_and_queued(nothing: St
         assert form.form.dataset == "pets"
         await write(show, seeds="2", draws="1", budget="20 updates", options="batch_size=8")
         await show.shows("2 classes, 20 images to train on, 4 to test", "a fifth of each class is kept")
-        await show.shows("4 sizes x 2 seeds x 1 draw · 1,280 images trained on", "time not known yet")
+        await show.shows("4 sizes x 2 seeds x 1 draw", "1,280 images trained on · time not known yet")
         await write(show, sizes="5, 10, 21", sweep="optimizer.lr=1e-3,1e-2")
         await show.shows("sizes: 21 images, but", "has 20 to train on")
         await show.press("enter")

@@ -142,3 +142,9 @@ def test_what_cannot_be_changed_in_its_place_is_refused(tmp_path: Path):
     assert load_project(file).experiments["digits"].n_runs == 2
     with pytest.raises(ConfigError, match="cannot be extended"):
         with_experiment(file, "digits", BETA | {"sizes": [0]}).write()
+    # A comment within a list would go with it.
+    file.write_text(STUDY)
+    alpha = read_toml(file)["experiments"]["alpha"]
+    with pytest.raises(ConfigError, match="alpha cannot be changed here; change it by hand"):
+        with_experiment(file, "alpha", alpha | {"sizes": [40, 160]})
+    assert file.read_text() == STUDY

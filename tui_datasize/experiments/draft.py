@@ -27,7 +27,6 @@ from tui_datasize.experiments.images.walk import SUFFIXES
 from tui_datasize.experiments.keys import Row, rows
 from tui_datasize.experiments.load import SIZE_UNITS, Experiment, Project, read_experiment
 from tui_datasize.experiments.recipe import BUDGET_UNITS
-from tui_datasize.experiments.reference import words_of
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.experiments.sweep import check_runs, plan_runs
 from tui_datasize.experiments.sweep_form import (
@@ -39,7 +38,7 @@ from tui_datasize.experiments.sweep_form import (
     usual_name,
     usual_sizes,
 )
-from tui_datasize.experiments.terms import terms_of
+from tui_datasize.experiments.terms import as_typed, terms_of
 from tui_datasize.files import named_path
 from tui_datasize.text import plural
 
@@ -272,7 +271,10 @@ def meaning(term: str, form: SweepForm) -> str:
     """What the key of a term is, in a few words; empty where it has none."""
     key = term.partition("=")[0]
     row = dict(_rows(form.model or USUAL.model)).get(key)
-    return f"{key}: {words_of(row)}" if row else ""
+    if row is None:
+        return ""
+    has_value = isinstance(row.default, bool | int | float | str) and row.default != ""
+    return f"{key}{f' [{as_typed(row.default)}]' if has_value else ''}: {row.key.meaning}"
 
 
 def told(draft: Draft) -> list[str]:
@@ -290,5 +292,5 @@ def told(draft: Draft) -> list[str]:
         parts.append(plural(len(experiment.subset_seeds), "draw"))
         parts += [plural(variants, "variant")] if variants > 1 else []
         runs = plural(experiment.n_runs, "run")
-        lines.append(f"{runs} = {' x '.join(parts)} · {draft.images:,} images trained on")
+        lines += [f"{runs} = {' x '.join(parts)}", f"{draft.images:,} images trained on"]
     return lines

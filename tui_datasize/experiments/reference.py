@@ -318,11 +318,6 @@ def sections() -> Iterator[tuple[str, Sequence[tuple[str, str]]]]:
     yield "metrics", [(metric.name, metric.title) for metric in METRICS_OFFERED.values()]
 
 
-def words_of(row: Row) -> str:
-    """What may stand for a key, its default in brackets, and what it means."""
-    return next((words for _, words in _in_words(_object({row.name: _schema(row)}))), "")
-
-
 def _in_words(table: Schema, before: str = "") -> Iterator[tuple[str, str]]:
     """The keys of a table, and what may be written, the default in brackets, and what it means."""
     for name, schema in table["properties"].items():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import re
 import shutil
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import unified_diff
@@ -113,7 +115,19 @@ def with_experiment(file: Path, name: str, values: Mapping[str, Any]) -> FileCha
         raise by_hand
     if text.count("\n") == text.count("\r\n"):
         after = after.replace("\r\n", "\n").replace("\n", "\r\n")
-    return _changed(file, before, after)
+    change = _changed(file, before, after)
+    if _comments(change, "-") - _comments(change, "+"):
+        raise by_hand
+    return change
+
+
+_STRING = re.compile(r"""\"(\\.|[^\"\\])*\"|'[^']*'""")
+
+
+def _comments(change: FileChange, sign: str) -> Counter[str]:
+    """What is said behind the lines that go or come."""
+    told = (_STRING.sub("", line).partition("#")[2] for line in change.difference if line[0] == sign)
+    return Counter(comment.strip() for comment in told if comment)
 
 
 def experiment_lines(name: str, values: Mapping[str, Any]) -> str:

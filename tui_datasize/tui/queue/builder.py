@@ -156,7 +156,8 @@ class BuilderDialog(ModalScreen[Draft | None]):
 
     def _show(self) -> None:
         """Show the draft, and what is known of its images; look at these where nothing is yet."""
-        draft, lines = self._draft, [*told(self._draft), self._time]
+        draft, lines = self._draft, told(self._draft)
+        lines[-1:] = [" · ".join(filter(None, (*lines[-1:], self._time)))]
         if draft.form.name in self._project.names:
             lines.append(f"changes {draft.form.name}, which is there")
         images = images_of(draft)
@@ -178,8 +179,8 @@ class BuilderDialog(ModalScreen[Draft | None]):
         # Enter may come before the images are known.
         self._is_accepted = self._draft_of != self.form or (images is not None and images not in self._wrong)
         if self._is_accepted:
-            return
-        if self._draft.problem:
+            self._hint.update("one moment: the lines are shown once this has been looked at")
+        elif self._draft.problem:
             self._fields[self._draft.wrong].focus()
         else:
             self.dismiss(self._draft)
