@@ -1,10 +1,11 @@
 """Files as trainers write them, cut at random bytes: no wrong number is imported without a word.
 
-`python -m benchmarks.import_cuts` makes files of eleven forms (logs of Keras, fastai, Lightning, timm and
-torchvision, tables of runs and of means, charts of Weights & Biases, event files, confusion matrices) with
-random values, separators, line ends and encodings, cuts each at random bytes, some with zeros behind, and
-reads what is left. Exit status 1 if a number came that the whole file does not give, with no note that the
-whole file does not give, or if a strict import took what is damaged.
+`python -m benchmarks.import_cuts` makes files of sixteen forms (logs of Keras, fastai, Lightning, timm,
+torchvision, detectron2 and Hugging Face, JSON lines, tables of runs and of means, workbooks, charts of
+Weights & Biases, event files, confusion matrices) with random values, separators, line ends and encodings,
+cuts each at random bytes, some with zeros behind, and reads what is left. Exit status 1 if a number came
+that the whole file does not give, with no note that the whole file does not give, or if a strict import
+took what is damaged.
 """
 
 from __future__ import annotations

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.unit.import_desk import event_file
+from tests.unit.import_workbook import workbook
 from tui_datasize.errors import ConfigError
 from tui_datasize.runlog.importing.layout import Layout
 from tui_datasize.runlog.importing.reading import read_all
@@ -66,7 +68,7 @@ def problems(case: Case, rng: random.Random, n_cuts: int, folder: Path) -> Itera
         where = f"{case.name}, {end} of {len(case.content)} bytes and {len(zeros)} zeros"
         if rows - whole and not new:
             yield f"{where}: {min(rows - whole, key=str)} without a word"
-        if any(word in note for note in new for word in _DAMAGE):
+        if any(word in note and "left out as" not in note for note in new for word in _DAMAGE):
             try:
                 _read(case, content, folder, is_strict=True)
             except ConfigError:
@@ -205,6 +207,39 @@ def _means(rng: random.Random) -> _Made:
     return "means.csv", rows, {}
 
 
+def _of_json(name: str, *records: Mapping[str, object]) -> _Made:
+    return name, "".join(json.dumps(record) + "\n" for record in records).encode(), {}
+
+
+def _json_lines(rng: random.Random) -> _Made:
+    epochs = range(1, rng.randint(3, 9))
+    records = ({"epoch": e, "val_acc": float(_share(rng)), "train_loss": float(_share(rng))} for e in epochs)
+    return _of_json("n500_s8/log.jsonl", *records)
+
+
+def _detectron2(rng: random.Random) -> _Made:
+    records = ({"iteration": 20 * i, "val_acc": float(_share(rng))} for i in range(1, rng.randint(3, 9)))
+    return _of_json("n500_s9/metrics.json", *records)
+
+
+def _hugging_face(rng: random.Random) -> _Made:
+    log = [
+        {"epoch": e, "step": 9 * e, "eval_accuracy": float(_share(rng))} for e in range(1, rng.randint(3, 9))
+    ]
+    return _of_json("n500_s10/trainer_state.json", {"log_history": log})
+
+
+def _history(rng: random.Random) -> _Made:
+    values = [float(_share(rng)) for _ in range(rng.randint(2, 9))]
+    return _of_json("n500_s11/history.json", {"val_accuracy": values, "accuracy": values[::-1]})
+
+
+def _workbook(rng: random.Random) -> _Made:
+    rows = [(n, seed, float(_share(rng))) for n in (500, 1_000) for seed in range(rng.randint(1, 4))]
+    return "book.xlsx", workbook({"Sheet": [("n", "seed", "test_acc"), *rows]}), {}
+
+
 _FORMS: Sequence[Callable[[random.Random], _Made]] = (
     *(_keras, _fastai, _lightning, _timm, _table, _named, _chart, _events, _printed, _matrix, _means),
+    *(_json_lines, _detectron2, _hugging_face, _history, _workbook),
 )
