@@ -112,7 +112,7 @@ def test_two_metrics_of_a_number_are_of_one_run(desk, capsys):
 _RUNS = st.lists(
     st.tuples(st.integers(1, 99_999), st.integers(0, 999), st.none() | st.integers(101, 9999)),
     min_size=1,
-    max_size=70,
+    max_size=55,
     unique_by=lambda run: run[:2],
 ).filter(lambda runs: any(run[2] for run in runs))
 _BETWEEN = [",", ";", "\t", "|", " ", "   "]

@@ -228,13 +228,14 @@ def test_no_row_is_lost_however_many_there_are(desk, n_rows, above):
     ["", '"a, b"', '"two\nlines"', "#1", *("x" * (lines._SHORT + more) for more in (-12, -11, -10, 4_000))],
 )
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_rows_that_are_read_many_at_once_are_those_read_one_by_one(desk, note, end):
+def test_rows_that_are_read_many_at_once_are_those_read_one_by_one(desk, monkeypatch, note, end):
     """An odd row, or one as long as the piece in which lines are looked at, after and before plain ones."""
-    rows = [f"{n},1,0.5,{note if n in (3, 502, 503) else ''}{end}" for n in range(1, 1_100)]
+    monkeypatch.setattr(lines, "_AT_ONCE", 10)
+    rows = [f"{n},1,0.5,{note if n in (103, 162, 163, 170) else ''}{end}" for n in range(100, 190)]
     begun = "".join(["n,seed,test_acc,note" + end, *rows])
     file = desk.file("a.csv", begun + "1100,1,oops," + end)
     with pytest.raises(ConfigError) as told:
         read_all([file], Layout(), is_strict=True)
     assert f", line {begun.count(end[-1]) + 1}: test_acc is 'oops'" in told.value.line
     reading = read_all([desk.file("b.csv", begun)], Layout(), is_strict=True)
-    assert [run.cell.train_size for run in reading.runs] == [*range(1, 1_100)]
+    assert [run.cell.train_size for run in reading.runs] == [*range(100, 190)]
