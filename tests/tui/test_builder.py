@@ -13,7 +13,7 @@ from tests.tui.test_every_dialog_key import closes, moves, opened
 from tests.tui.test_every_key import every_key
 from tui_datasize.experiments.load import load_project
 from tui_datasize.experiments.sweep_form import HINTS
-from tui_datasize.runlog.notes import notes_of
+from tui_datasize.runlog.notes import read_remarks
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.desk import BeginDialog, FieldsDialog
 from tui_datasize.tui.queue.builder import BuilderDialog, DifferenceDialog
@@ -164,7 +164,7 @@ async def test_every_key_of_the_beginning_and_of_notes(nothing: Stage):
             await closes(show, keyboard, "esc", "ctrl+n", FieldsDialog)
             await opened(show, "ctrl+n", FieldsDialog)
             await show.press(*"odd")
-            await keyboard.does("enter", lambda: notes_of(nothing.project, "digits"))
+            await keyboard.does("enter", lambda: read_remarks(nothing.project, "digits"))
         await show.press("i")
         await show.shows("UTC: odd")
 

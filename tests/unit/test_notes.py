@@ -10,7 +10,7 @@ import pytest
 from tests.fakes import fake_sweep, write_run
 from tui_datasize.cli.dispatch import main
 from tui_datasize.experiments.load import load_project
-from tui_datasize.runlog.notes import notes_of
+from tui_datasize.runlog.notes import read_remarks
 from tui_datasize.runlog.paths import ProjectPaths
 
 
@@ -41,7 +41,7 @@ def test_a_remark_that_nobody_would_find_is_refused(
     project.run("digits", "x").directory.mkdir(parents=True)
     assert main(["note", *words, "--project", str(project.root)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
-    assert notes_of(project, words[0]) == []
+    assert read_remarks(project, words[0]) == []
 
 
 def test_the_template_is_right_as_it_is_and_without_its_marks(

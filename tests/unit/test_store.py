@@ -20,7 +20,7 @@ from tui_datasize.jobs.queue.database import (
     storage_errors,
 )
 from tui_datasize.jobs.queue.gpu_memory import Learned
-from tui_datasize.jobs.queue.records import ActiveJob, Answer, NewJob
+from tui_datasize.jobs.queue.records import ActiveJob, NewJob, Verdict
 from tui_datasize.jobs.queue.schema import SCHEMA_VERSION
 from tui_datasize.jobs.queue.state import IllegalTransitionError, JobState
 from tui_datasize.jobs.queue.store import Store
@@ -257,7 +257,7 @@ def answered(store: Store) -> int:
     with closing(open_database(store.path)) as connection:
         (command_id,) = insert_commands(connection, CommandKind.DRAIN, [("", 1, False, "")])
     with store.transaction():
-        store.settle([(command_id, Answer(True, "done"))])
+        store.settle([(command_id, Verdict(True, "done"))])
     return command_id
 
 

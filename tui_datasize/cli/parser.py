@@ -178,7 +178,7 @@ SUBCOMMANDS = (
     ),
     Subcommand(
         "note",
-        "queueing:note",
+        "queueing:remark",
         "write a remark on an experiment, or print those that are there",
         " letters 'draw 2 has mislabelled images'",
         arguments.NOTE,

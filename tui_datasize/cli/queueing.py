@@ -35,7 +35,7 @@ from tui_datasize.jobs.queue.image_files import told_of_images
 from tui_datasize.jobs.queue.requests import ChangeJobs, Drain, Enqueue, QueueTerms, Undo
 from tui_datasize.jobs.queue.state import Job, JobState
 from tui_datasize.render.console import data_console, plain_table
-from tui_datasize.runlog.notes import add_note, notes_of
+from tui_datasize.runlog.notes import add_note, read_remarks
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.text import lost_evaluations, plural, visible
 
@@ -77,11 +77,11 @@ def experiments(arguments: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def note(arguments: argparse.Namespace) -> int:
+def remark(arguments: argparse.Namespace) -> int:
     """Write a remark on an experiment, or print those that are there."""
     paths, name = project_paths(arguments), arguments.experiment
     if not arguments.words:
-        print(*map(visible, notes_of(paths, name)), sep="\n")
+        print(*map(visible, read_remarks(paths, name)), sep="\n")
         return EXIT_OK
     known = set(read_project(paths.experiments)[0].names) if paths.experiments.exists() else set()
     known |= {one.name for one in paths.runs.glob("[!.]*/")}
@@ -289,15 +289,20 @@ def _dry_run(
     labels = variant_labels(spec for spec in specs if spec.experiment == arguments.experiment)
     for spec in missing:
         print(visible(f"{spec.run_id}  {labels.get(spec.run_id, '')}".rstrip()))
-    told = [f"{found[None]:,} new"] if found[JobState.CANCELLED] or failed else []
-    told += [f"{found[JobState.CANCELLED]:,} cancelled before"] if found[JobState.CANCELLED] else []
-    told += [f"{failed:,} failed: `retry` runs those again"] if failed else []
-    apart = f" ({'; '.join(told)})" if told else ""
     talk(
         f"{arguments.experiment}: {len(missing)} of {plural(len(specs), 'run')} would be queued"
-        f"{lost_evaluations(len(lost))}{apart}, {plural(updates, 'update')}; nothing was queued"
+        f"{lost_evaluations(len(lost))}{_apart(found, failed)}, {plural(updates, 'update')}; "
+        "nothing was queued"
     )
     return EXIT_OK
+
+
+def _apart(found: Mapping[JobState | None, int], failed: int) -> str:
+    """How many runs are new among some that would be queued, where there are others."""
+    cancelled = found[JobState.CANCELLED]
+    told = [f"{cancelled:,} cancelled before"] if cancelled else []
+    told += [f"{failed:,} failed: `retry` runs those again"] if failed else []
+    return f" ({'; '.join((f'{found[None]:,} new', *told))})" if told else ""
 
 
 def change_jobs(arguments: argparse.Namespace) -> int:

@@ -38,7 +38,7 @@ from tui_datasize.render.json import answers_dict, finite
 from tui_datasize.render.page import to_html, to_markdown
 from tui_datasize.runlog.export import SUFFIXES
 from tui_datasize.runlog.export import export_frame as export_frame
-from tui_datasize.runlog.notes import notes_of
+from tui_datasize.runlog.notes import read_remarks
 from tui_datasize.runlog.outputs import refuse_output, write_output
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.project_file import with_lines
@@ -249,7 +249,7 @@ def report(arguments: argparse.Namespace) -> int:
         "this page": f"datasize-tui {tui_datasize.__version__}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "command of this page": shlex.join(["datasize-tui", *sys.argv[1:]]),
     }
-    blocks = contents(record, page, notes_of(paths, record.experiment))
+    blocks = contents(record, page, read_remarks(paths, record.experiment))
     title = f"{arguments.experiment}, {arguments.metric}"
     text = to_html(title, blocks) if suffix in _HTML else to_markdown(blocks)
     write_output(file, text.encode(), suffixes=own, force=arguments.force)

@@ -75,7 +75,7 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
-class Images:
+class FolderImages:
     """Images of a folder, and how they are read."""
 
     dataset: str
@@ -151,17 +151,17 @@ def _counted(draft: Draft, project: Project) -> Draft:
     return replace(draft, sizes=len(sizes), runs=runs, images=images)
 
 
-def images_of(draft: Draft) -> Images | None:
+def folder_images(draft: Draft) -> FolderImages | None:
     """The images of a folder that are to be looked at; none of very many, for which queueing has time."""
     info, experiment = draft.info, draft.experiment
     if draft.problem or not experiment or not info or not info.name.startswith(IMAGE_FOLDER):
         return None
     count = info.train_images + info.test_images
     ways = dict.fromkeys((experiment.reading(one), one.spec.image_px) for one in experiment.recipes)
-    return Images(info.name, count, tuple(ways)) if count <= _MOST_LOOKED_AT else None
+    return FolderImages(info.name, count, tuple(ways)) if count <= _MOST_LOOKED_AT else None
 
 
-def wrong_images(images: Images, project: Project) -> DataError | None:
+def wrong_images(images: FolderImages, project: Project) -> DataError | None:
     """What is wrong with images of a folder; they are opened, which may take a while."""
     try:
         for reading, image_px in images.ways:
@@ -204,7 +204,7 @@ def _field_of(error: DatasizeError, form: SweepForm) -> str:
     return found if found in HINTS else "options"
 
 
-def completions(name: str, text: str, form: SweepForm, project: Project) -> list[str]:
+def form_completions(name: str, text: str, form: SweepForm, project: Project) -> list[str]:
     """What a field may go on as: whole texts, that of the field as it stands left out."""
     if name == "dataset":
         found = [one for one in DATASETS if one.startswith(text)] + _folders(text, project)

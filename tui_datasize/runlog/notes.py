@@ -34,7 +34,7 @@ def add_note(project: ProjectPaths, experiment: str, text: str, now: datetime) -
         raise StorageError(f"cannot be written: {error.strerror}", where=str(file)) from None
 
 
-def notes_of(project: ProjectPaths, experiment: str) -> list[str]:
+def read_remarks(project: ProjectPaths, experiment: str) -> list[str]:
     """The remarks on an experiment, a line each, the oldest first; none where there is no file to read."""
     if not NAME_PATTERN.fullmatch(experiment):
         return []

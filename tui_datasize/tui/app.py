@@ -21,7 +21,7 @@ from textual.widgets import ContentSwitcher
 from textual.worker import Worker, WorkerState
 
 from tui_datasize.errors import DatasizeError
-from tui_datasize.runlog.notes import notes_of
+from tui_datasize.runlog.notes import read_remarks
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.frames import WholeFrames
 from tui_datasize.tui.key_order import COLLECTS_EVERY_S
@@ -347,7 +347,7 @@ class DatasizeApp(PreferredApp):
     async def _explain(self, plan: ExperimentPlan) -> str:
         used = {usage.experiment: usage for usage in await asyncio.to_thread(self._queue.usage)}
         facts = experiment_facts(self.snapshot, plan, used.get(plan.name))
-        facts += [("note", one) for one in await asyncio.to_thread(notes_of, self._project, plan.name)]
+        facts += [("note", one) for one in await asyncio.to_thread(read_remarks, self._project, plan.name)]
         self.push_screen(TextDialog("Experiment", facts_table(facts, palette_of(self).muted)))
         return ""
 
@@ -430,9 +430,9 @@ class DatasizeApp(PreferredApp):
             self._driver.write(codes)
 
     def action_note(self) -> None:
-        from tui_datasize.tui.desk import note
+        from tui_datasize.tui.desk import ask_for_remark
 
-        self._begin("noting", note(self, self._project, self.pane.experiment_in_view))
+        self._begin("noting", ask_for_remark(self, self._project, self.pane.experiment_in_view))
 
     def action_devices(self) -> None:
         from tui_datasize.tui.devices_screen import DevicesScreen

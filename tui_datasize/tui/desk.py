@@ -18,7 +18,7 @@ from tui_datasize.errors import ConfigError, DatasizeError
 from tui_datasize.experiments.draft import folders
 from tui_datasize.experiments.samples import text_of_file
 from tui_datasize.files import named_path
-from tui_datasize.runlog.notes import add_note, notes_of
+from tui_datasize.runlog.notes import add_note, read_remarks
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.project_file import FileChange
 from tui_datasize.tui.queue.builder import TimeOf, build_sweep, refuse_read_only
@@ -146,7 +146,7 @@ def _bring_in(paths: ProjectPaths, experiment: str, place: str) -> str:
     return "; ".join(bring_read(paths, experiment, read_all([file], layout, is_strict=False), layout))
 
 
-async def note(app: App[None], paths: ProjectPaths, experiment: str) -> str:
+async def ask_for_remark(app: App[None], paths: ProjectPaths, experiment: str) -> str:
     """Ask for a remark on an experiment and keep it; what is to be told.
 
     Raises DatasizeError: it cannot be written.
@@ -154,7 +154,7 @@ async def note(app: App[None], paths: ProjectPaths, experiment: str) -> str:
     if not experiment:
         raise ConfigError("no experiment to remark on")
     refuse_read_only(paths)
-    there = await asyncio.to_thread(notes_of, paths, experiment)
+    there = await asyncio.to_thread(read_remarks, paths, experiment)
     shown = "\n".join(there[-_NOTES_SHOWN:]) or "No notes yet."
     entry = Input(placeholder="what you want to remember", compact=True)
     answered = await app.push_screen_wait(

@@ -84,7 +84,7 @@ class PendingCommand:
     document: str
 
 
-class Answer(NamedTuple):
+class Verdict(NamedTuple):
     """What became of a command for one job."""
 
     ok: bool

@@ -28,7 +28,7 @@ from tui_datasize.jobs.queue.file_systems import check_file_system
 from tui_datasize.jobs.queue.gpu_memory import Learned
 from tui_datasize.jobs.queue.known_gpus import KnownGpus
 from tui_datasize.jobs.queue.notices import Notices
-from tui_datasize.jobs.queue.records import ActiveJob, Answer, NewJob, PastAttempt, PendingCommand, QueuedJob
+from tui_datasize.jobs.queue.records import ActiveJob, NewJob, PastAttempt, PendingCommand, QueuedJob, Verdict
 from tui_datasize.jobs.queue.schema import (
     ACTIVE,
     ACTIVE_JOB,
@@ -120,7 +120,7 @@ class Store:
         """The number of the command that was acknowledged last; 0 where there is none."""
         return int(self._all("SELECT coalesce(max(id), 0) AS newest FROM commands")[0]["newest"])
 
-    def settle(self, answers: Iterable[tuple[int, Answer]]) -> None:
+    def settle(self, answers: Iterable[tuple[int, Verdict]]) -> None:
         """Note the answers to applied commands, by their ids; their documents are no longer needed."""
         now = utc_now()
         self._connection.executemany(

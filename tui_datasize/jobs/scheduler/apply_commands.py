@@ -17,7 +17,7 @@ from tui_datasize.errors import DatasizeError, StorageError
 from tui_datasize.files import fault_of
 from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.database import concerns_all, storage_errors
-from tui_datasize.jobs.queue.records import Answer, PastAttempt, PendingCommand
+from tui_datasize.jobs.queue.records import PastAttempt, PendingCommand, Verdict
 from tui_datasize.jobs.queue.spec_file import QueuedSpec
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.jobs.queue.store import Store
@@ -68,7 +68,7 @@ class CommandApplier:
         """
         stops = [s.id for s in self._store.pending_commands(-1, CommandKind.STOP) if s.id <= newest]
         with self._store.transaction():
-            self._store.settle((stop, Answer(True, "the scheduler had ended already")) for stop in stops)
+            self._store.settle((stop, Verdict(True, "the scheduler had ended already")) for stop in stops)
             self._store.settings.write(stopped=False)
 
     def _apply_group(self, kind: CommandKind, commands: Sequence[PendingCommand]) -> None:
@@ -83,7 +83,7 @@ class CommandApplier:
             answers = [self._drain(command) for command in commands]
         elif kind is CommandKind.STOP:
             self._set_stop(requested=True, for_another=bool(commands[-1].amount))
-            answers = [Answer(True, "the scheduler ends; workers go on")] * len(commands)
+            answers = [Verdict(True, "the scheduler ends; workers go on")] * len(commands)
         else:
             answers = [self._apply_one(command) for command in commands]
         self._store.settle(
@@ -95,7 +95,7 @@ class CommandApplier:
         self.stop_requested = requested
         self._store.settings.write(stopped=requested and not for_another)
 
-    def _apply_one(self, command: PendingCommand) -> Answer:
+    def _apply_one(self, command: PendingCommand) -> Verdict:
         try:
             with self._store.savepoint():
                 return _HANDLERS[command.kind](self, command, self._store.state(command.run_id))
@@ -105,18 +105,18 @@ class CommandApplier:
                 with storage_errors(self._project.runs):
                     raise
             # One broken run directory must not keep the other commands waiting.
-            return Answer(False, f"its directory cannot be used: {fault_of(error)}")
+            return Verdict(False, f"its directory cannot be used: {fault_of(error)}")
         except (DatasizeError, sqlite3.Error):
             raise
         except Exception as error:
             _LOG.exception("%s: %s cannot be applied", command.run_id, command.kind)
-            return Answer(False, f"unexpected error: {type(error).__name__}: {error}; see scheduler.log")
+            return Verdict(False, f"unexpected error: {type(error).__name__}: {error}; see scheduler.log")
 
-    def _enqueue(self, command: PendingCommand, state: JobState | None) -> Answer:
+    def _enqueue(self, command: PendingCommand, state: JobState | None) -> Verdict:
         try:
             document = QueuedSpec.read(command.document)
         except (KeyError, TypeError, ValueError) as error:
-            return Answer(
+            return Verdict(
                 False, f"the scheduler has another version and cannot read it ({error}); restart it"
             )
         is_stranded = self._store.dependencies.has_failed_for(command.run_id)
@@ -125,19 +125,21 @@ class CommandApplier:
         if state is None:
             return self._add(command, document)
         if state is JobState.FAILED:
-            return Answer(False, "has failed before; retry it, or queue it with --force")
+            return Verdict(False, "has failed before; retry it, or queue it with --force")
         if state.is_active and self._store.value(command.run_id, "cancel_requested"):
-            return Answer(False, "is just being cancelled; queue it again in a moment")
+            return Verdict(False, "is just being cancelled; queue it again in a moment")
         told = "has succeeded already" if state is JobState.SUCCEEDED else "is in the queue already"
-        return Answer(True, told, changed=False)
+        return Verdict(True, told, changed=False)
 
-    def _enqueue_again(self, command: PendingCommand, state: JobState | None, document: QueuedSpec) -> Answer:
+    def _enqueue_again(
+        self, command: PendingCommand, state: JobState | None, document: QueuedSpec
+    ) -> Verdict:
         """Queue a run that has ended once more; by force any that no worker has, from the start."""
         run_id, allowed = command.run_id, document.attempts_allowed
         if state and state.is_active:
-            return Answer(False, "is running; cancel it first")
+            return Verdict(False, "is running; cancel it first")
         if problem := self._store.dependencies.problem(run_id, document.after):
-            return Answer(False, problem)
+            return Verdict(False, problem)
         if command.force:
             supersede(self._project.run(document.spec.experiment, run_id), self._project)
             # Whatever its task of a cluster still does, it is not what was asked for now.
@@ -148,9 +150,9 @@ class CommandApplier:
             self._store.queue_again(run_id)
         self._store.replace_document(run_id, command.document, command.amount, allowed, document.place)
         self._store.dependencies.replace(run_id, document.after)
-        return Answer(True, "queued again from the start" if command.force else "queued again")
+        return Verdict(True, "queued again from the start" if command.force else "queued again")
 
-    def _add(self, command: PendingCommand, document: QueuedSpec) -> Answer:
+    def _add(self, command: PendingCommand, document: QueuedSpec) -> Verdict:
         """Add a job that the queue does not know, in the state that its directory tells."""
         paths = self._project.run(document.spec.experiment, command.run_id)
         seen = observe(paths)
@@ -171,47 +173,47 @@ class CommandApplier:
             adopted = PastAttempt(seen.claim.attempt, seen.claim.tag, utc_now())
             self._store.record_attempt(command.run_id, adopted)
         if state is JobState.FAILED:
-            return Answer(False, f"has failed before: {reason}; retry it, or queue it with --force")
+            return Verdict(False, f"has failed before: {reason}; retry it, or queue it with --force")
         if state is not JobState.QUEUED:
-            return Answer(True, f"is {state} already, by its directory", changed=False)
-        return Answer(True, "queued")
+            return Verdict(True, f"is {state} already, by its directory", changed=False)
+        return Verdict(True, "queued")
 
-    def _hold(self, command: PendingCommand, state: JobState | None) -> Answer:
+    def _hold(self, command: PendingCommand, state: JobState | None) -> Verdict:
         if state is JobState.HELD:
-            return Answer(True, "is held already", changed=False)
+            return Verdict(True, "is held already", changed=False)
         if state is None or not state.is_waiting:
-            return Answer(False, _refusal(state, "cancel it to stop it"))
+            return Verdict(False, _refusal(state, "cancel it to stop it"))
         self._store.change(command.run_id, JobState.HELD)
-        return Answer(True, "held")
+        return Verdict(True, "held")
 
-    def _release(self, command: PendingCommand, state: JobState | None) -> Answer:
+    def _release(self, command: PendingCommand, state: JobState | None) -> Verdict:
         if state is not JobState.HELD:
-            return Answer(False, _refusal(state, "only held jobs are released"))
+            return Verdict(False, _refusal(state, "only held jobs are released"))
         self._store.change(command.run_id, JobState.QUEUED)
-        return Answer(True, "released")
+        return Verdict(True, "released")
 
-    def _cancel(self, command: PendingCommand, state: JobState | None) -> Answer:
+    def _cancel(self, command: PendingCommand, state: JobState | None) -> Verdict:
         if state is JobState.CANCELLED:
-            return Answer(True, "is cancelled already", changed=False)
+            return Verdict(True, "is cancelled already", changed=False)
         # Its source may have been cancelled by the command before this one.
         is_stranded = self._store.dependencies.has_failed_for(command.run_id) is JobState.CANCELLED
         if state is None or (state.is_final and not is_stranded):
-            return Answer(False, _refusal(state, "nothing is left to cancel"))
+            return Verdict(False, _refusal(state, "nothing is left to cancel"))
         if state.is_active:
             self._store.update(command.run_id, cancel_requested=1)
-            return Answer(True, "is being cancelled")
+            return Verdict(True, "is being cancelled")
         paths = self._project.run(self._store.value(command.run_id, "experiment"), command.run_id)
         if paths.directory.exists():
             # The number is used up, so that no worker of an earlier attempt can still claim the run.
             attempt = self._store.increase(command.run_id, "attempts")
             if not conclude(paths, attempt, RunOutcome.CANCELLED, "cancelled while it waited"):
-                return Answer(False, "a worker is just leaving it; try again")
+                return Verdict(False, "a worker is just leaving it; try again")
         if is_stranded:
             self._store.change(command.run_id, JobState.QUEUED)
         self._store.change(command.run_id, JobState.CANCELLED, "cancelled")
-        return Answer(True, "cancelled")
+        return Verdict(True, "cancelled")
 
-    def _retry(self, commands: Sequence[PendingCommand]) -> list[Answer]:
+    def _retry(self, commands: Sequence[PendingCommand]) -> list[Verdict]:
         """Retry sources before what waits for them, so that a whole experiment can be asked for.
 
         Otherwise in the order that they had in line, however they are named. What has failed for one of them
@@ -237,33 +239,33 @@ class CommandApplier:
                 back.append(dependant)
         return len(back) - 1
 
-    def _retry_one(self, run_id: str, sources: Sequence[str]) -> Answer:
+    def _retry_one(self, run_id: str, sources: Sequence[str]) -> Verdict:
         state = self._store.state(run_id)
         if state is JobState.INTERRUPTED:
             self._store.renew_attempts(run_id)
-            return Answer(True, "waits already; its attempts are counted from 0 again", changed=False)
+            return Verdict(True, "waits already; its attempts are counted from 0 again", changed=False)
         if state and state.is_waiting:
-            return Answer(True, "waits already", changed=False)
+            return Verdict(True, "waits already", changed=False)
         if state not in (JobState.FAILED, JobState.CANCELLED):
-            return Answer(False, _refusal(state, "only failed, cancelled and interrupted runs are retried"))
+            return Verdict(False, _refusal(state, "only failed, cancelled and interrupted runs are retried"))
         if hopeless := self._store.dependencies.hopeless(sources):
-            return Answer(False, f"{hopeless}; retry that first, or queue this again without waiting for it")
+            return Verdict(False, f"{hopeless}; retry that first, or queue this again without waiting for it")
         self._store.queue_again(run_id)
-        return Answer(True, "queued again")
+        return Verdict(True, "queued again")
 
-    def _drain(self, command: PendingCommand) -> Answer:
+    def _drain(self, command: PendingCommand) -> Verdict:
         self._store.settings.write(draining=command.amount != 0)
         if command.amount:
-            return Answer(True, "Draining: running jobs finish, no new ones start.")
-        return Answer(True, "the queue starts jobs again")
+            return Verdict(True, "Draining: running jobs finish, no new ones start.")
+        return Verdict(True, "the queue starts jobs again")
 
-    def _priority(self, command: PendingCommand, state: JobState | None) -> Answer:
+    def _priority(self, command: PendingCommand, state: JobState | None) -> Verdict:
         if state is None or state.is_final:
-            return Answer(False, _refusal(state, "only waiting jobs have a priority"))
+            return Verdict(False, _refusal(state, "only waiting jobs have a priority"))
         priority = self._store.increase(command.run_id, "priority", command.amount)
-        return Answer(True, f"priority is now {priority}")
+        return Verdict(True, f"priority is now {priority}")
 
-    def _move(self, commands: Sequence[PendingCommand]) -> list[Answer]:
+    def _move(self, commands: Sequence[PendingCommand]) -> list[Verdict]:
         """Move marked jobs as one block: those at the end of the line stay, and stay in order."""
         marked = {command.run_id for command in commands}
         moved: set[str] = set()
@@ -274,10 +276,10 @@ class CommandApplier:
                 in_line.update(line)
                 moved.update(self._move_in_line(line, marked, commands[0].amount))
         already = f"is at the {'end' if commands[0].amount > 0 else 'front'} of its line already"
-        answers = dict.fromkeys(in_line, Answer(True, already, changed=False))
-        answers |= dict.fromkeys(moved, Answer(True, "moved"))
+        answers = dict.fromkeys(in_line, Verdict(True, already, changed=False))
+        answers |= dict.fromkeys(moved, Verdict(True, "moved"))
         for run_id in marked - in_line:
-            answers[run_id] = Answer(
+            answers[run_id] = Verdict(
                 False, _refusal(self._store.state(run_id), "only waiting jobs are moved")
             )
         return [answers[command.run_id] for command in commands]
@@ -299,7 +301,7 @@ class CommandApplier:
         return moved
 
 
-_Handler: TypeAlias = Callable[[CommandApplier, PendingCommand, JobState | None], Answer]
+_Handler: TypeAlias = Callable[[CommandApplier, PendingCommand, JobState | None], Verdict]
 _HANDLERS: Mapping[CommandKind, _Handler] = MappingProxyType(
     {
         CommandKind.ENQUEUE: CommandApplier._enqueue,

@@ -22,10 +22,10 @@ from tui_datasize.errors import DataError, DatasizeError, StorageError
 from tui_datasize.experiments.draft import (
     LABELS,
     Draft,
-    Images,
-    completions,
+    FolderImages,
     draft_of,
-    images_of,
+    folder_images,
+    form_completions,
     meaning,
     told,
     with_wrong,
@@ -75,9 +75,9 @@ class BuilderDialog(ModalScreen[Draft | None]):
         self._draft = Draft(form, problem=problem)
         self._draft_of: SweepForm | None = None
         self._time = ""
-        self._images_at: Images | None = None
+        self._images_at: FolderImages | None = None
         """Those that are being looked at."""
-        self._wrong: dict[Images, DataError | None] = {}
+        self._wrong: dict[FolderImages, DataError | None] = {}
         self._is_looking = self._is_accepted = False
         self._fields = {
             name: FormInput(
@@ -111,7 +111,7 @@ class BuilderDialog(ModalScreen[Draft | None]):
         return SweepForm(**{name: entry.value for name, entry in self._fields.items()})
 
     def _complete(self, name: str, text: str) -> list[str]:
-        return completions(name, text, self.form, self._project)
+        return form_completions(name, text, self.form, self._project)
 
     @on(Input.Changed)
     def _changed(self) -> None:
@@ -148,7 +148,7 @@ class BuilderDialog(ModalScreen[Draft | None]):
         finally:
             self._is_looking = False
 
-    async def _look_at_images(self, images: Images) -> None:
+    async def _look_at_images(self, images: FolderImages) -> None:
         self._images_at = images
         self._wrong[images] = await asyncio.to_thread(wrong_images, images, self._project)
         self._images_at = None
@@ -160,7 +160,7 @@ class BuilderDialog(ModalScreen[Draft | None]):
         lines[-1:] = [" · ".join(filter(None, (*lines[-1:], self._time)))]
         if draft.form.name in self._project.names:
             lines.append(f"changes {draft.form.name}, which is there")
-        images = images_of(draft)
+        images = folder_images(draft)
         if images and images not in self._wrong:
             lines.append(f"looking at {images.count:,} images ...")
             if self._images_at is None:
@@ -175,7 +175,7 @@ class BuilderDialog(ModalScreen[Draft | None]):
             self.action_accept()
 
     def action_accept(self) -> None:
-        images = images_of(self._draft)
+        images = folder_images(self._draft)
         # Enter may come before the images are known.
         self._is_accepted = self._draft_of != self.form or (images is not None and images not in self._wrong)
         if self._is_accepted:
