@@ -425,7 +425,7 @@ IMPORT = (
         valued(
             "--skip-line",
             "N",
-            "line that is not read, of one of several files runs.csv:N; may be repeated",
+            "line, or record of a log, that is not read, of one of several files runs.csv:N; may be repeated",
             **_REPEATED,
         ),
         flags(
@@ -448,7 +448,7 @@ IMPORT = (
             "subset draw of rows that have none: 0 where all runs of a size share their images",
             type=_SEED,
         ),
-        valued("--n-runs", "N", "runs behind each mean, where no column tells them", type=count),
+        valued("--n-runs", "N", "runs behind each mean or group, where no column tells them", type=count),
         valued("--dataset", "TEXT", "name of the data set, in free words"),
         valued("--model", "TEXT", "name of the model, in free words"),
     ),
