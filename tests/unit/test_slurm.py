@@ -4,40 +4,22 @@ from __future__ import annotations
 
 import errno
 import os
-import shlex
-import shutil
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
-from tests.fakes import fake_spec
-from tests.slurm_mock import MockSlurm, MockTask
-from tests.unit.queue_desk import Queue
-from tui_datasize.errors import ConfigError
-from tui_datasize.experiments.spec import RunSpec
+from tests.unit.slurm_desk import Cluster, opened_cluster, specs
 from tui_datasize.jobs.queue.commands import CommandKind
-from tui_datasize.jobs.queue.faults import FaultKind
-from tui_datasize.jobs.queue.requests import Enqueue, QueueTerms
-from tui_datasize.jobs.queue.state import Job, JobState
-from tui_datasize.jobs.queue.store import Store
-from tui_datasize.jobs.scheduler.slurm.calls import SlurmCommands
-from tui_datasize.jobs.scheduler.slurm.executor import SlurmExecutor
-from tui_datasize.runlog import claim as claims
+from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.runlog import lease as leases
 from tui_datasize.runlog.claim import (
     Claim,
-    ClaimRefused,
     Lack,
     RunOutcome,
-    acquire,
-    next_attempt,
-    read_claim,
     read_exit,
 )
-from tui_datasize.runlog.paths import ProjectPaths, RunPaths
+from tui_datasize.runlog.paths import RunPaths
 
 QUEUED, RUNNING, HELD = JobState.QUEUED, JobState.RUNNING, JobState.HELD
 SUCCEEDED, FAILED, CANCELLED = JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED
@@ -45,125 +27,10 @@ INTERRUPTED = JobState.INTERRUPTED
 Leave = Callable[[Claim], object]
 
 
-class Cluster:
-    """A project whose runs Slurm makes, with a queue whose commands are applied at once."""
-
-    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.root = root
-        self.project = ProjectPaths(root)
-        self.store = Store(self.project.queue)
-        self.queue = Queue(self.project, self.store)
-        self.slurm = MockSlurm()
-        self.claims: list[Claim] = []
-        self.refused: list[str] = []
-        self._monkeypatch = monkeypatch
-        self.say()
-        self.executor = self.other_executor()
-
-    def say(self, *lines: str) -> None:
-        """Write the project's file."""
-        self.project.experiments.write_text("\n".join(["[cluster]", "gpus = 0", *lines]))
-
-    def other_executor(self) -> SlurmExecutor:
-        """One of another scheduler."""
-        self.executor = SlurmExecutor(self.store, self.project, ["worker"], self.slurm, interval_s=1e9)
-        return self.executor
-
-    def enqueue(self, *specs: RunSpec, **options: object) -> None:
-        self.queue.enqueue(*specs, on="slurm", **options)
-
-    def round(self, times: int = 1) -> None:
-        """Let the executor make whole rounds."""
-        for _ in range(times):
-            self.executor._due_s = self.executor._not_before_s = 0.0
-            self.executor.step()
-            while self.executor._round is not None:
-                self.executor.step()
-
-    def work(self, task: MockTask) -> None:
-        """Be the worker of a task, up to its claim."""
-        self._monkeypatch.setenv(leases.FIRST_VARIABLE, str(task.first))
-        self._monkeypatch.setenv("SLURM_ARRAY_JOB_ID", task.job_id)
-        self._monkeypatch.setenv("SLURM_ARRAY_TASK_ID", str(task.number))
-        paths = RunPaths(Path(task.directory))
-        try:
-            self.claims.append(acquire(paths, next_attempt(paths)))
-        except ClaimRefused as refusal:
-            task.state = "COMPLETED"
-            self.refused.append(str(refusal))
-        finally:
-            self._monkeypatch.delenv(leases.FIRST_VARIABLE)
-
-    def begin(self, most: int = 10**6) -> None:
-        """Let Slurm start tasks, which claim their runs."""
-        self.slurm.begin(self.work, most)
-
-    def end(
-        self, outcome: RunOutcome = RunOutcome.SUCCEEDED, reason: str = "", state: str = "COMPLETED"
-    ) -> None:
-        """Let all workers end, and their tasks with them."""
-        for claim in self.claims:
-            claim.finish(outcome, reason)
-            claim.release()
-            self.slurm.task(read_claim(claim.paths).job).state = state  # type: ignore[union-attr]
-        self.claims.clear()
-
-    def die(self, task: MockTask) -> None:
-        """Be a worker that claims and is gone without a word, with its locks."""
-        child = os.fork()
-        if child == 0:
-            self.work(task)
-            os._exit(0)
-        os.waitpid(child, 0)
-
-    def task_of(self, paths: RunPaths) -> MockTask:
-        """The newest task of a run."""
-        return next(t for t in reversed(self.slurm.tasks) if Path(t.directory).name == paths.run_id)
-
-    def paths(self, spec: RunSpec) -> RunPaths:
-        return self.project.run(spec.experiment, spec.run_id)
-
-    def job(self, spec: RunSpec) -> Job:
-        return self.queue.job(spec)
-
-    def states(self) -> list[JobState]:
-        return [job.state for job in self.queue.client.jobs()]
-
-    def fault(self, subject: str) -> str:
-        faults = [f for f in self.store.faults.list() if f.kind is FaultKind.CLUSTER]
-        return next((f.sentence for f in faults if f.subject == subject), "")
-
-    def asked(self, command: str) -> list[list[str]]:
-        return [words for words in self.slurm.asked if words[0] == command]
-
-    def sizes(self) -> list[str]:
-        """Of the arrays that were handed over, or were to be."""
-        options = (word for words in self.asked("sbatch") for word in words)
-        return [word.removeprefix("--array=") for word in options if word.startswith("--array=")]
-
-    def successes(self) -> int:
-        """Attempts that the queue has seen succeed."""
-        return int(self.store._one("SELECT count(*) FROM attempts WHERE outcome = 'succeeded'")[0])
-
-
 @pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    commands = tmp_path / "bin"
-    commands.mkdir()
-    (commands / "sbatch").touch(0o755)
-    monkeypatch.setattr(claims, "_PATIENCE_S", 0.05)
-    monkeypatch.setenv("PATH", f"{commands}{os.pathsep}{os.environ['PATH']}")
-    (tmp_path / "project").mkdir()
-    cluster = Cluster(tmp_path / "project", monkeypatch)
-    with closing(cluster.store):
+    with opened_cluster(tmp_path, monkeypatch) as cluster:
         yield cluster
-    for claim in cluster.claims:
-        with suppress(OSError):
-            claim._lease.give_back()  # type: ignore[union-attr]
-
-
-def specs(count: int, experiment: str = "letters") -> list[RunSpec]:
-    return [fake_spec(experiment, seed=seed) for seed in range(count)]
 
 
 def test_runs_go_to_slurm_in_one_array_and_end_as_their_directories_tell(cluster: Cluster) -> None:
@@ -501,118 +368,3 @@ def test_a_full_shared_disk_is_a_state_and_ends_no_run(
     assert "no space left" in cluster.fault("runs")
     assert cluster.states() == [INTERRUPTED] * 2
     assert [job.max_attempts - job.attempts for job in cluster.queue.client.jobs()] == [3, 3]
-
-
-def test_runs_lie_in_the_directory_that_nodes_see(cluster: Cluster, tmp_path: Path) -> None:
-    shared = tmp_path / "shared"
-    shared.mkdir()
-    cluster.say(f"shared = '{shared}'", "setup = 'module load cuda'")
-    (spec,) = specs(1)
-    cluster.enqueue(spec)
-    cluster.round()
-    assert (cluster.project.runs / "letters").readlink() == shared / "letters"
-    assert cluster.slurm.tasks[0].directory == str(shared / "letters" / spec.run_id)
-    assert f"--output={shared}/.cluster/" in " ".join(cluster.asked("sbatch")[0])
-    assert "\nmodule load cuda\n" in cluster.slurm.script
-    # Runs that are here already do not move by themselves.
-    other = fake_spec("digits")
-    cluster.paths(other).directory.mkdir(parents=True)
-    outcome = cluster.queue.client.request(Enqueue((other,), terms=QueueTerms(on="slurm")))
-    assert f"is not in {shared}, where the nodes look" in outcome.sentence
-
-
-def test_without_a_table_or_slurm_nothing_is_queued_for_it(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(shutil, "which", lambda _name: None)
-    with pytest.raises(ConfigError, match="sbatch is not installed here"):
-        cluster.enqueue(*specs(1))
-    cluster.project.experiments.write_text("")
-    with pytest.raises(ConfigError, match="there is no cluster"):
-        cluster.enqueue(*specs(1))
-    assert cluster.states() == []
-
-
-def test_commands_of_slurm_are_processes_that_nobody_waits_for(cluster: Cluster, tmp_path: Path) -> None:
-    state, commands = tmp_path / "slurm.json", tmp_path / "bin"
-    for name in ("sbatch", "squeue", "scontrol", "scancel"):
-        call = shlex.join([sys.executable, "-P", "-m", "tests.slurm_mock", str(state), name])
-        root = shlex.quote(str(Path(__file__).parents[2]))
-        (commands / name).write_text(f'#!/bin/sh\nPYTHONPATH={root} exec {call} "$@"\n')
-        (commands / name).chmod(0o755)
-    cluster.executor = SlurmExecutor(cluster.store, cluster.project, ["worker"], SlurmCommands(), 1e9)
-    cluster.enqueue(*specs(2))
-    cluster.round()
-    assert [*cluster.store.cluster.arrays().values()] == ["1"]
-    (commands / "squeue").write_text("#!/bin/sh\necho squeue: error: no controller >&2; exit 1\n")
-    cluster.round()
-    assert "Slurm does not answer: no controller" in cluster.fault("answer")
-
-
-def test_the_script_makes_its_task_the_worker_of_its_run(cluster: Cluster, tmp_path: Path) -> None:
-    import subprocess
-
-    cluster.executor._command = ["sh", "-c", "env; echo $$ $0"]
-    cluster.enqueue(*specs(2), data_dir=tmp_path / "with 'quotes'")
-    cluster.round()
-    environment = {"PATH": os.environ["PATH"], "SLURM_ARRAY_TASK_ID": "1", "DATASIZE_ATTEMPT": "7"}
-    shell = subprocess.Popen(["bash", "-c", cluster.slurm.script], env=environment)
-    assert shell.wait() == 0
-    said = (Path(cluster.slurm.tasks[1].directory) / "stdout.log").read_text().splitlines()
-    name = cluster.slurm.tasks[1].array
-    assert said[-1] == f"{shell.pid} {cluster.slurm.tasks[1].directory}"
-    assert {"DATASIZE_FIRST_ATTEMPT=1", f"DATASIZE_TAG={name}-1", "CUDA_VISIBLE_DEVICES="} <= {*said}
-    assert f"DATASIZE_DATA={tmp_path}/with 'quotes'" in said
-    assert not [line for line in said if line.startswith("DATASIZE_ATTEMPT")]
-
-
-def test_a_forced_run_begins_afresh(cluster: Cluster) -> None:
-    (spec,) = specs(1)
-    cluster.enqueue(spec)
-    cluster.round()
-    cluster.enqueue(spec, force=True)
-    cluster.round(2)
-    cluster.begin()
-    cluster.end()
-    cluster.round(2)
-    assert (cluster.states(), cluster.successes()) == ([SUCCEEDED], 1)
-
-
-def test_a_queue_that_is_rebuilt_finds_its_running_jobs_and_cancels_them(cluster: Cluster) -> None:
-    (spec,) = specs(1)
-    cluster.enqueue(spec)
-    cluster.round()
-    cluster.begin()
-    cluster.round()
-    cluster.store._run("DELETE FROM handed")
-    cluster.store._run("DELETE FROM arrays")
-    stranger = MockTask("theirs", "99", 0, "/", 1)
-    cluster.slurm.tasks.append(stranger)
-    cluster.round()
-    assert "--me" in cluster.asked("squeue")[-1]
-    assert cluster.job(spec).state is RUNNING
-    cluster.queue.ask(CommandKind.CANCEL, spec)
-    cluster.round()
-    assert (cluster.slurm.tasks[0].signals, stranger.signals) == (1, 0)
-    cluster.end(RunOutcome.INTERRUPTED, "asked to leave", state="CANCELLED")
-    cluster.round()
-    assert cluster.states() == [CANCELLED]
-
-
-def test_faults_of_a_cluster_that_nobody_needs_any_more_are_over(cluster: Cluster) -> None:
-    (spec,) = specs(1)
-    cluster.enqueue(spec)
-    cluster.slurm.faults["scontrol"] = ["down"]
-    cluster.round()
-    assert cluster.fault("answer")
-    cluster.queue.ask(CommandKind.CANCEL, spec)
-    cluster.round()
-    assert cluster.fault("answer") == ""
-
-
-def test_without_runs_of_a_cluster_nothing_of_it_is_imported() -> None:
-    import subprocess
-
-    code = "import sys, tui_datasize.jobs.scheduler.main; print([m for m in sys.modules if 'slurm' in m])"
-    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"

@@ -1,0 +1,195 @@
+"""Where the runs of a cluster lie, what their tasks are, and who asks for them."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import fake_spec
+from tests.slurm_mock import MockTask
+from tests.unit.slurm_desk import Cluster, opened_cluster, specs
+from tui_datasize.errors import ConfigError
+from tui_datasize.jobs.queue.commands import CommandKind
+from tui_datasize.jobs.queue.requests import Acknowledgement, Enqueue, Outcome, QueueTerms, outcome_of
+from tui_datasize.jobs.queue.state import JobState
+from tui_datasize.jobs.scheduler.slurm.calls import SlurmCommands
+from tui_datasize.jobs.scheduler.slurm.executor import SlurmExecutor
+from tui_datasize.runlog.claim import (
+    Claim,
+    RunOutcome,
+)
+
+QUEUED, RUNNING, HELD = JobState.QUEUED, JobState.RUNNING, JobState.HELD
+SUCCEEDED, FAILED, CANCELLED = JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED
+INTERRUPTED = JobState.INTERRUPTED
+Leave = Callable[[Claim], object]
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    with opened_cluster(tmp_path, monkeypatch) as cluster:
+        yield cluster
+
+
+def test_runs_lie_in_the_directory_that_nodes_see(cluster: Cluster, tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    cluster.say(f"shared = '{shared}'", "setup = 'module load cuda'")
+    (spec,) = specs(1)
+    cluster.enqueue(spec)
+    cluster.round()
+    assert (cluster.project.runs / "letters").readlink() == shared / "letters"
+    assert cluster.slurm.tasks[0].directory == str(shared / "letters" / spec.run_id)
+    assert f"--output={shared}/.cluster/" in " ".join(cluster.asked("sbatch")[0])
+    assert "\nmodule load cuda\n" in cluster.slurm.script
+    # Runs that are here already do not move by themselves.
+    other = fake_spec("digits")
+    cluster.paths(other).directory.mkdir(parents=True)
+    outcome = cluster.queue.client.request(Enqueue((other,), terms=QueueTerms(on="slurm")))
+    assert f"is not in {shared}, where the nodes look" in outcome.sentence
+
+
+def test_without_a_table_or_slurm_nothing_is_queued_for_it(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _name: None)
+    with pytest.raises(ConfigError, match="sbatch is not installed here"):
+        cluster.enqueue(*specs(1))
+    cluster.project.experiments.write_text("")
+    with pytest.raises(ConfigError, match="there is no cluster"):
+        cluster.enqueue(*specs(1))
+    assert cluster.states() == []
+
+
+def test_commands_of_slurm_are_processes_that_nobody_waits_for(cluster: Cluster, tmp_path: Path) -> None:
+    state, commands = tmp_path / "slurm.json", tmp_path / "bin"
+    for name in ("sbatch", "squeue", "scontrol", "scancel"):
+        call = shlex.join([sys.executable, "-P", "-m", "tests.slurm_mock", str(state), name])
+        root = shlex.quote(str(Path(__file__).parents[2]))
+        (commands / name).write_text(f'#!/bin/sh\nPYTHONPATH={root} exec {call} "$@"\n')
+        (commands / name).chmod(0o755)
+    cluster.executor = SlurmExecutor(cluster.store, cluster.project, ["worker"], SlurmCommands(), 1e9)
+    cluster.enqueue(*specs(2))
+    cluster.round()
+    assert [*cluster.store.cluster.arrays().values()] == ["1"]
+    (commands / "squeue").write_text("#!/bin/sh\necho squeue: error: no controller >&2; exit 1\n")
+    cluster.round()
+    assert "Slurm does not answer: no controller" in cluster.fault("answer")
+
+
+def test_the_script_makes_its_task_the_worker_of_its_run(cluster: Cluster, tmp_path: Path) -> None:
+    import subprocess
+
+    cluster.executor._command = ["sh", "-c", "env; echo $$ $0"]
+    cluster.enqueue(*specs(2), data_dir=tmp_path / "with 'quotes'")
+    cluster.round()
+    environment = {"PATH": os.environ["PATH"], "SLURM_ARRAY_TASK_ID": "1", "DATASIZE_ATTEMPT": "7"}
+    shell = subprocess.Popen(["bash", "-c", cluster.slurm.script], env=environment)
+    assert shell.wait() == 0
+    said = (Path(cluster.slurm.tasks[1].directory) / "stdout.log").read_text().splitlines()
+    name = cluster.slurm.tasks[1].array
+    assert said[-1] == f"{shell.pid} {cluster.slurm.tasks[1].directory}"
+    assert {"DATASIZE_FIRST_ATTEMPT=1", f"DATASIZE_TAG={name}-1", "CUDA_VISIBLE_DEVICES="} <= {*said}
+    assert f"DATASIZE_DATA={tmp_path}/with 'quotes'" in said
+    assert not [line for line in said if line.startswith("DATASIZE_ATTEMPT")]
+
+
+def test_a_forced_run_begins_afresh(cluster: Cluster) -> None:
+    (spec,) = specs(1)
+    cluster.enqueue(spec)
+    cluster.round()
+    cluster.enqueue(spec, force=True)
+    cluster.round(2)
+    cluster.begin()
+    cluster.end()
+    cluster.round(2)
+    assert (cluster.states(), cluster.successes()) == ([SUCCEEDED], 1)
+
+
+def test_a_queue_that_is_rebuilt_finds_its_running_jobs_and_cancels_them(cluster: Cluster) -> None:
+    (spec,) = specs(1)
+    cluster.enqueue(spec)
+    cluster.round()
+    cluster.begin()
+    cluster.round()
+    cluster.store._run("DELETE FROM handed")
+    cluster.store._run("DELETE FROM arrays")
+    stranger = MockTask("theirs", "99", 0, "/", 1)
+    cluster.slurm.tasks.append(stranger)
+    cluster.round()
+    assert "--me" in cluster.asked("squeue")[-1]
+    assert cluster.job(spec).state is RUNNING
+    cluster.queue.ask(CommandKind.CANCEL, spec)
+    cluster.round()
+    assert (cluster.slurm.tasks[0].signals, stranger.signals) == (1, 0)
+    cluster.end(RunOutcome.INTERRUPTED, "asked to leave", state="CANCELLED")
+    cluster.round()
+    assert cluster.states() == [CANCELLED]
+
+
+def test_faults_of_a_cluster_that_nobody_needs_any_more_are_over(cluster: Cluster) -> None:
+    (spec,) = specs(1)
+    cluster.enqueue(spec)
+    cluster.slurm.faults["scontrol"] = ["down"]
+    cluster.round()
+    assert cluster.fault("answer")
+    cluster.queue.ask(CommandKind.CANCEL, spec)
+    cluster.round()
+    assert cluster.fault("answer") == ""
+
+
+def test_without_runs_of_a_cluster_nothing_of_it_is_imported() -> None:
+    import subprocess
+
+    code = "import sys, tui_datasize.jobs.scheduler.main; print([m for m in sys.modules if 'slurm' in m])"
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("own", "options", "expected"),
+    [
+        ("", [], ""),
+        ("on = 'slurm'", [], "slurm"),
+        ("on = 'slurm'", ["--on", "local"], ""),
+        ("", ["--on", "slurm"], "slurm"),
+    ],
+)
+def test_an_option_wins_over_the_place_of_the_experiment(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, own: str, options: list[str], expected: str
+) -> None:
+    from tui_datasize.cli.dispatch import main
+
+    experiment = "dataset = 'digits'\nmodel = 'mlp'\nsizes = [40]\nbudget = { updates = 10 }"
+    cluster.say("[experiments.small]", experiment, own)
+    monkeypatch.setattr("tui_datasize.jobs.client.QueueClient.answer_to", lambda _self, *asked: _done(*asked))
+    assert main(["queue", "small", *options, "--project", str(cluster.root)]) == 0
+    (job,) = cluster.queue.client.jobs()
+    assert job.place == expected
+
+
+def _done(command: Enqueue, acknowledgement: Acknowledgement) -> Outcome:
+    return outcome_of(command, acknowledgement, [])
+
+
+def test_the_record_has_runs_of_a_directory_that_nodes_share(cluster: Cluster, tmp_path: Path) -> None:
+    from tests.fakes import write_run
+    from tui_datasize.runlog.reader import RunLog
+
+    shared, log = tmp_path / "shared", RunLog(cluster.project)
+    shared.mkdir()
+    cluster.say(f"shared = '{shared}'")
+    first, second = specs(2)
+    cluster.enqueue(first, second)
+    cluster.round()
+    assert sorted(log.runs()["state"]) == ["queued", "queued"]
+    for count, spec in enumerate((first, second), 1):
+        write_run(cluster.project, spec, tables=False)
+        assert log.runs()["state"].to_list().count("succeeded") == count
+    assert (shared / "letters" / first.run_id / "exit.json").exists()
