@@ -14,6 +14,7 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 
@@ -84,9 +85,9 @@ def _compare(draws: int) -> int:
     return int(off > 0)
 
 
-def accuracies(strategy: str, draws: int) -> Floats:
-    """In % on the test images at each of `SIZES`, shape (draws, 6)."""
-    return np.array([[*_path(strategy, draw)] for draw in range(draws)])
+def accuracies(strategy: str, draws: int, sizes: int = len(SIZES)) -> Floats:
+    """In % on the test images at each of the first `sizes` of `SIZES`, shape (draws, sizes)."""
+    return np.array([[*islice(_path(strategy, draw), sizes)] for draw in range(draws)])
 
 
 def _path(strategy: str, draw: int) -> Iterator[float]:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmarks.labelling import REFERENCE, accuracies
 from tests.lazily import Lazily
 from tui_datasize.experiments.spec import CHOSEN
 from tui_datasize.training.labelling import clusters
@@ -94,6 +95,14 @@ def test_clusters_that_lie_apart_are_found_and_a_typical_point_has_near_neighbou
     apart = np.sort(np.linalg.norm(own[:, None] - own[None], axis=2), axis=1)[:, 1:21]
     assert typicality(own) == pytest.approx(1 / apart.mean(axis=1), rel=1e-5)
     assert typicality(own[:1]) == 1
+
+
+def test_typical_digits_are_worth_what_other_code_finds():
+    found, reference = accuracies("typiclust", 4, 3), REFERENCE["typiclust"][:3]
+    errors = found.std(axis=0, ddof=1) * (1 / 4 + 1 / 20) ** 0.5
+    assert np.all(np.abs(found.mean(axis=0) - reference) < 3 * errors)
+    # Which images of a draw would not give.
+    assert np.all(found.mean(axis=0) - REFERENCE["random"][:3] > 3 * errors)
 
 
 class Told:
