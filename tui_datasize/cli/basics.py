@@ -79,7 +79,9 @@ def without_collection() -> Iterator[None]:
 
 def print_json(value: Any) -> None:
     """Print a value as JSON on stdout: indented for a reader, on one line (much faster) for a program."""
-    print(json.dumps(value, indent=2 if sys.stdout.isatty() else None, default=str))
+    indent = 2 if sys.stdout.isatty() else None
+    # Nothing that is printed holds itself, and to look for that takes long of ten thousand jobs.
+    print(json.dumps(value, indent=indent, default=str, check_circular=False))
 
 
 def experiments_of(paths: ProjectPaths) -> Project:
