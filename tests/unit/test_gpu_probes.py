@@ -23,7 +23,7 @@ from tui_datasize.cli.dispatch import main as run_command
 from tui_datasize.experiments.device_settings import DeviceSettings
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.queue import known_gpus
-from tui_datasize.jobs.queue.faults import FaultKind
+from tui_datasize.jobs.queue.faults import Fault, FaultKind
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.jobs.queue.store import Store
 from tui_datasize.jobs.scheduler import gpu_probes
@@ -112,8 +112,12 @@ class Machine:
     def states(self) -> set[JobState]:
         return {job.state for job in self.client.jobs()}
 
+    def faults(self) -> list[Fault]:
+        """What is wrong, but for the scheduler, which is no process here."""
+        return [one for one in self.client.faults() if one.kind is not FaultKind.SCHEDULER]
+
     def fault(self) -> str:
-        (fault,) = self.client.faults()
+        (fault,) = self.faults()
         assert fault.kind is FaultKind.GPU
         return fault.sentence
 
@@ -159,7 +163,7 @@ def test_a_gpu_takes_runs_once_a_probe_has_found_that_it_works(machine: Machine)
     machine.scheduler._probes._running["GPU-a"].worker.status = 0
     machine.pass_time()
     assert len(machine.spawner.started) == 1
-    assert machine.client.faults() == []
+    assert machine.faults() == []
 
 
 def test_what_workers_need_is_told_while_it_is_loaded(
@@ -215,7 +219,7 @@ def test_jobs_on_a_gpu_that_fails_its_probe_stay_queued_and_everybody_is_told(
     # It is mended: no later than after the longest pause everything goes on.
     machine.spawner.refusal = None
     machine.pass_time(300, step_s=10)
-    assert machine.client.faults() == []
+    assert machine.faults() == []
     assert len(machine.spawner.started) == 1
 
 
@@ -243,7 +247,7 @@ def test_a_run_that_loses_its_gpu_starts_again_at_no_cost_once_a_probe_passes(ma
     machine.spawner.refusal = None
     machine.pass_time(40)
     assert len(machine.spawner.started) == 2
-    assert machine.client.faults() == []
+    assert machine.faults() == []
 
 
 def test_a_gpu_that_passes_and_fails_its_runs_again_and_again_is_left_alone_for_longer(
@@ -320,7 +324,7 @@ def test_a_gpu_that_comes_back_is_tried_again(machine: Machine) -> None:
     machine.gpu.is_lost = False
     machine.pass_time()
     assert len(machine.spawner.asked) == 2
-    assert machine.client.faults() == []
+    assert machine.faults() == []
 
 
 def test_a_probe_that_nothing_ends_is_given_up_and_keeps_its_gpu(
@@ -374,7 +378,7 @@ def test_forgotten_gpus_have_no_fault(machine: Machine) -> None:
     machine.pass_time()
     assert machine.fault()
     QueueClient(machine.project).forget_gpus()
-    assert machine.client.faults() == []
+    assert machine.faults() == []
 
 
 def test_a_scheduler_forgets_gpus_as_soon_as_the_queue_does(machine: Machine) -> None:
@@ -426,4 +430,4 @@ def test_a_gpu_that_doctor_finds_to_work_has_no_fault_without_a_scheduler(
     assert machine.fault()
     authority.release()
     list(doctor._gpus(machine.project))
-    assert machine.client.faults() == []
+    assert machine.faults() == []
