@@ -76,5 +76,5 @@ def lab(tmp_path: Path, slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> Iterat
     root.mkdir()
     lab = ClusterLab(root, slurm)
     yield lab
-    slurm.ask("scancel", "--user=root")
+    slurm.cancel_all()
     lab.close()

@@ -98,11 +98,20 @@ class Slurm:
 
     def mend(self) -> None:
         """Start anew what has ended, by a test or by itself: `scancel` has brought slurmctld down."""
-        if not self.pid("slurmctld"):
-            self.start_controller()
-        if not self.pid("slurmd"):
-            self.start_node()
-        self.wait(self.is_ready)
+
+        def is_mended() -> bool:
+            if not self.pid("slurmctld"):
+                self.start_controller()
+            if not self.pid("slurmd"):
+                self.start_node()
+            return self.is_ready()
+
+        self.wait(is_mended)
+
+    def cancel_all(self) -> None:
+        """End all jobs, and see that slurmctld has lived through it, or has not."""
+        self.ask("scancel", "--user=root")
+        self.wait(lambda: not self.pid("slurmctld") or not self.ask("squeue", "-h").strip())
 
     def is_ready(self) -> bool:
         """Whether jobs can run."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,6 @@ from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.runlog import lease as leases
 from tui_datasize.runlog.claim import (
-    Claim,
     Lack,
     RunOutcome,
     read_exit,
@@ -24,7 +23,6 @@ from tui_datasize.runlog.paths import RunPaths
 QUEUED, RUNNING, HELD = JobState.QUEUED, JobState.RUNNING, JobState.HELD
 SUCCEEDED, FAILED, CANCELLED = JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED
 INTERRUPTED = JobState.INTERRUPTED
-Leave = Callable[[Claim], object]
 
 
 @pytest.fixture

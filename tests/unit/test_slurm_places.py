@@ -6,7 +6,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,14 +21,11 @@ from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.jobs.scheduler.slurm.calls import SlurmCommands
 from tui_datasize.jobs.scheduler.slurm.executor import SlurmExecutor
 from tui_datasize.runlog.claim import (
-    Claim,
     RunOutcome,
 )
 
-QUEUED, RUNNING, HELD = JobState.QUEUED, JobState.RUNNING, JobState.HELD
-SUCCEEDED, FAILED, CANCELLED = JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED
-INTERRUPTED = JobState.INTERRUPTED
-Leave = Callable[[Claim], object]
+RUNNING = JobState.RUNNING
+SUCCEEDED, CANCELLED = JobState.SUCCEEDED, JobState.CANCELLED
 
 
 @pytest.fixture
