@@ -22,6 +22,7 @@ from tui_datasize.runlog.claim import RunOutcome, read_exit, utc_now
 from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.tui.news import NewsReader, terminal_signal
 from tui_datasize.tui.polling.snapshot import Snapshot
+from tui_datasize.tui.preferences import load_preferences
 from tui_datasize.tui.queue.job_table import JobTable
 from tui_datasize.tui.queue_dialog import enqueue_command
 from tui_datasize.tui.widgets.dialogs import TextDialog
@@ -367,6 +368,7 @@ async def test_the_terminal_rings_once_when_a_job_fails_and_once_at_the_end(busy
 
 async def test_a_silent_app_tells_news_on_its_status_line_alone(busy: Stage, monkeypatch):
     monkeypatch.setenv("DATASIZE_BELL", "0")
+    busy.preferences, _ = load_preferences()
     async with busy.open() as show:
         written: list[str] = []
         monkeypatch.setattr(show.app._driver, "write", written.append)
