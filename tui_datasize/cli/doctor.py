@@ -10,13 +10,14 @@ import subprocess
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from tui_datasize import __version__
 from tui_datasize.cli.basics import print_json, project_paths
+from tui_datasize.cli.checks import Check, Verdict
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, ConfigError, DataError, DatasizeError
 from tui_datasize.experiments.catalogue import ARRAYS, DATASETS, refuse_unshown, walked
 from tui_datasize.experiments.images.reading import ImageReading
@@ -38,8 +39,6 @@ from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.text import plural
 from tui_datasize.training.selftest.record import last_of
 
-Verdict: TypeAlias = Literal["ok", "warn", "fail"]
-
 LITTLE_DISK_BYTES = 5 * 10**9
 NO_DISK_BYTES = 200 * 10**6
 NOT_IN_DIRECTORIES = (
@@ -48,15 +47,6 @@ NOT_IN_DIRECTORIES = (
     "then queue the experiments again"
 )
 STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing looked at: `fail` would stop a run, `warn` may surprise later."""
-
-    name: str
-    verdict: Verdict
-    text: str
 
 
 def doctor(arguments: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tui_datasize.cli.doctor import Check
+from tui_datasize.cli.checks import Check
 from tui_datasize.errors import DatasizeError
 from tui_datasize.experiments.cluster_settings import ClusterSettings
 from tui_datasize.experiments.load import cluster_settings

@@ -97,6 +97,11 @@ class ProjectPaths:
     device_history = _File("runs/.cache/devices.jsonl")
     """What the devices did in the last minutes."""
 
+    @property
+    def has_runs(self) -> bool:
+        """Whether any experiment has left a directory."""
+        return any(entry.is_dir() for entry in self.runs.glob("[!.]*"))
+
     def run(self, experiment: str, run_id: str) -> RunPaths:
         return RunPaths(self.runs / experiment / run_id)
 

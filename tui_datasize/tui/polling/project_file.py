@@ -17,6 +17,7 @@ from tui_datasize.experiments.sweep import check_runs, further_runs, plan_runs, 
 from tui_datasize.experiments.variants import recipe_of, variant_labels
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.queue.image_files import rules_of
+from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.polling.snapshot import Cell, ExperimentPlan
 
 _MOST_LISTED = 20_000
@@ -50,12 +51,12 @@ class Planner:
 
         The cells of the one `shown` are listed however many they are.
 
-        Without a file there are none.
+        Without a file there are none, as in an empty directory.
 
-        Raises ConfigError: the file is wrong.
+        Raises ConfigError: the file is wrong, or missing where there are runs.
         """
         stamp, is_first = self._read_stamp(), self._project is None
-        if stamp is None and not self._file.exists():
+        if stamp is None and not self._file.exists() and not ProjectPaths(self._file.parent).has_runs:
             self._project, self._stamp = None, None
             if self._planned is None or self._planned.experiments:
                 self._planned = ProjectPlan(data_dir=data_directory(self._file.parent))
