@@ -109,7 +109,6 @@ class AnalysisPane(ChartPane, FilteredRuns, can_focus=True):
         self._offered_of: object = None
         self._missing_of: object = None
         self._turns: list[int] = []
-        """Pages turned by key before it is known which pages these runs have."""
         self._states: Kept[object] = Kept()
         self._filter = FilterBox(self, stays=False)
         self._grid_rows: str | None = None
@@ -397,7 +396,7 @@ class AnalysisPane(ChartPane, FilteredRuns, can_focus=True):
 
     def action_page(self, step: int) -> None:
         if self._missing_of is None:
-            self._turns.append(step)
+            self._turns.append(step)  # Which pages these runs have is not known yet.
             return
         following = (self._page + step * further for further in range(1, len(PAGES) + 2))
         self._turn_to(next(page for page in following if self._is_offered(page)))

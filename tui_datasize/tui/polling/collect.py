@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -23,6 +23,7 @@ from tui_datasize.runlog.reached import after_interruption, resumed_at
 from tui_datasize.tui.polling.log_tail import LogTail, run_log_tail
 from tui_datasize.tui.polling.machine import Machine, MachineWatch
 from tui_datasize.tui.polling.project_file import Planner, ProjectPlan, with_further
+from tui_datasize.tui.polling.runs_of_jobs import runs_of_jobs
 from tui_datasize.tui.polling.snapshot import (
     EMPTY,
     ExperimentPlan,
@@ -34,7 +35,7 @@ from tui_datasize.tui.polling.snapshot import (
     TrainingCurve,
     display_order,
 )
-from tui_datasize.tui.widgets.palette import INCOMPLETE, STATE_LOOKS, CellState
+from tui_datasize.tui.widgets.palette import INCOMPLETE, CellState
 
 if TYPE_CHECKING:
     import polars as pl
@@ -422,83 +423,3 @@ def _job_row(
         lost_evaluations=fact.missing_evaluations if fact and fact.is_incomplete else 0,
         interrupted_by=after_interruption(job.interrupted_by, None),
     )
-
-
-def runs_of_jobs(jobs: Sequence[JobRow], runs: pl.DataFrame | None) -> pl.DataFrame:
-    """One row per job in their order: what the frame `runs` has of it, and what the queue says.
-
-    Schema `RUNS`, then `name`, `note`, `fraction`, `remaining_s`, `priority` and what variants name beside;
-    `state` is the word shown.
-    """
-    import polars as pl
-
-    from tui_datasize.runlog.schema import RUNS
-
-    of_queue = _frame_of(jobs)
-    of_record = pl.DataFrame(schema=dict(RUNS)) if runs is None else runs
-    joined = of_queue.join(
-        of_record.drop(set(of_queue.columns) & RUNS.keys() - {"run_id"}),
-        on="run_id",
-        how="left",
-        maintain_order="left",
-    )
-    base = pl.col("run_id").str.replace(r"-[^-]*$", "")
-    short = pl.format("{} {}", base, "short").str.strip_chars_end()
-    named = joined.with_columns(
-        variant=pl.coalesce("told", "variant"),
-        name=pl.when(pl.col("told").is_null()).then("run_id").otherwise(short),
-    )
-    swept = _swept(named["variant"], named.columns)
-    return named.with_columns(*swept, variant=_shown(named)).drop("told", "short")
-
-
-def _shown(runs: pl.DataFrame) -> pl.Series:
-    """Their variants, long ones in few words, but for the usual one of an experiment."""
-    known = runs.select("experiment", "variant").unique().drop_nulls()
-    short = {
-        one: words
-        for _, own in known.group_by("experiment")
-        for one, words in short_labels(own["variant"].to_list()).items()
-        if words
-    }
-    return runs["variant"].replace(short)
-
-
-def _frame_of(jobs: Sequence[JobRow]) -> pl.DataFrame:
-    """One row per job: what the queue says of it, and its variant as `told`, in few words as `short`."""
-    import polars as pl
-
-    from tui_datasize.runlog.schema import schema
-
-    told = schema(
-        (pl.String, "run_id", "experiment", "told", "short", "state", "reason", "device", "note"),
-        (pl.Float64, "fraction", "remaining_s"),
-        (pl.Int64, "priority"),
-    )
-    columns = {
-        "run_id": [row.run_id for row in jobs],
-        "experiment": [row.experiment for row in jobs],
-        "told": [row.variant or None for row in jobs],
-        "short": [row.short_variant for row in jobs],
-        "state": [STATE_LOOKS[row.shown_state].word for row in jobs],
-        "reason": [row.reason for row in jobs],
-        "device": [row.device for row in jobs],
-        "note": [row.remark or None for row in jobs],
-        "fraction": [row.fraction for row in jobs],
-        "remaining_s": [row.remaining_s if row.state.is_active else None for row in jobs],
-        "priority": [row.priority for row in jobs],
-    }
-    return pl.DataFrame(columns, schema=dict(told))
-
-
-def _swept(variants: pl.Series, columns: Collection[str]) -> list[pl.Series]:
-    """The keys that variants name as `layers=2`, where no column has them: numbers where all are."""
-    import polars as pl
-
-    words = variants.drop_nulls().unique().str.extract_all(r"\b\w+=").explode().drop_nulls().unique()
-    found = []
-    for key in sorted(set(words.str.strip_chars_end("=")) - set(columns)):
-        told = variants.str.extract(rf"\b{key}=(\S+)").alias(key)
-        numbers = told.cast(pl.Float64, strict=False)
-        found.append(numbers if numbers.null_count() == told.null_count() else told)
-    return found

@@ -240,7 +240,7 @@ class Snapshot:
     runs_version: int = 0
     """Counts up whenever the frame changes."""
     table: pl.DataFrame | None = field(default=None, compare=False)
-    """The jobs as a frame, see `collect.runs_of_jobs`; it follows from `jobs` and `runs`."""
+    """The jobs as a frame, see `runs_of_jobs`; it follows from `jobs` and `runs`."""
     counted: Mapping[str, Counter[CellState]] = field(default_factory=dict, compare=False)
     """See `cell_counts`, by the names of experiments: counting 10,000 takes longer than a key may."""
     unread: int = 0

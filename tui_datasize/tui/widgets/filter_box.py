@@ -29,7 +29,7 @@ class FilteredRuns(Widget):
     """Shows those runs that a filter lets through."""
 
     frame: pl.DataFrame | None = None
-    """All runs, see `collect.runs_of_jobs`; None before the first look."""
+    """All runs, see `runs_of_jobs`; None before the first look."""
     filter_text = ""
     """The terms that are heeded."""
 
