@@ -179,3 +179,8 @@ def test_a_target_that_the_other_reaches_at_its_smallest_size_is_no_saving():
 def test_images_saved_by_single_runs_are_called_untested():
     runs = two(2.5).filter(seed=0)
     assert variants.ask(record_of(runs)).headline.endswith(" times fewer images than a, untested.")
+
+
+def test_as_many_images_are_not_called_fewer():
+    headline = variants.ask(record_of(two(1.02).filter(seed=0))).headline
+    assert re.fullmatch(r"[ab] needs about as many images as [ab], untested\.", headline)

@@ -129,12 +129,14 @@ def _needs(names: tuple[str, str], saved: Saved) -> str:
 
 
 def _times(saved: Saved, than: str = "") -> str:
-    """Such as `2.5 times fewer images than mlp (95 % 2.3 to 2.7)`."""
+    """Such as `2.5 times fewer images than mlp (95 % 2.3 to 2.7)`, or `about as many images as mlp`."""
     least, is_fewer = "at least " if saved.is_bound else "", saved.ratio >= 1
     ratio = saved.ratio if is_fewer else 1 / saved.ratio
     both = ratio / saved.spread, ratio * saved.spread
     low, high = (f"{end:.1f}" if end > 1 else f"{end:.2g}" for end in both)
     ends = "" if math.isnan(saved.spread) else f" (95 % {low} to {high})"
+    if not saved.is_bound and f"{ratio:.1f}" == "1.0":
+        return f"about as many{than.replace(' than ', ' as ')}{ends.replace(')', ' times fewer)')}"
     return f"{least}{ratio:.1f} times {'fewer' if is_fewer else 'more'}{than}{ends}"
 
 
