@@ -22,6 +22,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, redirect_stderr, redirect_stdout, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -76,6 +77,7 @@ def make_project(root: Path) -> ProjectPaths:
     from tui_datasize.jobs.scheduler.apply_commands import CommandApplier
     from tui_datasize.jobs.scheduler.device_history import DeviceHistory
     from tui_datasize.jobs.scheduler.devices import DeviceReport
+    from tui_datasize.runlog.notes import add_note
     from tui_datasize.runlog.reader import RunLog
     from tui_datasize.tui.view_state import ViewState, save_view_state
 
@@ -89,6 +91,7 @@ def make_project(root: Path) -> ProjectPaths:
         run = write_run(project, spec, state=state, reason="NaN loss" if state == "failed" else "")
         for file in (run.stdout, run.stderr, run.checkpoint, run.best):
             file.write_text("a line\n" * 20)
+    add_note(project, _EXPERIMENT, "a remark", datetime.now(UTC))
     QueueClient(project).enqueue([*made, waiting])
     with closing(Store(project.queue)) as store:
         while CommandApplier(store, project).apply_pending():
@@ -109,12 +112,14 @@ def targets(project: ProjectPaths) -> list[str]:
     of_cache = (project.cache, project.cache / "app.json", project.device_history)
     beside = (project.runs, project.runs / _EXPERIMENT, *of_cache)
     others = (interrupted.claim, interrupted.lock, interrupted.metrics, waiting.exit, waiting.directory)
+    notes = (project.notes, project.note(_EXPERIMENT))
     found = [
         *run.files,
         run.directory,
         *of_project,
         *beside,
         *others,
+        *notes,
         *sorted(project.cache.rglob("*.parquet")),
     ]
     return [str(path.relative_to(project.root)) for path in found]
@@ -153,6 +158,7 @@ def commands(project: ProjectPaths) -> list[list[str]]:
         *(["export", "--table", table, "--experiment", _EXPERIMENT] for table in tables),
         *(["analyze", _EXPERIMENT], ["plan", _EXPERIMENT], ["prune", "--yes"]),
         ["report", _EXPERIMENT, "-o", str(project.root.parent / "report.html"), "--force"],
+        ["note", _EXPERIMENT, "a remark"],
         ["queue", _EXPERIMENT, "--force"],
         ["import", "elsewhere", str(project.root.parent / ELSEWHERE)],
         ["doctor", "--repair"],
@@ -165,6 +171,7 @@ UNTRIED = MappingProxyType(
         "run": "waits for its runs, however long these take",
         "selftest": "looks at no project",
         "completion": "looks at no project",
+        "config": "looks at no project",
     }
 )
 """Commands that are not among them, and why."""

@@ -124,7 +124,7 @@ def test_a_worker_that_was_just_forked_is_told_from_its_preloader() -> None:
 
 
 def job(state: JobState, reason: str = "", after: tuple[str, ...] = ()) -> Job:
-    return Job("r", "chaos", state, 0, 1, 1, 3, reason, "", "", "", "", after)
+    return Job("r", "chaos", state, 0, 1, 1, 3, reason, after=after)
 
 
 def commands(*asked: str, applied: bool = True, ok: bool = True) -> Mapping[int, Command]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -54,3 +55,14 @@ def test_the_template_is_right_as_it_is_and_without_its_marks(
     head, _, rest = text.partition("# [paths]")
     file.write_text(head + re.sub(r"(?m)^# ", "", f"# [paths]{rest}"))
     assert load_project(file).experiments["mine"].n_runs == 32
+
+
+def test_a_pipe_in_the_place_of_notes_is_waited_for_by_nobody(
+    project: ProjectPaths, capsys: pytest.CaptureFixture[str]
+):
+    project.run("digits", "x").directory.mkdir(parents=True)
+    project.notes.mkdir()
+    os.mkfifo(project.note("digits"))
+    assert read_remarks(project, "digits") == []
+    assert main(["note", "digits", "x", "--project", str(project.root)]) != 0
+    assert capsys.readouterr().err.count("\n") == 1

@@ -24,6 +24,8 @@ STARTING = {
     "jobs/scheduler/launch.py": ["subprocess.Popen"],
     "jobs/scheduler/notify.py": ["subprocess.Popen"],
     "jobs/scheduler/gpu_probes.py": ["subprocess.Popen"],
+    "jobs/scheduler/slurm/calls.py": ["subprocess.Popen"],
+    "jobs/scheduler/slurm/probe.py": ["subprocess.run"],
     "jobs/workers/spawn.py": ["subprocess.Popen"],
     "jobs/workers/warm.py": ["subprocess.Popen"],
     "programs.py": ["subprocess.run"],

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from tui_datasize.files import read_object
+from tui_datasize.files import open_regular, read_object
 from tui_datasize.runlog.atomic import sync_directory
 from tui_datasize.runlog.identity import ProcessIdentity
 from tui_datasize.runlog.paths import RunPaths
@@ -102,7 +102,7 @@ def is_stale(paths: RunPaths, attempt: int) -> bool:
     now_s = file_system_time(paths.directory)
     try:
         # Opened, so that a client of a network file system asks for its time anew.
-        with paths.lease(attempt).open("rb") as file:
+        with open_regular(paths.lease(attempt)) as file:
             age_s = now_s - os.fstat(file.fileno()).st_mtime
     except FileNotFoundError:
         return True

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from tui_datasize.errors import ConfigError, StorageError
 from tui_datasize.experiments.spec import NAME_PATTERN
+from tui_datasize.files import open_regular
 from tui_datasize.runlog.paths import ProjectPaths
 
 _MOST_BYTES = 1_000_000
@@ -27,7 +28,7 @@ def add_note(project: ProjectPaths, experiment: str, text: str, now: datetime) -
     try:
         file.parent.mkdir(exist_ok=True)
         # One write at the end of the file: several who write at once lose nothing.
-        with file.open("ab", buffering=0) as stream:
+        with open_regular(file, "ab", buffering=0) as stream:
             stream.write(line.encode())
             os.fsync(stream.fileno())
     except OSError as error:
@@ -39,7 +40,7 @@ def read_remarks(project: ProjectPaths, experiment: str) -> list[str]:
     if not NAME_PATTERN.fullmatch(experiment):
         return []
     try:
-        with project.note(experiment).open("rb") as stream:
+        with open_regular(project.note(experiment)) as stream:
             text = stream.read(_MOST_BYTES).decode("utf-8", "replace")
     except OSError:
         return []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 from typing import Any
 
@@ -123,7 +124,9 @@ class Trainer:
         order = BatchOrder(
             len(subset), spec.batch_size, stream(spec.seed, Purpose.BATCH_ORDER), self.subset.home
         )
-        self._feed = BatchFeed(self.subset, order, self._updates, self._drawn, self._repeated)
+        self._feed = BatchFeed(
+            self.subset, order, self._updates, partial(_drawn, spec), partial(_repeated, spec)
+        )
         self.rest = None if unlabelled is None else Rest(spec, unlabelled, normalise, device, room)
         self._augmentation = stream(spec.seed, Purpose.AUGMENTATION)
         self._pipeline = Pipeline(spec.augmentation, normalise, self._augmentation)
@@ -286,16 +289,18 @@ class Trainer:
         """Positions within the subset of the next batch, each as often as augmentation repeats it."""
         return self._feed.next(self.update + 1)
 
-    def _drawn(self, update: int) -> int:
-        """Different positions among the images of an update."""
-        return ceil(batch_images(self._spec, update) / self._spec.augmentation.repeats)
 
-    def _repeated(self, rows: Tensor, update: int) -> Tensor:
-        repeats = self._spec.augmentation.repeats
-        if repeats == 1:
-            return rows
-        # One copy of all images behind the other: neighbours, which mixing pairs, are different images.
-        return rows.repeat(repeats)[: batch_images(self._spec, update)]
+def _drawn(spec: RunSpec, update: int) -> int:
+    """Different positions among the images of an update."""
+    return ceil(batch_images(spec, update) / spec.augmentation.repeats)
+
+
+def _repeated(spec: RunSpec, rows: Tensor, update: int) -> Tensor:
+    repeats = spec.augmentation.repeats
+    if repeats == 1:
+        return rows
+    # One copy of all images behind the other: neighbours, which mixing pairs, are different images.
+    return rows.repeat(repeats)[: batch_images(spec, update)]
 
 
 def _make_model(

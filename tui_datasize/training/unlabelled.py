@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -69,17 +70,13 @@ class Rest:
         order = BatchOrder(
             len(split.labels), most, stream(spec.seed, Purpose.UNLABELLED_ORDER), self.images.home
         )
-        self._feed = BatchFeed(self.images, order, total_updates(spec), self.count)
+        self._feed = BatchFeed(self.images, order, total_updates(spec), partial(_count, spec))
         self._augmentation = stream(spec.seed, Purpose.UNLABELLED_AUGMENTATION)
         weak = weak_changes(spec.augmentation)
         learned = strong_changes(weak) if rule.method == "fixmatch" else weak
         self._weak, self._learned = (Pipeline(one, normalise, self._augmentation) for one in (weak, learned))
         self._whole = torch.tensor(rule.weight, device=device)
         self._update = 0
-
-    def count(self, update: int) -> int:
-        """Images of an update."""
-        return self._spec.unlabelled.ratio * batch_images(self._spec, update)
 
     def next(self) -> UnlabelledBatch:
         """Those of the next update."""
@@ -109,6 +106,11 @@ class Rest:
         self._update = update
         self._feed.load_state_dict(state["order"], update)
         self._augmentation.set_state(state["augmentation"])
+
+
+def _count(spec: RunSpec, update: int) -> int:
+    """Images without labels of an update."""
+    return spec.unlabelled.ratio * batch_images(spec, update)
 
 
 def weak_changes(augmentation: AugmentationSpec) -> AugmentationSpec:

@@ -10,12 +10,12 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from textual.pilot import Pilot
 
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.scheduler.devices import DeviceMonitor
+from tui_datasize.render.console import PlainConsole
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.app import DatasizeApp
 from tui_datasize.tui.preferences import Preferences, load_preferences
@@ -66,7 +66,7 @@ def print_screen(project: ProjectPaths, tab: str, size: tuple[int, int]) -> int:
     preferences, _ = load_preferences()
     app = _app(project, replace(preferences, read_only=True))
     # While the app runs Textual takes the place of both.
-    console, is_terminal = Console(), sys.stdout.isatty()
+    console, is_terminal = PlainConsole(), sys.stdout.isatty()
     lines: list[str] = []
 
     async def wait_and_take(pilot: Pilot[Any]) -> None:
