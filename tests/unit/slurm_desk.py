@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -141,11 +141,23 @@ def opened_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     monkeypatch.setenv("PATH", f"{commands}{os.pathsep}{os.environ['PATH']}")
     (tmp_path / "project").mkdir()
     cluster = Cluster(tmp_path / "project", monkeypatch)
-    with closing(cluster.store):
+    with closing(cluster.store), leases_given_back(monkeypatch):
         yield cluster
-    for claim in cluster.claims:
-        with suppress(OSError):
-            claim._lease.give_back()  # type: ignore[union-attr]
+
+
+@contextmanager
+def leases_given_back(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A lease that is left and cannot be renewed would end the process of the tests a minute later."""
+    kept, keep = list[leases.Lease](), leases.Lease.keep
+
+    def keep_for_a_while(lease: leases.Lease) -> None:
+        kept.append(lease)
+        keep(lease)
+
+    monkeypatch.setattr(leases.Lease, "keep", keep_for_a_while)
+    yield
+    for lease in kept:
+        lease.give_back()
 
 
 def specs(count: int, experiment: str = "letters") -> list[RunSpec]:

@@ -6,10 +6,12 @@ import errno
 import json
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.unit.slurm_desk import leases_given_back
 from tui_datasize.runlog import claim as claims
 from tui_datasize.runlog import lease as leases
 from tui_datasize.runlog.claim import (
@@ -26,11 +28,12 @@ from tui_datasize.runlog.paths import RunPaths
 
 
 @pytest.fixture
-def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunPaths:
+def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunPaths]:
     monkeypatch.setattr(claims, "_PATIENCE_S", 0.02)
     monkeypatch.setenv(leases.FIRST_VARIABLE, "1")
     (tmp_path / "runs" / "x" / "run").mkdir(parents=True)
-    return RunPaths(tmp_path / "runs" / "x" / "run")
+    with leases_given_back(monkeypatch):
+        yield RunPaths(tmp_path / "runs" / "x" / "run")
 
 
 def move_elsewhere(paths: RunPaths, attempt: int, age_s: float) -> None:

@@ -121,12 +121,10 @@ class Trainer:
         """Of the last update, kept only where the protocol measures it."""
         self.autocast = accelerator_of(device).autocast(spec.precision)
         """Around each forward pass, in evaluations too."""
-        order = BatchOrder(
-            len(subset), spec.batch_size, stream(spec.seed, Purpose.BATCH_ORDER), self.subset.home
-        )
-        self._feed = BatchFeed(
-            self.subset, order, self._updates, partial(_drawn, spec), partial(_repeated, spec)
-        )
+        draws = stream(spec.seed, Purpose.BATCH_ORDER)
+        order = BatchOrder(len(subset), spec.batch_size, draws, self.subset.home)
+        counts = partial(_drawn, spec), partial(_repeated, spec)
+        self._feed = BatchFeed(self.subset, order, self._updates, *counts)
         self.rest = None if unlabelled is None else Rest(spec, unlabelled, normalise, device, room)
         self._augmentation = stream(spec.seed, Purpose.AUGMENTATION)
         self._pipeline = Pipeline(spec.augmentation, normalise, self._augmentation)
