@@ -74,6 +74,15 @@ def test_one_of_many_makes_a_lease_where_files_know_no_locks(
         next_attempt(paths)
 
 
+def test_the_next_attempt_begins_where_files_know_no_locks(
+    paths: RunPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("lock_file", "is_locked"):
+        monkeypatch.setattr(claims, name, no_locks)
+    acquire(paths, 1).finish(RunOutcome.INTERRUPTED, "time limit")
+    assert acquire(paths, next_attempt(paths)).attempt == 2
+
+
 def test_without_a_cluster_a_file_system_without_locks_stays_refused(
     paths: RunPaths, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -277,7 +277,8 @@ def _is_locked(paths: RunPaths) -> bool:
     try:
         return is_locked(paths.lock)
     except OSError as error:
-        if error.errno in _NO_LOCKS and _is_elsewhere(paths):
+        # A worker of a cluster is given the directory itself, not the link to it.
+        if error.errno in _NO_LOCKS and (leases.is_wanted() or _is_elsewhere(paths)):
             return False
         raise
 
