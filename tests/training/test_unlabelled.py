@@ -338,6 +338,21 @@ def test_images_of_a_folder_are_learned_from_and_nobody_knows_their_labels(
     assert not prepare_module.prepare(other, 2, prepare_module.Shared(), print).has_resumed
 
 
+def test_test_images_in_a_folder_are_not_learned_from(
+    folder: Path, queue_run: QueueRun, digits: LoadedDataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for place, pixels in enumerate(np.asarray(digits.test.images)[:5, 0]):
+        Image.fromarray(pixels).save(folder / f"test{place}.png")
+    run = queue_run(spec_of(unlabelled=replace(FIXMATCH, source=f"imagefolder:{folder}")))
+    session = prepare_module.prepare(run, 1, prepare_module.Shared(), print)
+    assert len(session.trainer.rest.images) == 20
+    assert "5 of 25 images without labels are test images" in capsys.readouterr().out
+    for file in [*folder.rglob("0*.png"), *folder.rglob("1*.png")]:
+        file.unlink()
+    with pytest.raises(DataError, match="all are test images or held out"):
+        prepare_module.prepare(run, 1, prepare_module.Shared(), print)
+
+
 def test_images_of_another_size_are_refused_unless_they_are_resized(
     folder: Path, digits: LoadedDataset, tmp_path: Path
 ) -> None:

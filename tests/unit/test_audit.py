@@ -240,6 +240,16 @@ def test_each_fault_is_found_and_nothing_else_of_its_kind(check, condition, valu
     assert finding.to_do.endswith(".")
 
 
+def test_strategies_that_begin_with_the_same_draw_are_not_called_the_same_run():
+    first = sound_runs().filter(pl.col("train_size") == pl.col("train_size").min())
+    both = [
+        first.with_columns(subset_strategy=pl.lit(one), run_id=one + pl.col("run_id"))
+        for one in ("margin", "random")
+    ]
+    assert "equal-runs" not in found_in(pl.concat(both))
+    assert "equal-runs" in found_in(pl.concat([both[0], both[0].with_columns(run_id="x" + pl.col("run_id"))]))
+
+
 @pytest.mark.parametrize("result", [0.5, None])
 def test_a_run_that_lost_evaluations_is_named_and_not_called_diverged(result):
     lost = (pl.col("seed") == 3) & (pl.col("train_size") == 2000)

@@ -105,7 +105,8 @@ def room_of(record: Record, runs: pl.DataFrame, cells: Sequence[RunSpec]) -> Roo
     if not images or not cells or not is_whole:
         return UNKNOWN_ROOM
     if not any(spec.subset.strategy == "balanced" for spec in cells):
-        return Room(sum(images))
+        # Images without labels are to be left.
+        return Room(sum(images) - any(spec.unlabelled.is_rest for spec in cells))
     return Room(len(images) * min(images), len(images))
 
 

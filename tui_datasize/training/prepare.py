@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from tui_datasize.errors import DataError
 from tui_datasize.experiments.load import data_directory
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.runlog.atomic import write_json
@@ -23,7 +24,7 @@ from tui_datasize.runlog.writer import subset_frame, with_choice, write_table
 from tui_datasize.training import provenance
 from tui_datasize.training.accelerator import device
 from tui_datasize.training.accelerator.interface import Capture
-from tui_datasize.training.arrays import ImageSplit, LoadedDataset
+from tui_datasize.training.arrays import ChosenRows, ImageSplit, LoadedDataset
 from tui_datasize.training.datasets import load_dataset, load_tests, load_unlabelled
 from tui_datasize.training.evaluate import Integers
 from tui_datasize.training.graph import capture_on
@@ -133,10 +134,25 @@ def _further(
 
 
 def _unlabelled(spec: RunSpec, task: Task, whole: LoadedDataset, data_dir: Path) -> ImageSplit | None:
-    """The images without labels that a run learns from, if any."""
+    """The images without labels that a run learns from, if any: none that it is judged or chosen by.
+
+    Raises DataError: those of the folder cannot be read, or all are.
+    """
     if not spec.unlabelled.source:
         return task.rest if spec.unlabelled.is_rest else None
-    return load_unlabelled(spec.unlabelled.source, data_dir, whole, spec.image_px, spec.images)
+    found = load_unlabelled(spec.unlabelled.source, data_dir, whole, spec.image_px, spec.images)
+    held_out = task.dataset.train.hashes[task.subset[task.is_held_out]]
+    rows = np.flatnonzero(~np.isin(found.hashes, np.append(whole.test.hashes, held_out)))
+    if left_out := len(found.hashes) - len(rows):
+        print(
+            f"{left_out:,} of {len(found.hashes):,} images without labels are test images or held out",
+            flush=True,
+        )
+    if not len(rows):
+        raise DataError(
+            "all are test images or held out", where=spec.unlabelled.source, fix="name others with from"
+        )
+    return ImageSplit(ChosenRows(found.images, rows), found.labels[rows], found.hashes[rows])
 
 
 def _costs(session: Session, test: ImageBatches) -> dict[str, int]:
