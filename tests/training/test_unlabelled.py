@@ -353,6 +353,18 @@ def test_test_images_in_a_folder_are_not_learned_from(
         prepare_module.prepare(run, 1, prepare_module.Shared(), print)
 
 
+def test_images_held_out_that_a_folder_has_too_are_not_learned_from(
+    folder: Path, queue_run: QueueRun, digits: LoadedDataset
+) -> None:
+    spec = spec_of(unlabelled=replace(FIXMATCH, source=f"imagefolder:{folder}"), validation=0.2)
+    task = make_task(spec, digits)
+    for place in task.subset[task.is_held_out]:
+        Image.fromarray(np.asarray(digits.train.images)[place, 0]).save(folder / f"held{place}.png")
+    session = prepare_module.prepare(queue_run(spec), 1, prepare_module.Shared(), print)
+    held_out = set(digits.train.hashes[task.subset[task.is_held_out]])
+    assert len(session.trainer.rest.images) == len(set(digits.train.hashes[:20]) - held_out)
+
+
 def test_images_of_another_size_are_refused_unless_they_are_resized(
     folder: Path, digits: LoadedDataset, tmp_path: Path
 ) -> None:

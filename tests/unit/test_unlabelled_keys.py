@@ -1,12 +1,14 @@
 """The key of images without labels: what it means, what it refuses, and that it renames no run."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
 from PIL import Image
 
 from tests.fakes import fake_spec
+from tui_datasize.answers.plan import room_of
 from tui_datasize.errors import DatasizeError
 from tui_datasize.experiments.catalogue import dataset_info
 from tui_datasize.experiments.load import load_project
@@ -155,3 +157,9 @@ def test_a_folder_that_cannot_be_learned_from_is_told_before_it_is_queued(tmp_pa
     # Files are read by rules, which are part of what a run is.
     assert run.images.rules == 2
     assert has_image_files([run])
+
+
+@pytest.mark.parametrize(("rule", "most"), [(FIXMATCH, 29), (Unlabelled(), 30)])
+def test_a_plan_leaves_an_image_without_a_label(rule, most):
+    record = SimpleNamespace(images_of=lambda _: [10, 20])
+    assert room_of(record, pl.DataFrame(), [fake_spec(unlabelled=rule)]).most == most
