@@ -12,10 +12,10 @@ from tui_datasize.cli.basics import print_json, project_paths, talk, without_col
 from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, ConfigError
 from tui_datasize.render.console import data_console, plain_table
 from tui_datasize.runlog.importing.collected import ForeignRun
+from tui_datasize.runlog.importing.into_project import bring_read
 from tui_datasize.runlog.importing.layout import Layout, read_layout
 from tui_datasize.runlog.importing.reading import ReadFiles, read_all, refusals
 from tui_datasize.runlog.importing.taking_back import remove_imported, undo_last
-from tui_datasize.runlog.importing.whole import bring_read
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.text import plural
 

@@ -38,7 +38,7 @@ from tui_datasize.experiments.sweep_form import (
     usual_name,
     usual_sizes,
 )
-from tui_datasize.experiments.terms import as_typed, terms_of
+from tui_datasize.experiments.typed_values import as_typed, terms_of
 from tui_datasize.files import named_path
 from tui_datasize.text import plural
 

@@ -14,7 +14,7 @@ from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.catalogue import DATASETS, IMAGE_FOLDER, DatasetInfo
 from tui_datasize.experiments.load import EXPERIMENT_KEYS, LONGEST_NAME
 from tui_datasize.experiments.recipe import BUDGET_UNITS, recipe_keys, set_dotted
-from tui_datasize.experiments.terms import as_terms, as_typed, split_outside, terms_of, value_of
+from tui_datasize.experiments.typed_values import as_terms, as_typed, split_outside, terms_of, value_of
 from tui_datasize.files import named_path
 
 HINTS: Mapping[str, str] = MappingProxyType(

@@ -14,8 +14,8 @@ from typing import Any
 
 from tui_datasize.errors import ConfigError, StorageError
 from tui_datasize.experiments.load import load_project
-from tui_datasize.experiments.terms import key_literal, literal
 from tui_datasize.experiments.toml import read_toml, text_of
+from tui_datasize.experiments.typed_values import key_literal, literal
 from tui_datasize.runlog.atomic import rename, write_bytes
 
 _BY_HAND = "add the lines by hand"

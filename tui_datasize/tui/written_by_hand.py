@@ -132,9 +132,9 @@ async def _import(app: App[None], paths: ProjectPaths) -> str:
 
 
 def _bring_in(paths: ProjectPaths, experiment: str, place: str) -> str:
+    from tui_datasize.runlog.importing.into_project import bring_read
     from tui_datasize.runlog.importing.layout import Layout
     from tui_datasize.runlog.importing.reading import read_all
-    from tui_datasize.runlog.importing.whole import bring_read
 
     if not place:
         raise ConfigError("name a file")

@@ -24,10 +24,12 @@ from tui_datasize.runlog.claim import ExitRecord, RunOutcome, utc_now
 from tui_datasize.runlog.describe import TELLS
 from tui_datasize.runlog.importing.collected import ForeignRun
 from tui_datasize.runlog.importing.layout import Layout
+from tui_datasize.runlog.importing.reading import ReadFiles, refusals, without_runs
 from tui_datasize.runlog.importing.taking_back import IMPORTED_AT, has_grown, imported_specs, set_aside
 from tui_datasize.runlog.locks import make_runs
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 from tui_datasize.runlog.scan import Problem, object_or_problem
+from tui_datasize.text import plural
 
 _STAGING = ".import-"
 """Beginning of the name of the folder in which an import is put together; its process follows."""
@@ -66,6 +68,22 @@ class Imported:
     """Runs that had been imported before, with the same values."""
     grown: int = 0
     """Runs of an earlier import that go on in the files, and take the place of what they were."""
+
+
+def bring_read(project: ProjectPaths, experiment: str, reading: ReadFiles, layout: Layout) -> Iterator[str]:
+    """Write the runs that are not there yet, and say so, a line an experiment; then what was refused.
+
+    Raises ConfigError: no file holds a run, or as of `bring_in`; nothing was written.
+    """
+    if not any(run.evaluations for run in reading.runs):
+        yield from (*refusals(reading), *reading.notes)
+        raise without_runs(reading)
+    sources = [SourceFile.of(one.file) for one in reading.files]
+    for name, done in bring_in(project, experiment, reading.runs, layout, sources).items():
+        there = f"{done.present} {'was' if done.present == 1 else 'were'} there with the same values"
+        grown = f"{plural(done.grown, 'run')} went on, " if done.grown else ""
+        yield f"{name}: {plural(done.new, 'run')} imported, {grown}{there}"
+    yield from (*refusals(reading), *reading.notes)
 
 
 def bring_in(
