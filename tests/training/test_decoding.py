@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import json
+import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +16,11 @@ from PIL import Image
 
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, DataError
 from tui_datasize.experiments.images import look
+from tui_datasize.experiments.images.reading import ImageReading
 from tui_datasize.training import arrays, build, decoders
 from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.build import Progress
-from tui_datasize.training.datasets import load_dataset, main
+from tui_datasize.training.datasets import load_dataset, load_tests, load_unlabelled, main
 
 SIDES = [(40, 30), (24, 36), (16, 16), (50, 20)]
 GRADIENT = np.add.outer(np.arange(50), 4 * np.arange(60)).astype(np.uint8)
@@ -158,13 +161,24 @@ def test_a_killed_build_goes_on_where_it_was_and_decodes_a_damaged_chunk_again(
 
 def test_a_process_of_its_own_decodes_before_any_run_or_says_why_it_cannot(photos, monkeypatch, capsys):
     monkeypatch.setenv("DATASIZE_DATA", str(photos))
-    assert main(["imagefolder:pets", "/", "16", '{"rules": 2}']) == EXIT_OK
+    shutil.copytree(photos / "pets/test", photos / "sketches")
+    pets = ["imagefolder:pets", "own", 16]
+    assert main(words(pets, ["imagefolder:sketches", "tests", 0])) == EXIT_OK
+    assert main(words(pets, ["imagefolder:sketches", "unlabelled", 16])) == EXIT_OK
     monkeypatch.setattr(arrays, "build", None)
-    assert load(photos).image_shape == (3, 16, 16)
+    whole = load(photos)
+    assert whole.image_shape == (3, 16, 16)
+    assert len(load_tests("imagefolder:sketches", photos, whole, whole.class_names).labels) == 8
+    assert len(load_unlabelled("imagefolder:sketches", photos, whole, 16).labels) == 8
     capsys.readouterr()
-    assert main(["imagefolder:nowhere", "/", "16", '{"rules": 2}']) == EXIT_RUN_FAILED
-    (line,) = capsys.readouterr().err.splitlines()
-    assert "nowhere" in line
+    for named in ([["imagefolder:nowhere", "own", 16]], [pets, ["imagefolder:nowhere", "tests", 0]]):
+        assert main(words(*named)) == EXIT_RUN_FAILED
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "nowhere" in line
+
+
+def words(*named: list[object]) -> list[str]:
+    return ["/", *(json.dumps([*one, asdict(ImageReading(rules=2))]) for one in named)]
 
 
 def test_all_bad_images_are_named_at_once(photos, small_chunks, monkeypatch, capsys):

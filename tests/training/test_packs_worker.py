@@ -32,6 +32,7 @@ from tui_datasize.training.packs import calibration
 from tui_datasize.training.packs.fused import Fused
 from tui_datasize.training.packs.implementations import SideBySide
 from tui_datasize.training.placement import DeviceSplit, MappedSplit, nowhere
+from tui_datasize.training.session import Session
 from tui_datasize.training.worker import main
 
 
@@ -118,6 +119,15 @@ def test_a_lane_that_ended_is_free_while_the_others_train(queue_run, compute):
     compute(after(8, look))
     assert work(runs) == EXIT_OK
     assert seen == [(True, None, (RunOutcome.SUCCEEDED, ""), None)]
+
+
+def test_runs_of_a_pack_that_still_train_share_the_cost_of_their_checkpoints(queue_run, compute, monkeypatch):
+    specs = [replace(CNN, budget=Budget("updates", updates)) for updates in (4, 12)]
+    sharers = []
+    monkeypatch.setattr(Session, "_save_if_due", lambda session: sharers.append(session.sharers))
+    compute(Fused)
+    assert work([queue_run(spec) for spec in specs]) == EXIT_OK
+    assert (sharers[0], sharers[-1]) == (2, 1)
 
 
 def test_a_pack_asked_to_leave_resumes_bit_for_bit(queue_run, compute, monkeypatch):

@@ -21,6 +21,7 @@ from tests.unit.test_store import new_job
 from tui_datasize.cli import doctor
 from tui_datasize.cli.dispatch import main as run_command
 from tui_datasize.experiments.device_settings import DeviceSettings
+from tui_datasize.experiments.images.named import NamedImages, named_images
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.queue import known_gpus
 from tui_datasize.jobs.queue.faults import Fault, FaultKind
@@ -339,18 +340,26 @@ def test_a_probe_that_nothing_ends_is_given_up_and_keeps_its_gpu(
     assert len(machine.spawner.asked) == 1
 
 
-@pytest.mark.parametrize(("dataset", "image_px"), [("imagefolder:photos", 64), ("cifar10", 0)])
+@pytest.mark.parametrize(
+    ("dataset", "image_px", "tests"),
+    [
+        ("imagefolder:photos", 64, ()),
+        ("cifar10", 0, ()),
+        ("digits", 0, (("sketch", "imagefolder:sketches"),)),
+    ],
+)
 def test_images_are_fetched_and_decoded_before_a_run_takes_a_gpu_for_them(
-    machine: Machine, dataset: str, image_px: int
+    machine: Machine, dataset: str, image_px: int, tests: tuple[tuple[str, str], ...]
 ) -> None:
-    photos = fake_spec(dataset=dataset, image_px=image_px)
+    photos = fake_spec(dataset=dataset, image_px=image_px, tests=tests)
     with _closing(Store(machine.project.queue)) as store, store.transaction():
         document = {"spec": photos.to_dict(), "data_dir": "/data"}
         store.add(new_job("photos", priority=9, document=json.dumps(document)))
     machine.pass_time()
     ((request, decoder),) = machine.spawner.decoders
-    reading = json.dumps(asdict(photos.images))
-    assert request.arguments == (dataset, str(machine.project.root), str(image_px), reading)
+    root, *words = request.arguments
+    assert root == str(machine.project.root)
+    assert [NamedImages.from_words(json.loads(one)) for one in words] == named_images(photos)
     assert request.environment["DATASIZE_DATA"] == "/data"
     assert request.environment["CUDA_VISIBLE_DEVICES"] == ""
     assert request.slots == ()

@@ -13,15 +13,13 @@ from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import NamedTuple
 
 from tui_datasize import __version__
 from tui_datasize.cli.basics import print_json, project_paths
 from tui_datasize.cli.checks import Check, Verdict
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, ConfigError, DataError, DatasizeError
 from tui_datasize.experiments.catalogue import ARRAYS, DATASETS, refuse_unshown, walked
-from tui_datasize.experiments.images.reading import ImageReading
-from tui_datasize.experiments.images.walk import Role
+from tui_datasize.experiments.images.named import NamedImages, named_images
 from tui_datasize.experiments.load import load_project
 from tui_datasize.experiments.sweep import check_runs
 from tui_datasize.jobs.client import QueueClient
@@ -273,18 +271,13 @@ def _project(paths: ProjectPaths) -> Iterator[Check]:
         yield Check("experiments", "fail", error.line)
         return
     yield Check("experiments", "ok", f"{len(project.experiments)} in {paths.experiments}")
-    datasets: dict[_NamedImages, None] = {}
+    datasets: dict[NamedImages, None] = {}
     for experiment in project.experiments.values():
         try:
             check_runs(experiment, project)
             for recipe in experiment.recipes:
-                reading = experiment.reading(recipe)
-                datasets[_NamedImages(experiment.dataset, reading, recipe.spec.image_px)] = None
-                for _, tests in recipe.spec.tests:
-                    datasets[_NamedImages(tests, reading, role="tests")] = None
-                if source := recipe.spec.unlabelled.source:
-                    as_read = (reading.of_unlabelled, recipe.spec.image_px)
-                    datasets[_NamedImages(source, *as_read, role="unlabelled")] = None
+                named = named_images(recipe.spec, experiment.dataset, experiment.reading(recipe))
+                datasets |= dict.fromkeys(named)
         except DataError as error:
             yield Check("data set", "fail", error.line)
         except DatasizeError as error:
@@ -292,18 +285,9 @@ def _project(paths: ProjectPaths) -> Iterator[Check]:
     yield from dict.fromkeys(_dataset(named, project.data_dir) for named in datasets)
 
 
-class _NamedImages(NamedTuple):
-    """A data set that an experiment names, and how its image files are read."""
-
-    dataset: str
-    reading: ImageReading
-    image_px: int = 0
-    role: Role = "own"
-
-
-def _dataset(named: _NamedImages, data_dir: Path) -> Check:
+def _dataset(named: NamedImages, data_dir: Path) -> Check:
     """A data set that the first run has yet to download may fail there, on a machine without a network."""
-    name = named.dataset
+    name = named.name
     if name not in DATASETS:
         return _folder(named, data_dir)
     how_to_get = DATASETS[name].how_to_get
@@ -315,9 +299,9 @@ def _dataset(named: _NamedImages, data_dir: Path) -> Check:
     return Check("data set", "warn", f"{name} is not in {decoded} yet: {how_to_get}")
 
 
-def _folder(named: _NamedImages, data_dir: Path) -> Check:
+def _folder(named: NamedImages, data_dir: Path) -> Check:
     """What of an image folder is used, and how that is shown."""
-    name, reading, image_px, role = named
+    name, role, image_px, reading = named
     try:
         found = refuse_unshown(name, data_dir, reading, image_px, role)
         listing = found.listing if found else walked(name, data_dir, reading, role)

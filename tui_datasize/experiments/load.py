@@ -20,6 +20,7 @@ from tui_datasize.experiments.catalogue import IMAGE_FOLDER, refuse_unknown
 from tui_datasize.experiments.cluster_settings import ClusterSettings, Place, read_cluster_settings
 from tui_datasize.experiments.costs import NO_COSTS, Costs, read_costs
 from tui_datasize.experiments.device_settings import DeviceSettings, read_device_settings
+from tui_datasize.experiments.images.named import named_images
 from tui_datasize.experiments.images.reading import FIRST_RULES, NEWEST_RULES, ImageReading
 from tui_datasize.experiments.recipe import Recipe, read_recipes, recipe_keys
 from tui_datasize.experiments.spec import CHOSEN, NAME_PATTERN, Strategy
@@ -93,9 +94,8 @@ class Experiment:
         return {self.name: self.image_rules} if any(map(self._sees_image_files, self.recipes)) else {}
 
     def _sees_image_files(self, recipe: Recipe) -> bool:
-        spec = recipe.spec
-        named = (self.dataset, spec.unlabelled.source, *(tests for _, tests in spec.tests))
-        return any(name.startswith(IMAGE_FOLDER) for name in named)
+        named = named_images(recipe.spec, self.dataset)
+        return any(images.name.startswith(IMAGE_FOLDER) for images in named)
 
     @property
     def n_runs(self) -> int:

@@ -29,6 +29,7 @@ from tui_datasize.experiments.catalogue import (
     refuse_other_size,
     refuse_unshown,
 )
+from tui_datasize.experiments.images.named import NamedImages
 from tui_datasize.experiments.images.reading import ImageReading
 from tui_datasize.experiments.images.walk import Role, images_in
 from tui_datasize.experiments.load import data_directory
@@ -332,17 +333,23 @@ def _validation_images(folder: Path, class_names: tuple[str, ...]) -> FileSplit:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Have a data set decoded where that has not been done.
+    """Have a data set decoded where that has not been done, then images that belong to it.
 
-    The arguments are its name, the project's directory, `image_px` and, as JSON, how image folders are read.
+    The arguments are the project's directory and, as JSON, `NamedImages`, of which the data set is the first.
 
     Returns:
-        Exit status: 0 it is there; 1 it cannot be had, which a line says.
+        Exit status: 0 they are there; 1 some cannot be had, which a line says.
     """
-    name, root, image_px, reading = argv
+    data_dir = data_directory(Path(argv[0]))
+    named = [NamedImages.from_words(json.loads(words)) for words in argv[1:]]
+    name = named[0].name
     try:
-        read = ImageReading(**json.loads(reading))
-        load_dataset(name, data_directory(Path(root)), int(image_px), read)
+        whole = load_dataset(name, data_dir, named[0].image_px, named[0].reading)
+        for name, role, image_px, reading in named[1:]:
+            if role == "tests":
+                load_tests(name, data_dir, whole, whole.class_names, reading)
+            else:
+                load_unlabelled(name, data_dir, whole, image_px, reading)
     except DatasizeError as error:
         print(error.line, file=sys.stderr, flush=True)
         return EXIT_RUN_FAILED

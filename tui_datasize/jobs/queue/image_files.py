@@ -7,8 +7,7 @@ from pathlib import Path
 
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.catalogue import DATASETS, IMAGE_FOLDER, refuse_other_size, refuse_unshown
-from tui_datasize.experiments.images.reading import ImageReading
-from tui_datasize.experiments.images.walk import Role
+from tui_datasize.experiments.images.named import named_images
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.text import plural
 
@@ -20,21 +19,13 @@ def check_images(specs: Sequence[RunSpec], data_dir: Path) -> Mapping[str, Seque
     """
     told: dict[str, Sequence[str]] = {}
     sizes = {name: (info.size_px, info.size_px) for name, info in DATASETS.items()}
-    named: list[tuple[str, int, ImageReading, Role, str]] = [
-        *((one.dataset, one.image_px, one.images, "own", "") for one in specs),
-        *((tests, 0, one.images, "tests", "") for one in specs for _, tests in one.tests),
-        *(
-            (one.unlabelled.source, one.image_px, one.images.of_unlabelled, "unlabelled", one.dataset)
-            for one in specs
-            if one.unlabelled.source
-        ),
-    ]
-    for name, image_px, reading, role, beside in dict.fromkeys(named):
+    seen = dict.fromkeys((one.dataset, images) for one in specs for images in named_images(one))
+    for beside, (name, role, image_px, reading) in seen:
         if found := refuse_unshown(name, data_dir, reading, image_px, role):
             told[name] = found.told
             if role == "own":
                 sizes[name] = found.headers[0][:2]
-            elif beside in sizes and not image_px:
+            elif role != "tests" and beside in sizes and not image_px:
                 refuse_other_size(found, beside, *sizes[beside])
     return told
 
@@ -47,8 +38,7 @@ def told_of_images(told: Mapping[str, Sequence[str]]) -> Sequence[str]:
 
 def has_image_files(specs: Sequence[RunSpec]) -> bool:
     """Whether some runs see an image folder, in training or as a further test set."""
-    named = ((one.dataset, one.unlabelled.source, *(test for _, test in one.tests)) for one in specs)
-    return any(name.startswith(IMAGE_FOLDER) for spec in dict.fromkeys(named) for name in spec)
+    return any(images.name.startswith(IMAGE_FOLDER) for one in specs for images in named_images(one))
 
 
 def rules_of(specs: Sequence[RunSpec]) -> Mapping[str, int]:

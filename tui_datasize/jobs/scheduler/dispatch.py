@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from tui_datasize.experiments.catalogue import takes_preparing
+from tui_datasize.experiments.images.named import NamedImages, named_images
 from tui_datasize.experiments.load import DATA_VARIABLE
 from tui_datasize.experiments.packing import pack_key
 from tui_datasize.experiments.spec import RunSpec
@@ -251,18 +251,18 @@ class Dispatcher:
     def _prepare_images(self, job: QueuedJob) -> bool:
         """Have the images of a job prepared; whether they are there."""
         _, images = self._of_shape(job.shape)
-        return images is None or self._preparing.prepare(Images(*images, job.data_dir))
+        return not images or self._preparing.prepare(Images(images, job.data_dir))
 
-    def _read_shape(self, number: int) -> tuple[str, tuple[str, int, str] | None]:
-        """The key of packs of such jobs; data set and size of images, where these are not there at once."""
+    def _read_shape(self, number: int) -> tuple[str, tuple[NamedImages, ...]]:
+        """The key of packs of such jobs; all their images, where some are not there at once."""
         try:
             spec = RunSpec.from_dict(parse_object(self._store.shape(number)))
             key = pack_key(spec)
         except (KeyError, TypeError, ValueError):
             # Of another version: its worker will say what is wrong with it.
-            return "", None
-        images = (spec.dataset, spec.image_px, json.dumps(asdict(spec.images)))
-        return key, images if takes_preparing(spec.dataset) else None
+            return "", ()
+        images = tuple(named_images(spec))
+        return key, images if any(takes_preparing(one.name) for one in images) else ()
 
     def _candidate(self, job: QueuedJob, gpu_bytes: int, *, can_share: bool) -> WaitingJob:
         """A job as placement sees it; without a GPU nothing is asked about its memory."""

@@ -5,16 +5,19 @@ What comes of it decides nothing: a run without its images tries it again, and t
 
 from __future__ import annotations
 
+import json
 import logging
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from tui_datasize.experiments.images.named import NamedImages
 from tui_datasize.experiments.load import DATA_VARIABLE
 from tui_datasize.jobs.scheduler.gpu_probes import side_environment
 from tui_datasize.jobs.workers.spawn import SpawnRequest, Worker
 from tui_datasize.jobs.workers.warm import Spawner
 from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.text import listed
 
 _MODULE = "tui_datasize.training.datasets"
 _LOG = logging.getLogger(__name__)
@@ -22,12 +25,10 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """A data set in the size that runs want its images."""
+    """All images that runs want, in the size that they want them."""
 
-    dataset: str
-    image_px: int
-    reading: str
-    """How image folders are read, as JSON."""
+    named: tuple[NamedImages, ...]
+    """Their data set first, then those that belong to it."""
     data_dir: str
     """Where it lies; empty for what the project's file says."""
 
@@ -55,15 +56,17 @@ class Preparing:
 
     def under_way(self) -> Sequence[str]:
         """The data sets that are being prepared."""
-        return [wanted.dataset for wanted, worker in self._begun.items() if worker.is_alive()]
+        return [wanted.named[0].name for wanted, worker in self._begun.items() if worker.is_alive()]
 
     def _request(self, wanted: Images) -> SpawnRequest:
         root = self._project.root.absolute()
-        _LOG.info("%s: its images are fetched and decoded, if they are not there yet", wanted.dataset)
+        name, *beside = (images.name for images in wanted.named)
+        what = f"{name}, and for it {listed(beside)}" if beside else name
+        _LOG.info("%s: images are fetched and decoded, if they are not there yet", what)
         data = {DATA_VARIABLE: wanted.data_dir} if wanted.data_dir else {}
         return SpawnRequest(
             *((), side_environment("") | data, uuid.uuid4().hex, (), root),
             module=_MODULE,
-            words=(wanted.dataset, str(root), str(wanted.image_px), wanted.reading),
+            words=(str(root), *(json.dumps(images.to_words()) for images in wanted.named)),
             output=self._project.scheduler_log,
         )

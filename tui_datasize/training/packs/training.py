@@ -135,8 +135,6 @@ def _put_together(members: Sequence[PackMember], width: int) -> Together:
         member.lane.say(f"one of {width} runs trained together, {chosen}{beside}")
         with _concerning(member.lane):
             provenance.add_pack(member.lane.paths, width, chosen)
-    for session in sessions:
-        session.sharers = len(sessions)
     trainers = [session.trainer for session in sessions]
     return IMPLEMENTATIONS[chosen]([*trainers, *(_idle(trainers[0]) for _ in range(idle))])
 
@@ -157,6 +155,7 @@ def _train_together(members: Sequence[PackMember], together: Together, stop: Sto
             while going := [index for index, member in enumerate(members) if _prepare_update(member, stop)]:
                 together.step(going)
                 for index in going:
+                    members[index].session.sharers = len(going)
                     with _concerning(members[index].lane):
                         members[index].session.after_update()
                 for member in members:
