@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import reprlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
-from functools import cache
+from collections.abc import Mapping
+from dataclasses import dataclass, field, is_dataclass, replace
 from types import MappingProxyType
-from typing import Any, Literal, TypeAlias, cast, get_args, get_origin
+from typing import Any, Literal, TypeAlias, cast, get_args
 
 from tui_datasize.experiments.images.reading import ImageReading
 from tui_datasize.experiments.keys import key, kinds_of, of_key
+from tui_datasize.experiments.plain_values import check_types, fields_of, hashable, to_plain, without_defaults
 from tui_datasize.experiments.schedule import ScheduleSpec
 from tui_datasize.experiments.unlabelled import Unlabelled
 
@@ -403,11 +402,11 @@ class RunSpec:
 
     def fingerprint(self) -> str:
         """Eight hexadecimal digits that change whenever a value of the run changes."""
-        canonical = json.dumps(_without_defaults(self), sort_keys=True, separators=(",", ":"))
+        canonical = json.dumps(without_defaults(self), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:8]
 
     def to_dict(self) -> dict[str, Any]:
-        return cast(dict[str, Any], _plain(self))
+        return cast(dict[str, Any], to_plain(self))
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> RunSpec:
@@ -418,76 +417,14 @@ class RunSpec:
             does not know.
         """
         table: Any = cls
-        values = {name: _hashable(data[name]) for name, _ in _fields_of(table) if name in data}
+        values = {name: hashable(data[name]) for name, _ in fields_of(table) if name in data}
         values["model"] = ModelSpec(data["model"]["name"], MappingProxyType(dict(data["model"]["options"])))
-        _check_types(values["model"])
+        check_types(values["model"])
         for name, (kind, *_) in kinds_of(table).items():
             if is_dataclass(kind) and isinstance(inner := values.get(name), Mapping):
                 nested: Any = kind
-                values[name] = nested(**{word: _hashable(value) for word, value in inner.items()})
-                _check_types(values[name])
+                values[name] = nested(**{word: hashable(value) for word, value in inner.items()})
+                check_types(values[name])
         spec = cls(**values)
-        _check_types(spec)
+        check_types(spec)
         return spec
-
-
-def _hashable(value: Any) -> Any:
-    return tuple(_hashable(inner) for inner in value) if isinstance(value, list) else value
-
-
-def _check_types(table: Any) -> None:
-    for name, kinds in _types_of(table.__class__):
-        value = getattr(table, name)
-        if value.__class__ not in kinds:
-            raise TypeError(f"{name} has a value of the wrong type: {reprlib.repr(value)}")
-
-
-@cache
-def _types_of(table: Any) -> tuple[tuple[str, frozenset[type[Any]]], ...]:
-    """The types that each field of a table may have; those within a sequence are anybody's guess."""
-    return tuple((name, frozenset(_types_in(kinds))) for name, kinds in kinds_of(table).items())
-
-
-def _types_in(kinds: tuple[Any, ...]) -> Iterator[type[Any]]:
-    for kind in kinds:
-        origin = get_origin(kind)
-        if origin is Literal:
-            yield str
-        else:
-            yield MappingProxyType if origin is Mapping else origin or kind
-        if kind is float:
-            yield int
-
-
-@cache
-def _fields_of(kind: Any) -> tuple[tuple[str, Any], ...]:
-    """Names and defaults of the fields of a table; none of anything else.
-
-    Looked up for every value of every run: `fields` itself takes most of the time of queueing thousands.
-    """
-    return tuple((f.name, f.default) for f in fields(kind)) if is_dataclass(kind) else ()
-
-
-def _plain(value: Any) -> Any:
-    if named := _fields_of(value.__class__):
-        return {name: _plain(getattr(value, name)) for name, _ in named}
-    if isinstance(value, Mapping):
-        return {key: _plain(inner) for key, inner in value.items()}
-    if isinstance(value, tuple):
-        return [_plain(inner) for inner in value]
-    return value
-
-
-def _without_defaults(value: Any) -> Any:
-    """Nested dictionary of the fields that have no default or differ from it, numbers normalised."""
-    if named := _fields_of(value.__class__):
-        given = ((name, getattr(value, name), default) for name, default in named)
-        return {name: _without_defaults(inner) for name, inner, default in given if inner != default}
-    if isinstance(value, Mapping):
-        return {key: _without_defaults(inner) for key, inner in value.items()}
-    if isinstance(value, tuple):
-        return [_without_defaults(inner) for inner in value]
-    # 1 and 1.0 are one learning rate; True is not 1.
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value
