@@ -152,6 +152,7 @@ def leases_given_back(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     def keep_for_a_while(lease: leases.Lease) -> None:
         kept.append(lease)
+        lease.end_within = lambda _seconds: None
         keep(lease)
 
     monkeypatch.setattr(leases.Lease, "keep", keep_for_a_while)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -190,3 +191,21 @@ def test_the_record_has_runs_of_a_directory_that_nodes_share(cluster: Cluster, t
         write_run(cluster.project, spec, tables=False)
         assert log.runs()["state"].to_list().count("succeeded") == count
     assert (shared / "letters" / first.run_id / "exit.json").exists()
+
+
+def test_whoever_looks_at_runs_of_other_hosts_writes_nothing_beside_them(
+    cluster: Cluster,
+) -> None:
+    from tui_datasize.runlog.reader import RunLog
+
+    (spec,) = specs(1)
+    cluster.enqueue(spec)
+    cluster.round()
+    cluster.begin()
+    paths = cluster.paths(spec)
+    for file in (paths.claim, paths.lease(1)):
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"boot_id": "another"}))
+    os.utime(paths.lease(1), ns=(1, 1))
+    os.utime(paths.directory, ns=(1, 1))
+    assert RunLog(cluster.project).runs()["state"].to_list() == ["running"]
+    assert paths.directory.stat().st_mtime_ns == 1

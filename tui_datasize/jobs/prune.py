@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -12,7 +12,7 @@ from tui_datasize.experiments.load import Keep, Project, load_project
 from tui_datasize.experiments.sources import needed
 from tui_datasize.experiments.sweep import plan_runs
 from tui_datasize.jobs.queue.state import Job, JobState
-from tui_datasize.runlog.claim import RunOutcome, make_end_durable, observe, take_lock
+from tui_datasize.runlog.claim import RunOutcome, make_end_durable, observe, withheld
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 
 Holding: TypeAlias = Literal["last", "best", "leftover"]
@@ -143,17 +143,11 @@ def remove(
 
 def _unlink(file: Prunable) -> bool:
     """Remove a file and tell whether it was there; that of a run that begins anew stays."""
-    lock = take_lock(file.run, patience_s=0.1) if file.run else None
-    try:
-        if file.run is None or (lock is not None and _has_ended_well(file.run)):
+    # Somebody else may free the disk at the same time.
+    with suppress(FileNotFoundError), withheld(file.run) if file.run else nullcontext() as run:
+        if file.run is None or (run and not run.who and _has_ended_well(file.run)):
             file.path.unlink()
             return True
-    except FileNotFoundError:
-        # Somebody else freed the disk at the same time.
-        pass
-    finally:
-        if lock is not None:
-            os.close(lock)
     return False
 
 

@@ -11,14 +11,15 @@ from __future__ import annotations
 import errno
 import os
 import time
-from contextlib import suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from tui_datasize.files import read_object
+from tui_datasize.files import known_object, read_object
 from tui_datasize.runlog import lease as leases
 from tui_datasize.runlog.atomic import sync_directory, write_json
 from tui_datasize.runlog.identity import ProcessIdentity
@@ -47,6 +48,7 @@ _MOST_ATTEMPTS = 10**9
 _MOST_PROCESSES = 2**22
 """The kernel's own limit of process numbers, see proc_sys_kernel(5)."""
 _MOST_TICKS = 2**62
+_LOCKED = "another worker executes this run, or its directory is gone"
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS})
 """What locking a file ends with where the file system knows no locks."""
 
@@ -199,17 +201,20 @@ def acquire(paths: RunPaths, attempt: int) -> Claim:
     Raises ClaimRefused: another worker has the run, a later attempt began, this one has ended, or the run has
         succeeded.
     """
-    lock = take_lock(paths, _PATIENCE_S, may_lack=leases.is_wanted())
+    lock = take_lock(paths, _PATIENCE_S)
     if lock is None:
-        raise ClaimRefused("another worker executes this run, or its directory is gone")
+        raise ClaimRefused(_LOCKED)
+    lease = None
     try:
-        lease = _take_lease(paths, attempt) if leases.is_wanted() else None
+        refusal = who_has(paths)
+        if leases.is_wanted() and not refusal:
+            lease, refusal = _take_lease(paths, attempt)
         # Behind the lease: who had it before may just have ended.
-        if refusal := _refusal(read_exit(paths), read_claim(paths), attempt):
-            if lease:
-                lease.give_back()
+        if refusal := refusal or _refusal(read_exit(paths), read_claim(paths), attempt):
             raise ClaimRefused(refusal)
     except BaseException:
+        if lease:
+            lease.give_back()
         os.close(lock)
         raise
     me = ProcessIdentity.current()
@@ -223,6 +228,7 @@ def acquire(paths: RunPaths, attempt: int) -> Claim:
     )
     write_json(paths.claim, asdict(record))
     if lease:
+        remove_leases(paths, attempt - 1)
         lease.keep()
     return Claim(paths, attempt, lock, lease)
 
@@ -241,18 +247,78 @@ def next_attempt(paths: RunPaths) -> int:
     return max(first, seen.newest_attempt + 1, leases.newest(paths) + 1 if first else 0)
 
 
-def _take_lease(paths: RunPaths, attempt: int) -> leases.Lease:
-    """Raises ClaimRefused: another worker has the run, or may have it."""
-    before, ended = leases.newest(paths), read_exit(paths)
-    if before > (ended.attempt if ended else 0):
-        holder = leases.read_holder(paths, before)
-        if not leases.is_dead(holder):
-            who = f"job {holder.job} on {holder.host}" if holder else "another worker"
-            raise ClaimRefused(f"{who} has attempt {before} and has not ended it")
+def who_has(paths: RunPaths, but: Collection[int] = ()) -> str:
+    """Who has a run by a lease that no end was written for, in words; empty where nobody has.
+
+    A lease of another host counts however old it is, and none of an attempt in `but`. Nothing is written.
+    """
+    ended = read_exit(paths)
+    over = ended.attempt if ended else 0
+    for attempt in sorted(set(leases.attempts(paths)).difference(but, range(over + 1))):
+        holder = leases.read_holder(paths, attempt)
+        if not (holder and holder.is_dead()):
+            job = holder.job and f"job {holder.job}" if holder else "another worker"
+            who = f"{job or 'a scheduler'} on {holder.host}" if holder else job
+            return f"{who} has attempt {attempt} and has not ended it"
+    return ""
+
+
+def _take_lease(paths: RunPaths, attempt: int, but: Collection[int] = ()) -> tuple[leases.Lease | None, str]:
+    """The lease of an attempt, or who has the run."""
     lease = leases.Lease.take(paths, attempt)
     if lease is None:
-        raise ClaimRefused(f"another worker makes attempt {attempt}")
-    return lease
+        return None, f"another worker makes attempt {attempt}"
+    # Looked at behind its making: of two who make leases at once, one at least sees the other's.
+    if who := who_has(paths, [attempt, *but]):
+        lease.give_back()
+        return None, who
+    return lease, ""
+
+
+def remove_leases(paths: RunPaths, newest: int = _MOST_ATTEMPTS) -> None:
+    """Remove those of attempts that are over, up to the `newest`: who only slept loses its own by this."""
+    for attempt in leases.attempts(paths):
+        if attempt <= newest:
+            paths.lease(attempt).unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """A run whose directory somebody wants to change."""
+
+    who: str
+    """Who has it, in words; empty where nobody has: until it is left, no worker can claim it."""
+    newest: int = 0
+    """The highest attempt that has left a trace."""
+
+
+@contextmanager
+def withheld(paths: RunPaths, *, is_gone: bool = False) -> Iterator[Withheld]:
+    """Keep workers from a run while its directory is changed, unless one has it.
+
+    The cluster that was asked since, and does not have its worker's job any more, makes that one `is_gone`:
+    then a lease counts that is not old.
+
+    Raises OSError: the directory cannot be read or written.
+    """
+    lock = take_lock(paths, patience_s=0.1)
+    if lock is None:
+        yield Withheld(_LOCKED)
+        return
+    lease, leased = None, leases.newest(paths)
+    try:
+        but = [one for one in leases.attempts(paths) if is_gone and leases.is_stale(paths, one)]
+        who = who_has(paths, but)
+        traces = (read_claim(paths), read_exit(paths))
+        newest = max(leased, *(trace.attempt if trace else 0 for trace in traces))
+        if not who and _is_of_cluster(paths):
+            # Between hosts a lock may keep nobody out.
+            lease, who = _take_lease(paths, newest + 1, but)
+        yield Withheld(who, newest)
+    finally:
+        if lease:
+            lease.give_back()
+        os.close(lock)
 
 
 def observe(paths: RunPaths) -> Observation:
@@ -277,22 +343,25 @@ def _is_locked(paths: RunPaths) -> bool:
     try:
         return is_locked(paths.lock)
     except OSError as error:
-        # A worker of a cluster is given the directory itself, not the link to it.
-        if error.errno in _NO_LOCKS and (leases.is_wanted() or _is_elsewhere(paths)):
+        if error.errno in _NO_LOCKS and _is_of_cluster(paths):
             return False
         raise
 
 
-def _is_elsewhere(paths: RunPaths) -> bool:
-    """Whether a run lies in a directory that a cluster shares, where files may know no locks."""
-    return paths.directory.parent.is_symlink()
+def _is_of_cluster(paths: RunPaths) -> bool:
+    """Whether a run may be made by a cluster: then files may know no locks, and its claim is a lease."""
+    # A worker of a cluster is given the directory itself, not the link to it.
+    return (
+        leases.is_wanted() or paths.directory.parent.is_symlink() or bool(known_object(paths.spec).get("on"))
+    )
 
 
 def _is_alive(paths: RunPaths, claim: ClaimRecord) -> bool:
-    """Whether a claimant lives, or, on another host of a cluster, whether its lease is renewed."""
-    if not claim.job or claim.boot_id == ProcessIdentity.current().boot_id:
+    """Whether a claimant lives, or may live on another host of a cluster: has a lease, however old."""
+    if not claim.job:
         return claim.is_of(paths.lock) and claim.process.is_alive()
-    return not leases.is_stale(paths, claim.attempt)
+    holder = leases.read_holder(paths, claim.attempt)
+    return not holder.is_dead() if holder else paths.lease(claim.attempt).exists()
 
 
 def make_end_durable(paths: RunPaths, seen: Observation) -> None:
@@ -307,37 +376,31 @@ def make_end_durable(paths: RunPaths, seen: Observation) -> None:
         sync_directory(paths.directory)
 
 
-def conclude(paths: RunPaths, attempt: int, outcome: RunOutcome, reason: str) -> bool:
+def conclude(
+    paths: RunPaths, attempt: int, outcome: RunOutcome, reason: str, *, is_gone: bool = False
+) -> bool:
     """Write the end of an attempt whose worker will not: it vanished, never came, or was cancelled.
 
-    No worker can claim the attempt afterwards.
+    No worker can claim the attempt afterwards. What `is_gone` means, see `withheld`.
 
     Returns:
-        False where a worker holds the lock, a later attempt has begun, the run has succeeded, or
+        False where a worker has the run, a later attempt has begun, the run has succeeded, or
         the directory does not exist.
     """
-    lock = take_lock(paths, patience_s=0.1, may_lack=_is_elsewhere(paths))
-    if lock is None:
-        return False
-    try:
-        claim, ended = read_claim(paths), read_exit(paths)
-        newest = max(claim.attempt if claim else 0, ended.attempt if ended else 0)
-        leased = leases.newest(paths)
-        if leased > (ended.attempt if ended else 0) and not leases.is_stale(paths, leased):
-            return False
-        if max(newest, leased) > attempt or (ended and ended.outcome is RunOutcome.SUCCEEDED):
+    with withheld(paths, is_gone=is_gone) as run:
+        ended = read_exit(paths)
+        if run.who or run.newest > attempt or (ended and ended.outcome is RunOutcome.SUCCEEDED):
             return False
         write_json(paths.exit, asdict(ExitRecord(attempt, outcome, reason, utc_now())))
+        remove_leases(paths, attempt)
         return True
-    finally:
-        os.close(lock)
 
 
-def take_lock(paths: RunPaths, patience_s: float, *, may_lack: bool = False) -> int | None:
+def take_lock(paths: RunPaths, patience_s: float) -> int | None:
     """Take the run's lock for the calling process: the descriptor that holds it, to be closed to free it.
 
-    None where it stays taken for `patience_s` seconds or the directory does not exist. Where the file system
-    knows no locks and it `may_lack` them, the descriptor holds nothing.
+    None where it stays taken for `patience_s` seconds or the directory does not exist. Of a run of a cluster,
+    where the file system may know no locks, the descriptor then holds nothing.
     """
     deadline = time.monotonic() + patience_s
     while True:
@@ -349,7 +412,7 @@ def take_lock(paths: RunPaths, patience_s: float, *, may_lack: bool = False) -> 
         try:
             is_taken = lock_file(descriptor)
         except OSError as error:
-            if error.errno in _NO_LOCKS and may_lack:
+            if error.errno in _NO_LOCKS and _is_of_cluster(paths):
                 return descriptor
             os.close(descriptor)
             raise

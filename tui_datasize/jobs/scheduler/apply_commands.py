@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +21,16 @@ from tui_datasize.jobs.queue.spec_file import QueuedSpec
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.jobs.queue.store import Store
 from tui_datasize.runlog.atomic import make_directory, rename
-from tui_datasize.runlog.claim import RunOutcome, conclude, make_end_durable, observe, take_lock, utc_now
+from tui_datasize.runlog.claim import (
+    RunOutcome,
+    conclude,
+    make_end_durable,
+    observe,
+    remove_leases,
+    utc_now,
+    who_has,
+    withheld,
+)
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 from tui_datasize.text import plural
 
@@ -207,7 +215,7 @@ class CommandApplier:
             # The number is used up, so that no worker of an earlier attempt can still claim the run.
             attempt = self._store.increase(command.run_id, "attempts")
             if not conclude(paths, attempt, RunOutcome.CANCELLED, "cancelled while it waited"):
-                return Verdict(False, "a worker is just leaving it; try again")
+                return Verdict(False, who_has(paths) or "a worker is just leaving it; try again")
         if is_stranded:
             self._store.change(command.run_id, JobState.QUEUED)
         self._store.change(command.run_id, JobState.CANCELLED, "cancelled")
@@ -316,20 +324,19 @@ _HANDLERS: Mapping[CommandKind, _Handler] = MappingProxyType(
 def supersede(paths: RunPaths, project: ProjectPaths) -> None:
     """Move a run directory to `.superseded/`, so that the run may begin afresh.
 
-    Raises BlockingIOError: a worker holds the run.
+    Raises BlockingIOError: a worker has the run, on this host or another.
     Raises OSError: the directory cannot be moved.
     """
     if not paths.directory.exists():
         return
-    lock = take_lock(paths, patience_s=0.1)
-    if lock is None:
-        raise BlockingIOError("a worker holds it")
-    try:
+    with withheld(paths) as run:
+        if run.who:
+            raise BlockingIOError(run.who)
         target = project.superseded(paths.experiment)
         make_directory(target, project.runs)
-        rename(paths.directory, target / f"{paths.run_id}.{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
-    finally:
-        os.close(lock)
+        moved = target / f"{paths.run_id}.{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
+        rename(paths.directory, moved)
+        remove_leases(RunPaths(moved))
 
 
 _ENDED: Mapping[JobState, str] = MappingProxyType(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from tui_datasize.runlog.claim import (
     conclude,
     make_end_durable,
     observe,
+    who_has,
 )
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 
@@ -58,6 +60,8 @@ class Attempts:
     is_proven: bool
     """Whether a worker of the cluster has begun a run lately: otherwise a job that ends before it has is no
     fault of its run."""
+    living: Collection[str] = ()
+    """The tasks that Slurm has, by its names, of whichever submission."""
 
     def look(self, run: HandedRun, task: ClusterTask | None, *, is_answered: bool, log: Path) -> RunLook:
         """Look at the directory of one run; `task` is its own in the last answer of squeue.
@@ -70,8 +74,10 @@ class Attempts:
         paths = self.project.run(run.experiment, run.run_id)
         is_gone = is_answered and (task is None or task.is_over)
         if is_gone:
-            # By the way: from now on the files of other hosts are seen as they are.
+            # From now on the files of other hosts are seen as they are.
             leases.file_system_time(paths.directory)
+            holder = leases.read_holder(paths, leases.newest(paths))
+            is_gone = holder is None or holder.job not in self.living
         seen = observe(paths)
         if seen.claim and max(run.first, run.attempts + 1) <= seen.claim.attempt == seen.newest_attempt:
             run = self._begin(run, seen.claim)
@@ -79,7 +85,7 @@ class Attempts:
         if end is not None:
             make_end_durable(paths, seen)
             return self._end(run, paths, end, is_gone=is_gone)
-        if seen.is_running or not is_gone:
+        if not is_gone or (who_has(paths) and not leases.is_stale(paths, leases.newest(paths))):
             return RunLook(has_begun=seen.is_running)
         return self._end_unseen(run, paths, seen, log)
 
@@ -133,8 +139,6 @@ class Attempts:
     def _end_unseen(self, run: HandedRun, paths: RunPaths, seen: Observation, log: Path) -> RunLook:
         """End an attempt that Slurm does not have any more, and whose worker has written no end."""
         leased = leases.newest(paths)
-        if leased > (seen.exit.attempt if seen.exit else 0) and not leases.is_stale(paths, leased):
-            return _NOTHING
         has_begun = run.state.is_active
         reason, trouble = "worker vanished", ""
         if not has_begun:
@@ -148,7 +152,7 @@ class Attempts:
         is_forgiven = not has_begun and not self.is_proven
         ending = _ending(replace(run, attempts=attempt), None, reason, Lack.NOTHING)
         decision = decide(ending, is_machines_fault=is_forgiven)
-        if not conclude(paths, attempt, RunOutcome(decision.state), decision.reason):
+        if not conclude(paths, attempt, RunOutcome(decision.state), decision.reason, is_gone=True):
             return _NOTHING
         with self.store.transaction():
             if not has_begun:

@@ -196,7 +196,8 @@ class SlurmExecutor:
         """Look at the runs that may have begun or ended, and tell why others wait."""
         by_run = {(task.array, task.job_id, task.number): task for task in tasks or ()}
         by_name = {task.name: task for task in tasks or ()}
-        attempts = Attempts(self._store, self._project, not settings.gpus, self._is_proven)
+        living = frozenset(task.name for task in tasks or () if not task.is_over)
+        attempts = Attempts(self._store, self._project, not settings.gpus, self._is_proven, living)
         free, reasons = list[str](), dict[str, str]()
         for run in self._store.cluster.runs():
             task = by_run.get((run.array, run.job_id, run.task)) if run.array else self._of(run, by_name)
