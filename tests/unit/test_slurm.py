@@ -366,3 +366,13 @@ def test_a_full_shared_disk_is_a_state_and_ends_no_run(
     assert "no space left" in cluster.fault("runs")
     assert cluster.states() == [INTERRUPTED] * 2
     assert [job.max_attempts - job.attempts for job in cluster.queue.client.jobs()] == [3, 3]
+
+
+def test_limits_that_are_torn_are_no_limits(cluster: Cluster) -> None:
+    cluster.enqueue(*specs(2))
+    cluster.slurm.faults["scontrol"] = ["torn"]
+    cluster.round()
+    assert cluster.fault("answer").startswith("Slurm does not answer: its MaxArraySize is not told")
+    assert cluster.sizes() == []
+    cluster.round()
+    assert cluster.sizes() == ["0-1"]

@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -19,6 +20,7 @@ from tui_datasize.errors import ConfigError
 from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.requests import Acknowledgement, Enqueue, Outcome, QueueTerms, outcome_of
 from tui_datasize.jobs.queue.state import JobState
+from tui_datasize.jobs.scheduler.dispatch import Dispatcher
 from tui_datasize.jobs.scheduler.slurm.calls import SlurmCommands
 from tui_datasize.jobs.scheduler.slurm.executor import SlurmExecutor
 from tui_datasize.runlog.claim import (
@@ -209,3 +211,27 @@ def test_whoever_looks_at_runs_of_other_hosts_writes_nothing_beside_them(
     os.utime(paths.directory, ns=(1, 1))
     assert RunLog(cluster.project).runs()["state"].to_list() == ["running"]
     assert paths.directory.stat().st_mtime_ns == 1
+
+
+def test_this_machine_makes_no_runs_in_a_directory_that_the_cluster_shares(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    (tmp_path / "shared").mkdir()
+    cluster.say(f"shared = '{tmp_path}/shared'")
+    waits, handed, other = specs(3)
+    # Queued before the directory was a link.
+    cluster.queue.enqueue(waits)
+    cluster.enqueue(handed)
+    cluster.round()
+    with pytest.raises(ConfigError, match="only the cluster makes runs there; queue it `--on slurm`"):
+        cluster.queue.enqueue(other)
+    dispatcher = Dispatcher(cluster.store, cluster.project, *[Mock()] * 4, tmp_path, Mock())
+    (job,) = cluster.store.waiting(9)
+    assert dispatcher._prepare_lane(job, 0) is None
+    assert cluster.job(waits).state is JobState.HELD
+    assert "which the nodes of the cluster share" in cluster.job(waits).reason
+    assert not cluster.paths(waits).directory.exists()
+    # A link of one's own, to a larger disk for instance, is as good as ever.
+    (tmp_path / "large").mkdir()
+    (cluster.project.runs / "digits").symlink_to(tmp_path / "large")
+    cluster.queue.enqueue(fake_spec("digits"))

@@ -14,7 +14,7 @@ from tui_datasize.experiments.load import data_directory
 from tui_datasize.experiments.sources import in_order_of_paths
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs.queue import image_files, reading, requests
-from tui_datasize.jobs.queue.cluster import check_cluster
+from tui_datasize.jobs.queue.cluster import check_cluster, local_problem
 from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.database import QueueWatch, create_database, transaction
 from tui_datasize.jobs.queue.dependencies import Dependencies, check_sources, none_of_each_other
@@ -410,10 +410,14 @@ class QueueClient(SchedulerClient):
 
 
 def _checked_place(project: ProjectPaths, on: Place, runs: Iterable[RunSpec]) -> str:
-    """The place of jobs that are to be made there; raises ConfigError: as of `check_cluster`."""
+    """The place of jobs that are to be made there; raises ConfigError: they cannot be."""
+    experiments = {spec.experiment for spec in runs}
     if on == "local":
+        for name in sorted(experiments):
+            if problem := local_problem(project, name):
+                raise ConfigError(problem, where=name)
         return ""
-    check_cluster(project, {spec.experiment for spec in runs})
+    check_cluster(project, experiments)
     return on
 
 

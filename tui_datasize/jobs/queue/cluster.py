@@ -145,6 +145,26 @@ def link_problem(project: ProjectPaths, experiment: str, shared: str | None) -> 
     return f"{place} is not in {shared}, where the nodes look; move it there and leave a link"
 
 
+def local_problem(project: ProjectPaths, experiment: str) -> str:
+    """Why this machine cannot make runs of an experiment; empty where it can."""
+    place = project.runs / experiment
+    if not place.is_symlink():
+        return ""
+    from tui_datasize.experiments.load import cluster_settings
+
+    try:
+        settings = cluster_settings(project.root)
+    except ConfigError as error:
+        return error.line
+    # Not where the link ends, which a disk that has gone does not tell.
+    if not (settings and settings.shared and place.readlink().is_relative_to(settings.shared)):
+        return ""
+    return (
+        f"{place} leads to {settings.shared}, which the nodes of the cluster share: only the cluster makes "
+        "runs there; queue it `--on slurm`"
+    )
+
+
 def make_place(project: ProjectPaths, experiment: str, shared: str | None) -> None:
     """Have the runs of an experiment lie in the directory that nodes see.
 

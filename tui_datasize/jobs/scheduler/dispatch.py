@@ -16,9 +16,10 @@ from tui_datasize.experiments.packing import pack_key
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.files import parse_object
 from tui_datasize.jobs.queue import gpu_memory
+from tui_datasize.jobs.queue.cluster import local_problem
 from tui_datasize.jobs.queue.faults import RUNS, FaultKind, faults_of_disk
 from tui_datasize.jobs.queue.records import QueuedJob
-from tui_datasize.jobs.queue.state import CPU
+from tui_datasize.jobs.queue.state import CPU, JobState
 from tui_datasize.jobs.queue.store import Store
 from tui_datasize.jobs.scheduler.capacity import DeviceCapacity
 from tui_datasize.jobs.scheduler.devices import VISIBLE_VARIABLE, Gpu
@@ -281,6 +282,10 @@ class Dispatcher:
 
     def _prepare_lane(self, job: QueuedJob, reserved_bytes: int) -> _Lane | None:
         """Write the run directory, before anything is committed; a job that cannot have one is held."""
+        if problem := local_problem(self._project, job.experiment):
+            with self._store.transaction():
+                self._store.change(job.run_id, JobState.HELD, problem)
+            return None
         attempt = prepare_directory(self._store, self._project, job)
         if attempt is None:
             return None

@@ -188,10 +188,10 @@ def read_sbatch(out: str) -> str:
 
 
 def read_most_tasks(out: str) -> int:
-    r"""The tasks that an array may have, from `scontrol show config`.
+    r"""The tasks that an array may have, from `scontrol show config`; 0 where it is torn.
 
     >>> read_most_tasks("MaxArraySize            = 1001\n")
     1001
     """
-    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", out, re.MULTILINE)
-    return max(1, int(found[1])) if found else 1001
+    found = re.search(r"^MaxArraySize\s*=\s*(\d+)\s*\n", out, re.MULTILINE)
+    return max(1, int(found[1])) if found else 0

@@ -125,10 +125,10 @@ class SlurmExecutor:
             return
         if not self._most_tasks:
             answer = yield from self._ask(["scontrol", "show", "config"])
-            if answer.problem:
-                self._lose(answer)
+            self._most_tasks = self._size = 0 if answer.problem else read_most_tasks(answer.out)
+            if not self._most_tasks:
+                self._lose(answer if answer.problem else Reply(1, err="its MaxArraySize is not told"))
                 return
-            self._most_tasks = self._size = read_most_tasks(answer.out)
         self._disk = ""
         try:
             yield from self._plan(settings)

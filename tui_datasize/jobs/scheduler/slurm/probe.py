@@ -22,6 +22,10 @@ from tui_datasize.runlog.locks import is_locked
 ANSWER = "answer.json"
 HELD = "held"
 """A file whose lock is held by who asks."""
+SEEN = frozenset(
+    {"host", "python", "torch", "torch_fault", "sees_lock", "lock_fault", "time_s", "file_system_s"}
+)
+"""What an answer tells."""
 _TORCH = (
     "import torch; c = torch.cuda; n = c.device_count() if c.is_available() else 0;"
     "print(torch.__version__, 'sees', ', '.join(c.get_device_name(i) for i in range(n)) or 'no GPU')"
