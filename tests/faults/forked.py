@@ -109,7 +109,7 @@ class _Forked:
 
 
 def _main() -> None:
-    import pynvml  # noqa: F401 - by each scheduler that looks for GPUs
+    import ctypes  # noqa: F401 - by each scheduler that looks for GPUs
 
     from tui_datasize.jobs.scheduler import device_file, main
 

@@ -164,7 +164,7 @@ def test_status_estimates_the_time_left_and_adds_up_the_time_used(lab: Lab, comm
     lab.wait_until_over()
     lab.client.wait(lab.client.drain(), 60)
     lab.enqueue(*(lab.spec(seed, work_s=0.2) for seed in range(3, 7)))
-    lab.wait(lambda: len(lab.client.executions()) == 7)
+    lab.wait(lambda: len(lab.client.executions(lab.client.jobs())) == 7)
     status, told = command("status", "--json")
     shown = json.loads(told)
     assert (status, shown["settings"]) == (

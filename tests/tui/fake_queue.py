@@ -168,7 +168,7 @@ class FakeQueue:
         """What the test says."""
         return self.standing
 
-    def executions(self) -> list[Execution]:
+    def executions(self, jobs: Sequence[Job]) -> list[Execution]:
         """Every run has used `USED_S`, as far as it has run."""
         with self.lock:
             return [

@@ -49,9 +49,9 @@ class CountingQueue(FakeQueue):
 
     reads = 0
 
-    def executions(self):
+    def executions(self, jobs):
         self.reads += 1
-        return super().executions()
+        return super().executions(jobs)
 
 
 def test_nothing_is_read_again_while_nothing_changes(busy: Stage):

@@ -344,7 +344,7 @@ def test_a_run_that_is_made_anew_is_learned_from_by_its_last_making(queue: Queue
         )
         if queue.job(SOURCE).attempts < 3:
             queue.store.queue_again(SOURCE.run_id)
-    assert round(queue.client.executions()[0].used_s) == 2 * 3600
+    assert round(queue.client.executions(queue.client.jobs())[0].used_s) == 2 * 3600
     assert round(queue.client.usage()[0].cpu_s) == 3 * 3600
 
 
@@ -353,7 +353,7 @@ def test_executions_are_those_to_come_and_the_latest_that_succeeded(queue: Queue
     queue.end(SOURCE, JobState.SUCCEEDED)
     queue.end(OTHER, JobState.CANCELLED)
     queue.begin(SECOND)
-    executions = queue.client.executions()
+    executions = queue.client.executions(queue.client.jobs())
     assert [(execution.run_id, execution.state) for execution in executions] == [
         (SOURCE.run_id, JobState.SUCCEEDED),
         (FIRST.run_id, JobState.QUEUED),
@@ -378,7 +378,7 @@ def test_a_database_of_the_first_version_goes_on(project: ProjectPaths) -> None:
         old.commit()
     client = QueueClient(project)
     assert [job.run_id for job in client.jobs()] == [spec.run_id for spec in specs]
-    assert client.executions() == []
+    assert client.executions(client.jobs()) == []
     client.drain()
     with closing(Store(project.queue)) as store:
         CommandApplier(store, project).apply_pending()

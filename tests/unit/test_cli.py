@@ -1,5 +1,6 @@
 """The command line: examples that parse, and bad input that ends in one line, status 2 and nothing queued."""
 
+import json
 import os
 import re
 import subprocess
@@ -7,6 +8,7 @@ import sys
 
 import pytest
 
+from tui_datasize.cli.basics import print_json
 from tui_datasize.cli.dispatch import main
 from tui_datasize.cli.parser import build_parser
 
@@ -191,3 +193,10 @@ def test_a_project_whose_path_is_no_text_is_refused_in_one_line(project, capsys)
     assert main(["--project", str(folder), "queue", "small"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert not (folder / "runs").exists()
+
+
+@pytest.mark.parametrize("count", [0, 1, 500, 501])
+def test_json_of_many_rows_is_what_it_is_as_a_whole(count: int, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"number": number, "name": "ä"} for number in range(count)]
+    print_json({"a": 1}, rows=iter(rows), none=[])
+    assert json.loads(capsys.readouterr().out) == {"a": 1, "rows": rows, "none": []}

@@ -59,7 +59,7 @@ def hours(store: Store, client: QueueClient) -> list[float]:
     """What each job has had of its devices."""
     for spec in SPECS:
         store._run("UPDATE jobs SET state = 'succeeded' WHERE run_id = ?", spec.run_id)
-    used_s = {execution.run_id: execution.used_s for execution in client.executions()}
+    used_s = {execution.run_id: execution.used_s for execution in client.executions(client.jobs())}
     return [round(used_s[spec.run_id] / 3600, 2) for spec in SPECS]
 
 
@@ -92,7 +92,7 @@ def test_a_job_names_the_runs_that_its_worker_has_beside_it(store: Store, client
         store.begin_attempt(ids[2], 1, "cpu", 0, "u")
     packs = {job.run_id: job.pack for job in client.jobs()}
     assert packs == {ids[0]: (ids[1], ids[0]), ids[1]: (ids[1], ids[0]), ids[2]: ()}
-    assert {execution.run_id: execution.worker for execution in client.executions()} == dict(
+    assert {execution.run_id: execution.worker for execution in client.executions(client.jobs())} == dict(
         zip(ids, "ttu", strict=True)
     )
     with store.transaction():

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -302,5 +303,5 @@ def test_slots_lie_where_the_environment_says_or_where_no_logout_removes_them(
 @pytest.mark.parametrize("number", ["", "no number"])
 def test_a_machine_without_a_number_has_slots_too(number: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "read_text", lambda *_: number)
-    monkeypatch.setattr("socket.gethostname", lambda: "../lab-1.example")
+    monkeypatch.setattr("os.uname", lambda: SimpleNamespace(nodename="../lab-1.example"))
     assert slot_directory({}).name == "___lab-1_example"

@@ -9,9 +9,10 @@ import argparse
 import gc
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from tui_datasize.jobs.client import QueueClient
     from tui_datasize.jobs.queue.requests import Outcome
 
+_AT_ONCE = 500
+"""Rows that are printed at a time, so that the memory of the last ones serves the next."""
 _MOST_LINES = 20
 """Refusals that are told one by one."""
 
@@ -67,7 +70,7 @@ def tell(outcome: Outcome) -> int:
 
 @contextmanager
 def without_collection() -> Iterator[None]:
-    """Look for no garbage meanwhile: a queue is tens of thousands of objects, and none of them is dropped."""
+    """Look for no garbage meanwhile: modules, or a queue of ten thousand jobs, are objects that stay."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -77,11 +80,26 @@ def without_collection() -> Iterator[None]:
             gc.enable()
 
 
-def print_json(value: Any) -> None:
-    """Print a value as JSON on stdout: indented for a reader, on one line (much faster) for a program."""
-    indent = 2 if sys.stdout.isatty() else None
+def print_json(value: Any, **rows: Iterable[Any]) -> None:
+    """Print a value as JSON on stdout: indented for a reader, on one line (much faster) for a program.
+
+    `rows` are further items of a value that is a dictionary, of which there may be tens of thousands.
+    """
+    if sys.stdout.isatty():
+        whole = value | {name: list(some) for name, some in rows.items()} if rows else value
+        print(json.dumps(whole, indent=2, default=str))
+        return
     # Nothing that is printed holds itself, and to look for that takes long of ten thousand jobs.
-    print(json.dumps(value, indent=indent, default=str, check_circular=False))
+    encode = json.JSONEncoder(default=str, check_circular=False).encode
+    text = encode(value)
+    for name, some in rows.items():
+        text = f"{text.removesuffix('}')}, {encode(name)}: ["
+        left = iter(some)
+        while part := list(islice(left, _AT_ONCE)):
+            print(text, encode(part)[1:-1], sep="", end="")
+            text = ", "
+        text = "]}" if text == ", " else f"{text}]}}"
+    print(text)
 
 
 def experiments_of(paths: ProjectPaths) -> Project:

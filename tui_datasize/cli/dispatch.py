@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TypeAlias, cast
 
 from tui_datasize.characters import write_plainly
+from tui_datasize.cli.basics import without_collection
 from tui_datasize.cli.parser import SUBCOMMANDS, build_parser
 from tui_datasize.errors import ConfigError, DatasizeError, exit_status_of
 from tui_datasize.text import visible
@@ -33,7 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             write_plainly(stream)
     arguments = build_parser(words).parse_args(words)
     try:
-        status = _load(arguments.command)(arguments)
+        with without_collection():
+            call = _load(arguments.command)
+        status = call(arguments)
         sys.stdout.flush()
     except DatasizeError as error:
         print(f"datasize-tui: {error.line}", file=sys.stderr)

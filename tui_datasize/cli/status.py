@@ -38,7 +38,7 @@ def status(arguments: argparse.Namespace) -> int:
     with without_collection():
         look = _look(client, arguments.experiment)
         if arguments.json:
-            print_json(look.as_dict())
+            print_json(look.as_dict(), jobs=look.rows())
             return look.exit_status
     jobs = look.jobs
     # Not needed, and not imported, where a program asks.
@@ -100,7 +100,7 @@ class Look:
         return [estimate for estimate in self.estimates.values() if estimate.experiment == experiment]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values; jobs carry their estimate, and the number of what they wait for in `sources`."""
+        """Plain values of all but the jobs."""
         return {
             "scheduler": self.alive,
             "scheduler_options": self.options.said,
@@ -119,19 +119,18 @@ class Look:
                 for name in dict.fromkeys(job.experiment for job in self.jobs)
             },
             "sources": self._source_sets(),
-            "jobs": list(self._rows()),
         }
 
-    def _rows(self) -> Iterator[dict[str, Any]]:
-        # Ten thousand of them: what is short here is most of what the command takes.
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The jobs with their estimates; `after` is the number of what they wait for in `sources`."""
         numbers = {id(one): number for number, one in enumerate(self._source_sets())}
         for job in self.jobs:
-            estimate = self.estimates.get(job.run_id, _NOT_KNOWN)
             row = job._asdict()
+            del row["shape"]
             row["after"], row["waits_for"] = numbers.get(id(job.after)), len(job.waits_for)
-            row["remaining_s"], row["ends_in_s"] = estimate.remaining_s, estimate.ends_in_s
-            row["basis"], row["variant"] = estimate.basis, self.variants.get(job.run_id, "")
-            row["incomplete"] = self._is_lost(job)
+            estimate = self.estimates.get(job.run_id, _NOT_KNOWN)
+            _, _, row["remaining_s"], row["ends_in_s"], row["basis"] = estimate
+            row["variant"], row["incomplete"] = self.variants.get(job.run_id, ""), self._is_lost(job)
             yield row
 
     def _source_sets(self) -> list[tuple[str, ...]]:
@@ -210,22 +209,21 @@ def _look(client: QueueClient, experiment: str | None) -> Look:
         what = f"no experiment {experiment!r} in the queue, which holds {known}"
         raise UnknownRunError(what, fix="`datasize-tui queue EXPERIMENT` queues one")
     settings = client.settings()
-    ahead, faults = (
-        time_left_of(client.executions(), jobs, client.slots(), _reached(client, jobs)),
-        client.faults(),
-    )
+    ahead = time_left_of(client.executions(jobs), jobs, client.slots(), _reached(client, jobs))
     if stops_everything(faults := client.faults()):
         ahead = ahead.without_ends()
-    shown = {job.run_id for job in of_interest}
+    estimates = ahead.estimates
+    if of_interest is not jobs:
+        estimates = {job.run_id: estimates[job.run_id] for job in of_interest if job.run_id in estimates}
     labels = label_variants(client.shapes())
     return Look(
         jobs=of_interest,
         alive=client.scheduler_alive(),
         settings=settings,
-        estimates={run_id: e for run_id, e in ahead.estimates.items() if run_id in shown},
+        estimates=estimates,
         slots=ahead.slots,
         usage={usage.experiment: usage for usage in client.usage()},
-        variants={run_id: labels[number] for run_id, number in client.runs_of_shapes(labels.keys()).items()},
+        variants={job.run_id: labels[job.shape] for job in of_interest if job.shape in labels},
         waiting=client.waits_for_slots(),
         options=client.scheduler_options(),
         faults=faults,

@@ -10,11 +10,9 @@ from pathlib import Path
 
 from tui_datasize.errors import ConfigError, DatasizeError, UnknownRunError
 from tui_datasize.experiments.cluster_settings import Place
-from tui_datasize.experiments.load import data_directory
 from tui_datasize.experiments.sources import in_order_of_paths
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs.queue import image_files, reading, requests
-from tui_datasize.jobs.queue.cluster import check_cluster, local_problem
 from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.database import QueueWatch, create_database, transaction
 from tui_datasize.jobs.queue.dependencies import Dependencies, check_sources, none_of_each_other
@@ -43,7 +41,6 @@ from tui_datasize.jobs.queue.requests import (
     Undo,
 )
 from tui_datasize.jobs.queue.settings import Settings
-from tui_datasize.jobs.queue.spec_file import write_documents
 from tui_datasize.jobs.queue.state import MAX_ATTEMPTS, Job, JobState
 from tui_datasize.jobs.queue.undo import UNDO, being_cancelled, last_done, taken_back
 from tui_datasize.jobs.scheduler import launch
@@ -163,6 +160,9 @@ class QueueClient(SchedulerClient):
         Raises UnknownRunError: a run would wait for one that is not queued, has failed or waits for it; none
             is.
         """
+        # Not above: what only looks at the queue is counted in milliseconds.
+        from tui_datasize.jobs.queue.spec_file import write_documents
+
         # An id is a digest of the whole specification: of thousands of runs it is worth taking once.
         runs = in_order_of_paths((*sources, *specs))
         if imported := next((run_id for run_id, spec in runs.items() if spec.imported), ""):
@@ -186,6 +186,9 @@ class QueueClient(SchedulerClient):
         wanted = image_files.rules_of(specs)
         if not wanted:
             return {}
+        # Not above: what only looks at the queue is counted in milliseconds.
+        from tui_datasize.experiments.load import data_directory
+
         self._refuse_mixed(wanted)
         return image_files.check_images(specs, data_dir or data_directory(self.project.root))
 
@@ -355,8 +358,9 @@ class QueueClient(SchedulerClient):
         known = {(fault.kind, fault.subject) for fault in told}
         return told + [fault for fault in seen if (fault.kind, fault.subject) not in known]
 
-    def executions(self) -> list[Execution]:
-        return self._read(lambda connection: reading.read_executions(connection, _LEARNED_FROM), [])
+    def executions(self, jobs: Sequence[Job]) -> list[Execution]:
+        """What tells how long runs take, of all jobs, which were just read."""
+        return self._read(lambda connection: reading.read_executions(connection, jobs, _LEARNED_FROM), [])
 
     def shapes(self) -> Mapping[int, RunSpec]:
         """What the jobs are to do, by number: their specifications without seeds, draw and source."""
@@ -411,6 +415,9 @@ class QueueClient(SchedulerClient):
 
 def _checked_place(project: ProjectPaths, on: Place, runs: Iterable[RunSpec]) -> str:
     """The place of jobs that are to be made there; raises ConfigError: they cannot be."""
+    # Not above: what only looks at the queue is counted in milliseconds.
+    from tui_datasize.jobs.queue.cluster import check_cluster, local_problem
+
     experiments = {spec.experiment for spec in runs}
     if on == "local":
         for name in sorted(experiments):

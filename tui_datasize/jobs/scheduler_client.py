@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -233,7 +233,7 @@ def insert_commands(
     """Add one command per (run id, amount, force, document) and return their ids."""
     if not rows:
         return ()
-    batch, now = batch or uuid.uuid4().hex, utc_now()
+    batch, now = batch or os.urandom(16).hex(), utc_now()
     connection.executemany(
         "INSERT INTO commands (batch, kind, run_id, amount, force, document, created_at) "
         "VALUES (?, ?, ?, ?, ?, ?, ?)",

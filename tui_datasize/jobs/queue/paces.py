@@ -157,8 +157,8 @@ def estimate_ends(unfinished: Iterable[Work], paces: Paces, slots: int) -> list[
             ends_s[work.run_id] = remaining_s
         else:
             ends_s[work.run_id] = _end(work, remaining_s, ends_s, free_at_s, slots)
-        one = TimeEstimate(work.run_id, work.kind.experiment, remaining_s, ends_s[work.run_id], basis)
-        estimates.append(one)
+        told = (work.run_id, work.kind.experiment, remaining_s, ends_s[work.run_id], basis)
+        estimates.append(TimeEstimate._make(told))
     return estimates
 
 
@@ -186,9 +186,11 @@ def _end(
     slots: int,
 ) -> float | None:
     """When a run ends that takes the next free slot; `free_at_s` is a heap, one entry per slot used."""
+    if remaining_s is None or not (slots or work.is_running):
+        return None
     sources = [ends_s[source] for source in work.after if source in ends_s]
     known = [end for end in sources if end is not None]
-    if remaining_s is None or len(known) < len(sources) or not (slots or work.is_running):
+    if len(known) < len(sources):
         return None
     is_slot_unused = len(free_at_s) < slots or work.is_running
     start_s = 0.0 if is_slot_unused else heapq.heappop(free_at_s)

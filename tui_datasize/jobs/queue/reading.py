@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from operator import attrgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from tui_datasize.jobs.queue.commands import CommandKind
-from tui_datasize.jobs.queue.schema import ACTIVE, LOCAL, NEVER_BEGAN, STARTABLE, UNFINISHED
+from tui_datasize.jobs.queue.schema import ACTIVE, LOCAL, NEVER_BEGAN, STARTABLE
 from tui_datasize.jobs.queue.state import CPU, MAX_ATTEMPTS, Job, JobState
 
 if TYPE_CHECKING:
     from tui_datasize.experiments.spec import RunSpec
 
-_RELATED = ("after", "waits_for", "pack", "interrupted_by")
-_JOB_COLUMNS = ", ".join(name for name in Job._fields if name not in _RELATED)
+_JOB_COLUMNS = ", ".join(Job._fields[: Job._fields.index("after")])
+_FINAL = frozenset(state for state in JobState if state.is_final)
+_ALONE: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], str] = ((), (), (), "")
 _STATES: Mapping[str, JobState] = MappingProxyType({state.value: state for state in JobState})
 _STATE_AFTER: Mapping[str, JobState] = MappingProxyType(
     {
@@ -66,17 +69,26 @@ def read_jobs(connection: sqlite3.Connection) -> list[Job]:
     after, waits_for = _dependencies(connection)
     packs, interrupted = _packs(connection), _interrupted(connection)
     jobs = []
-    for waits, run_id, experiment, word, *others in connection.execute(
-        f"SELECT waits, {_JOB_COLUMNS} FROM jobs ORDER BY position"
+    for waits, shape, run_id, experiment, word, *others in _tuples(
+        connection, f"SELECT waits, shape, {_JOB_COLUMNS} FROM jobs ORDER BY position"
     ):
-        state = _STATES[word]
-        sources = after.get(waits, ())
-        open_sources = () if state.is_final else waits_for.get(waits, ())
-        pack = packs.get(run_id, ())
-        why = interrupted.get(run_id, "")
-        jobs.append(Job._make((run_id, experiment, state, *others, sources, open_sources, pack, why)))
-    known = {job.run_id for job in jobs}
-    return jobs + [job for job in _acknowledged_jobs(connection) if job.run_id not in known]
+        related = _ALONE
+        if waits or run_id in packs or run_id in interrupted:
+            open_sources = () if _STATES[word].is_final else waits_for.get(waits, ())
+            pack, why = packs.get(run_id, ()), interrupted.get(run_id, "")
+            related = (after.get(waits, ()), open_sources, pack, why)
+        jobs.append(Job._make((run_id, experiment, _STATES[word], *others, *related, shape)))
+    if new := list(_acknowledged_jobs(connection)):
+        known = {job.run_id for job in jobs}
+        jobs += [job for job in new if job.run_id not in known]
+    return jobs
+
+
+def _tuples(connection: sqlite3.Connection, query: str, values: Iterable[object] = ()) -> sqlite3.Cursor:
+    """The rows of a query, of which there may be tens of thousands, as what takes the least time to read."""
+    cursor = connection.cursor()
+    cursor.row_factory = None
+    return cursor.execute(query, tuple(values))
 
 
 def expected_states(connection: sqlite3.Connection) -> dict[str, JobState]:
@@ -120,24 +132,32 @@ def read_tags(connection: sqlite3.Connection) -> frozenset[str]:
     return frozenset(row[0] for row in rows)
 
 
-def read_executions(connection: sqlite3.Connection, most_finished: int) -> list[Execution]:
-    """The unfinished jobs of this machine in queue order, and the latest of those that succeeded."""
-    attempt_s = _attempt_s(connection)
-    rows = connection.execute(
-        f"SELECT run_id, state, jobs.device, shape, iif({ACTIVE}, (SELECT tag FROM attempts "
-        "WHERE attempts.run_id = jobs.run_id AND attempt = jobs.attempts), '') AS worker, "
-        f"iif(attempts, (SELECT sum({attempt_s}) FROM attempts WHERE attempts.run_id = jobs.run_id "
-        f"AND {_COUNTS} AND attempts.attempt > {_LAST_MAKING}), 0) AS used_s FROM jobs "
-        f"WHERE ({UNFINISHED} OR run_id IN "
-        f"(SELECT run_id FROM jobs WHERE state = ? AND {LOCAL} ORDER BY finished_at DESC LIMIT ?)) "
-        f"AND {LOCAL} ORDER BY priority DESC, position",
-        (JobState.SUCCEEDED, most_finished),
+def read_executions(
+    connection: sqlite3.Connection, jobs: Iterable[Job], most_finished: int
+) -> list[Execution]:
+    """Those of jobs that are of this machine: the unfinished ones, and the latest that succeeded.
+
+    The jobs were just read; those found are in the order in which they run.
+    """
+    own = [job for job in jobs if job.shape and not job.place]
+    ended = (job for job in own if job.state is JobState.SUCCEEDED)
+    latest = {job.run_id for job in heapq.nlargest(most_finished, ended, attrgetter("finished_at"))}
+    found = [job for job in own if job.state not in _FINAL or job.run_id in latest]
+    begun = json.dumps([job.run_id for job in found if job.attempts])
+    rows = _tuples(
+        connection,
+        f"SELECT run_id, sum(iif({_COUNTS} AND attempts.attempt > {_LAST_MAKING}, "
+        f"{_attempt_s(connection)}, 0)), max(iif({ACTIVE} AND attempt = attempts, tag, '')) "
+        "FROM json_each(?) JOIN jobs ON run_id = value JOIN attempts USING (run_id) GROUP BY run_id",
+        (begun,),
     )
+    used = {run_id: (max(0.0, used_s or 0.0), worker) for run_id, used_s, worker in rows}
     specs = read_shapes(connection)
+    found.sort(key=lambda job: -job.priority)
     return [
-        Execution(run_id, spec, _STATES[state], device, max(0.0, used_s or 0.0), worker or "")
-        for run_id, state, device, shape, worker, used_s in rows
-        if (spec := specs.get(shape))
+        Execution._make((job.run_id, spec, job.state, job.device, *used.get(job.run_id, (0.0, ""))))
+        for job in found
+        if (spec := specs.get(job.shape))
     ]
 
 

@@ -32,17 +32,22 @@ class JobState(StrEnum):
     @property
     def is_final(self) -> bool:
         """Whether nothing happens to the job any more unless someone asks."""
-        return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
+        return self in _FINAL
 
     @property
     def is_active(self) -> bool:
         """Whether a worker has, or may have, the job."""
-        return self in (JobState.STARTING, JobState.RUNNING)
+        return self in _ACTIVE
 
     @property
     def is_waiting(self) -> bool:
         """Whether the scheduler starts the job as soon as a device is free."""
-        return self in (JobState.QUEUED, JobState.INTERRUPTED)
+        return self in _WAITING
+
+
+_FINAL = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
+_ACTIVE = frozenset({JobState.STARTING, JobState.RUNNING})
+_WAITING = frozenset({JobState.QUEUED, JobState.INTERRUPTED})
 
 
 class Job(NamedTuple):
@@ -73,6 +78,8 @@ class Job(NamedTuple):
     """The runs that one worker trains together, this one among them; empty where it has its own."""
     interrupted_by: str = ""
     """What ended the attempt before, of a job that has begun again; empty otherwise."""
+    shape: int = 0
+    """The number of what it does, as in `QueueClient.shapes`; 0 where that is not known."""
 
 
 TRANSITIONS: Mapping[JobState, frozenset[JobState]] = MappingProxyType(

@@ -47,7 +47,8 @@ class TimeLeft:
     def without_ends(self) -> TimeLeft:
         """The same while nothing moves: nobody knows when anything ends."""
         ends = {
-            run_id: one._replace(remaining_s=None, ends_in_s=None) for run_id, one in self.estimates.items()
+            run_id: TimeEstimate._make((run_id, one.experiment, None, None, one.basis))
+            for run_id, one in self.estimates.items()
         }
         unknown: Mapping[str, None] = dict.fromkeys(self.experiment_ends_in_s)
         return replace(
@@ -81,12 +82,15 @@ def time_left_of(
     usual = next((_sort(e.device) for e in reversed(executions) if e.device), CPU)
     kinds = _kinds(executions, usual)
     lanes = Counter(e.worker for e in executions)
-    works = [
-        (e.state, _work(e, kind, after.get(e.run_id, ()), reached.get(e.run_id), lanes[e.worker]))
-        for e, kind in zip(executions, kinds, strict=True)
-    ]
-    paces = Paces(work for state, work in works if state is JobState.SUCCEEDED)
-    coming = (work for state, work in works if state in _COMING)
+    succeeded: list[Work] = []
+    coming: list[Work] = []
+    for e, kind in zip(executions, kinds, strict=True):
+        work = _work(e, kind, after.get(e.run_id, ()), reached.get(e.run_id), lanes[e.worker])
+        if e.state is JobState.SUCCEEDED:
+            succeeded.append(work)
+        elif e.state in _COMING:
+            coming.append(work)
+    paces = Paces(succeeded)
     estimates = estimate_ends(coming, paces, slots)
     by_experiment: dict[str, list[TimeEstimate]] = defaultdict(list)
     for estimate in estimates:
@@ -112,7 +116,7 @@ class KeptTimeLeft:
     def look(
         self,
         jobs: Sequence[Job],
-        read_executions: Callable[[], Sequence[Execution]],
+        read_executions: Callable[[Sequence[Job]], Sequence[Execution]],
         slots: int,
         reached: Mapping[str, RunProgress],
     ) -> TimeLeft:
@@ -122,7 +126,7 @@ class KeptTimeLeft:
         is the same.
         """
         if jobs != self._jobs:
-            self._executions = read_executions()
+            self._executions = read_executions(jobs)
             self._jobs = jobs
         before, self._basis = self._basis, (self._executions, slots, reached)
         if not before or any(old is not new for old, new in zip(before, self._basis, strict=True)):
@@ -164,7 +168,7 @@ def _work(
 ) -> Work:
     state = execution.state
     if state in _FROM_NOTHING:
-        return Work(execution.run_id, kind, after=after)
+        return Work._make((execution.run_id, kind, 0.0, None, False, after, ""))
     updates, used_s = None, execution.used_s
     if reached is not None and reached.updates and state is not JobState.SUCCEEDED:
         updates, used_s = reached.updates, reached.wall_s / (lanes if execution.worker else 1)

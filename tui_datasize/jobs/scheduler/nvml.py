@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 _Value = TypeVar("_Value")
 
+_LIBRARY = "libnvidia-ml.so.1"
 _NOT_SUPPORTED = 3
 _NOT_FOUND = 6
 _LIBRARY_NOT_FOUND = 12
@@ -81,6 +82,13 @@ def connect(nvml: Any) -> Any:
     Raises NvmlFailure: there is none, or it does not answer.
     """
     if nvml is None:
+        # Not above: what only looks at the queue is counted in milliseconds, pynvml alone takes 25.
+        import ctypes
+
+        try:
+            ctypes.CDLL(_LIBRARY)
+        except OSError:
+            raise NvmlFailure("NVML Shared Library Not Found", _LIBRARY_NOT_FOUND) from None
         try:
             import pynvml
         except ImportError:

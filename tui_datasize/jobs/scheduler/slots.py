@@ -10,10 +10,8 @@ from __future__ import annotations
 import errno
 import os
 import re
-import socket
 import stat
 import tempfile
-import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -41,9 +39,12 @@ def slot_directory(environment: Mapping[str, str] = os.environ) -> Path:
 
 def _machine() -> str:
     """What tells this machine from others that share the home directory, as a file name."""
+    # Not above: what only looks at the queue is counted in milliseconds.
+    import uuid
+
     with suppress(OSError, ValueError):
         return uuid.UUID(Path("/etc/machine-id").read_text().strip()).hex
-    return re.sub(r"[^\w-]", "_", socket.gethostname()) or "localhost"
+    return re.sub(r"[^\w-]", "_", os.uname().nodename) or "localhost"
 
 
 def earlier_directories(environment: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
