@@ -89,6 +89,15 @@ def lost_evaluations(count: int) -> str:
     return f" ({count:,} incomplete: evaluations lost)" if count else ""
 
 
+def lost_checkpoints(count: int) -> str:
+    """What is said after the runs that an enqueue adds, of finished ones that the others need.
+
+    >>> lost_checkpoints(0), lost_checkpoints(2)
+    ('', ' (2 finished ones trained anew: checkpoints gone)')
+    """
+    return f" ({count:,} finished ones trained anew: checkpoints gone)" if count else ""
+
+
 def listed(words: Sequence[str]) -> str:
     """Words in a row, the last one after "and".
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -119,6 +120,57 @@ def test_kills_change_no_number_and_every_run_ends_once(project):
     specs = plan_runs(loaded.experiment("small"), loaded)
     again = client.enqueue(specs, data_dir=loaded.data_dir)
     assert (again.new, again.present) == (0, 4)
+
+
+STEPS = """
+[devices]
+cpu = true
+cpu_slots = 4
+[experiments.steps]
+dataset    = "digits"
+model      = "mlp"
+sizes      = [20, 40]
+seeds      = [0]
+subset     = { strategy = "margin", path = [20, 40] }
+budget     = { updates = 20 }
+"""
+
+
+def test_a_path_that_grows_after_a_prune_is_trained_anew_to_the_same_numbers(project, capsys):
+    """What every answer and error advises is typed as it stands."""
+    project.experiments.write_text(STEPS)
+    there = ["--project", str(project.root)]
+    assert main(["run", "steps", *there]) == 0
+    before, early = measured(project), [run.run_id for run in project.all_runs()]
+    assert main(["prune", "--yes", *there]) == 0
+    project.experiments.write_text(STEPS.replace("20, 40]", "20, 40, 80]"))
+    capsys.readouterr()
+    assert main(["queue", "steps", "--dry-run", *there]) == 0
+    assert (
+        "3 of 3 runs would be queued (2 finished ones trained anew: checkpoints gone)"
+        in capsys.readouterr().err
+    )
+    assert main(["run", "steps", *there]) == 0
+    assert_frame_equal(measured(project).filter(pl.col("run_id").is_in(early)), before)
+
+    project.experiments.write_text(STEPS.replace("20, 40]", "20, 40, 80, 160]"))
+    assert main(["drain", *there]) == 0
+    assert main(["queue", "steps", *there]) == 0
+    client = QueueClient(project)
+    last = next(job for job in client.jobs() if "-n160-" in job.run_id)
+    (source,) = last.after
+    project.run("steps", source).checkpoint.unlink()
+    assert main(["drain", "--off", *there]) == 0
+    wait(lambda: client.jobs()[-1].state is JobState.FAILED)
+    advice = re.search(r"`datasize-tui (retry \S+)`", client.jobs()[-1].reason)[1]
+    capsys.readouterr()
+    assert main([*advice.split(), *there]) == 0
+    assert (
+        "queued again, behind 1 finished run for the sake of a checkpoint that is gone"
+        in capsys.readouterr().err
+    )
+    wait(lambda: {job.state for job in client.jobs()} == {JobState.SUCCEEDED})
+    assert_frame_equal(measured(project).filter(pl.col("run_id").is_in(early)), before)
 
 
 def forked_by(run: RunPaths) -> str:

@@ -188,5 +188,5 @@ def test_what_is_missing_of_the_run_before_is_told_in_one_line(first):
         with pytest.raises(DataError) as caught:
             prepare(middle, 1, Shared(), print)
         assert told in caught.value.line
-        assert "; train it again with `datasize-tui queue" in caught.value.line
+        assert f"; `datasize-tui retry {middle.run_id}` trains the source again first" in caught.value.line
         assert "\n" not in caught.value.line

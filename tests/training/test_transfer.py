@@ -120,10 +120,15 @@ def test_averaged_weights_are_taken_where_the_source_was_measured_with_them(queu
 def test_a_source_without_its_checkpoint_is_told_in_one_line(queue, source, tmp_path):
     spec, _ = source
     paths = queue(target_spec(spec, 1, freeze=True))
-    ProjectPaths(tmp_path).run("source", spec.run_id).checkpoint.unlink()
+    checkpoint = ProjectPaths(tmp_path).run("source", spec.run_id).checkpoint
+    checkpoint.write_bytes(b"torn")
     with pytest.raises(
-        DataError, match=r"runs/source/\S+: the source run has no checkpoint.*queue source --force"
+        DataError, match=rf"does not fit: .*; delete it; `datasize-tui retry {paths.run_id}` "
     ):
+        prepare(paths, 1, Shared(), print)
+    checkpoint.unlink()
+    told = rf"runs/source/\S+: the source run has no checkpoint.*`datasize-tui retry {paths.run_id}` trains "
+    with pytest.raises(DataError, match=told):
         prepare(paths, 1, Shared(), print)
 
 

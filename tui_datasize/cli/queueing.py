@@ -37,7 +37,7 @@ from tui_datasize.jobs.queue.state import Job, JobState
 from tui_datasize.render.console import data_console, plain_table
 from tui_datasize.runlog.notes import add_note, read_remarks
 from tui_datasize.runlog.paths import ProjectPaths
-from tui_datasize.text import lost_evaluations, plural, visible
+from tui_datasize.text import lost_checkpoints, lost_evaluations, plural, visible
 
 
 def experiments(arguments: argparse.Namespace) -> int:
@@ -198,8 +198,7 @@ def queue(arguments: argparse.Namespace) -> int:
     project, specs = selected_runs(paths, arguments)
     client = QueueClient(paths)
     if arguments.dry_run:
-        specs = (*source_runs(specs, project), *specs)
-        return _dry_run(client, specs, client.check_images(specs, project.data_dir), arguments)
+        return _dry_run(client, specs, project, arguments)
     outcome = client.request(enqueue(client, specs, project, arguments))
     if not arguments.json or outcome.error:
         return tell(outcome)
@@ -209,6 +208,7 @@ def queue(arguments: argparse.Namespace) -> int:
             "experiment": arguments.experiment,
             "new": acknowledged.new - len(outcome.refused),
             "incomplete": acknowledged.incomplete,
+            "renewed": acknowledged.renewed,
             "present": acknowledged.present,
             "refused": {result.run_id: result.message for result in outcome.refused},
             "run_ids": [spec.run_id for spec in specs],
@@ -257,42 +257,38 @@ def _incomplete(client: QueueClient, done: Sequence[str]) -> list[str]:
 
 
 def _dry_run(
-    client: QueueClient,
-    specs: Sequence[RunSpec],
-    images: Mapping[str, Sequence[str]],
-    arguments: argparse.Namespace,
+    client: QueueClient, own: Sequence[RunSpec], project: Project, arguments: argparse.Namespace
 ) -> int:
-    """Print what would be queued; `images` has what is to be told of each image folder."""
-    lost, states = incomplete_runs(client, specs), {job.run_id: job.state for job in client.jobs()}
-    present = {one for one, state in states.items() if state is not JobState.CANCELLED} - {*lost}
-    missing = [spec for spec in specs if arguments.force or spec.run_id not in present]
+    """Print what would be queued."""
+    sources = source_runs(own, project)
+    lost = incomplete_runs(client, [*sources, *own])
+    asked = client.to_queue(own, sources, force=arguments.force, incomplete=lost)
+    specs, missing = asked.runs.values(), [asked.runs[one] for one in asked.queued]
+    states = {job.run_id: job.state for job in client.jobs()}
+    images = client.check_images(tuple(specs), project.data_dir)
     found = Counter(states.get(spec.run_id) for spec in missing)
-    failed = sum(states.get(spec.run_id) is JobState.FAILED for spec in specs) - found[JobState.FAILED]
-    updates = sum(total_updates(spec) for spec in missing)
+    counts = {
+        "new": found[None],
+        "cancelled": found[JobState.CANCELLED],
+        "failed": sum(states.get(spec.run_id) is JobState.FAILED for spec in specs) - found[JobState.FAILED],
+        "present": len(specs) - len(missing),
+        "incomplete": len(lost),
+        "renewed": len(asked.renewed),
+        "updates": sum(total_updates(spec) for spec in missing),
+    }
     if arguments.json:
-        print_json(
-            {
-                "experiment": arguments.experiment,
-                "missing": [spec.run_id for spec in missing],
-                "new": found[None],
-                "cancelled": found[JobState.CANCELLED],
-                "failed": failed,
-                "present": len(specs) - len(missing),
-                "incomplete": len(lost),
-                "updates": updates,
-                "images": images,
-            }
-        )
+        named = {"experiment": arguments.experiment, "missing": [spec.run_id for spec in missing]}
+        print_json(named | counts | {"images": images})
         return EXIT_OK
     for line in told_of_images(images):
         talk(line)
     labels = variant_labels(spec for spec in specs if spec.experiment == arguments.experiment)
     for spec in missing:
         print(visible(f"{spec.run_id}  {labels.get(spec.run_id, '')}".rstrip()))
+    again = lost_evaluations(counts["incomplete"]) + lost_checkpoints(counts["renewed"])
     talk(
         f"{arguments.experiment}: {len(missing)} of {plural(len(specs), 'run')} would be queued"
-        f"{lost_evaluations(len(lost))}{_apart(found, failed)}, {plural(updates, 'update')}; "
-        "nothing was queued"
+        f"{again}{_apart(found, counts['failed'])}, {plural(counts['updates'], 'update')}; nothing was queued"
     )
     return EXIT_OK
 

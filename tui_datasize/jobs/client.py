@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from tui_datasize.errors import ConfigError, DatasizeError, UnknownRunError
 from tui_datasize.experiments.cluster_settings import Place
@@ -60,6 +61,25 @@ _LEARNED_FROM = 500
 """Finished runs whose times are read to tell those of others."""
 _LOOK_AGAIN_S = 1.0
 """How often it is looked whether there still is a scheduler to answer."""
+
+
+class ToQueue(NamedTuple):
+    """What an enqueue adds."""
+
+    runs: Mapping[str, RunSpec]
+    """All that it looks at by id, in order."""
+    forced: Collection[str]
+    stranded: Collection[str]
+    """Those that failed for another alone."""
+    renewed: Collection[str]
+    """Finished ones that others need, and whose checkpoints are gone."""
+    queued: Sequence[str]
+    """All that are added or run again."""
+
+    def waits_for(self, after: Mapping[str, Sequence[str]]) -> Mapping[str, Sequence[str]]:
+        """What each of the runs waits for: its sources, and what it is to be queued behind."""
+        named = none_of_each_other(after, self.queued)
+        return {run_id: [*spec.sources, *named.get(run_id, ())] for run_id, spec in self.runs.items()}
 
 
 class QueueClient(SchedulerClient):
@@ -152,8 +172,9 @@ class QueueClient(SchedulerClient):
         that failed for another run alone, whose weights they do not need. With `force` all run afresh, and so
         do those of `incomplete`, whose evaluations were lost: old directories move to `.superseded/`.
         `sources`, which those of `specs` take weights from and wait for, are queued first where missing, and
-        never forced. `max_attempts` are allowed before a vanishing worker fails a run. `after` tells, by run
-        id, what else must succeed before it starts; itself and what is to wait for the same is left out.
+        never forced; finished ones whose checkpoints are gone are trained anew. `max_attempts` are allowed
+        before a vanishing worker fails a run. `after` tells, by run id, what else must succeed before it
+        starts; itself and what is to wait for the same is left out.
 
         Raises ConfigError, DataError: a run was imported, there is no such cluster, or as of `check_images`.
         Raises StorageError: the runs directory cannot be written or holds a damaged queue.
@@ -163,19 +184,44 @@ class QueueClient(SchedulerClient):
         # Not above: what only looks at the queue is counted in milliseconds.
         from tui_datasize.jobs.queue.spec_file import write_documents
 
+        asked = self.to_queue(specs, sources, force=force, incomplete=incomplete)
+        self.check_images(tuple(asked.runs.values()), data_dir)
+        place = _checked_place(self.project, on, asked.runs.values())
+        doubt = create_database(self.project.queue)
+        waits_for = asked.waits_for(after or {})
+        # Not within the transaction: what the documents tell of git may take seconds.
+        terms = (data_dir, max_attempts, waits_for, place, asked.renewed)
+        documents = write_documents(self.project.root, asked.runs, *terms)
+        return self._insert(documents, waits_for, asked, incomplete, priority, doubt)
+
+    def to_queue(
+        self,
+        specs: Sequence[RunSpec],
+        sources: Sequence[RunSpec] = (),
+        *,
+        force: bool = False,
+        incomplete: Collection[str] = (),
+    ) -> ToQueue:
+        """What `enqueue` would do now; nothing is done.
+
+        Raises ConfigError: a run was imported.
+        """
+        from tui_datasize.jobs.queue.checkpoints import without_checkpoints
+
         # An id is a digest of the whole specification: of thousands of runs it is worth taking once.
         runs = in_order_of_paths((*sources, *specs))
+        states: Mapping[str, JobState] = self._read(reading.expected_states, {})
+        forced = {spec.run_id for spec in specs} if force else set()
+        lost, stranded = _lost(incomplete, states), self._stranded(runs, states)
+        queued = _missing(runs, forced | stranded | lost, states)
+        needing = [runs[one] for one in queued]
+        nothing: dict[str, RunSpec] = {}
+        found = self._read(lambda queue: without_checkpoints(queue, self.project, needing), nothing)
+        renewed = found.keys() - set(queued)
+        runs = in_order_of_paths((*(found[one] for one in found if one in renewed), *runs.values()))
         if imported := next((run_id for run_id, spec in runs.items() if spec.imported), ""):
             raise ConfigError("was trained elsewhere and imported: it cannot be run", where=imported)
-        self.check_images(tuple(runs.values()), data_dir)
-        place = _checked_place(self.project, on, runs.values())
-        forced = {spec.run_id for spec in specs} if force else set()
-        doubt = create_database(self.project.queue)
-        again = self._stranded(runs)
-        # Not within the transaction: what the documents tell of git may take seconds.
-        waits_for = self._waits_for(runs, after or {}, forced | again, incomplete)
-        documents = write_documents(self.project.root, runs, data_dir, max_attempts, waits_for, place)
-        return self._insert(documents, waits_for, forced, again, incomplete, priority, doubt)
+        return ToQueue(runs, forced, stranded, renewed, [one for one in runs if one in renewed.union(queued)])
 
     def check_images(self, specs: Sequence[RunSpec], data_dir: Path | None) -> Mapping[str, Sequence[str]]:
         """Look at the image files of runs that are to be queued; what is to be told of each data set.
@@ -214,33 +260,18 @@ class QueueClient(SchedulerClient):
         pending: list[RunSpec] = self._read(reading.read_pending, [])
         image_files.refuse_mixed(wanted, [*earlier, *pending])
 
-    def _stranded(self, runs: Mapping[str, RunSpec]) -> set[str]:
+    def _stranded(self, runs: Mapping[str, RunSpec], states: Mapping[str, JobState]) -> set[str]:
         """Runs that failed for another alone, which they waited for and need no weights of."""
-        with self._database() as connection:
-            states = reading.expected_states(connection)
-            stranded = Dependencies(connection).have_failed_for_others().intersection(runs)
+        nobody: set[str] = set()
+        stranded = self._read(lambda queue: Dependencies(queue).have_failed_for_others(), nobody)
         failed = {run_id for run_id, state in states.items() if state is JobState.FAILED}
-        return {run_id for run_id in stranded if failed.isdisjoint(runs[run_id].sources)}
-
-    def _waits_for(
-        self,
-        runs: Mapping[str, RunSpec],
-        after: Mapping[str, Sequence[str]],
-        forced: Collection[str],
-        incomplete: Collection[str],
-    ) -> Mapping[str, Sequence[str]]:
-        with self._database() as connection:
-            states = reading.expected_states(connection)
-        afresh = _lost(incomplete, states).union(forced)
-        named = none_of_each_other(after, _missing(runs, afresh, states))
-        return {run_id: [*spec.sources, *named.get(run_id, ())] for run_id, spec in runs.items()}
+        return {one for one in stranded.intersection(runs) if failed.isdisjoint(runs[one].sources)}
 
     def _insert(
         self,
         documents: Mapping[str, str],
         waits_for: Mapping[str, Sequence[str]],
-        forced: Collection[str],
-        again: Collection[str],
+        asked: ToQueue,
         incomplete: Collection[str],
         priority: int,
         doubt: str,
@@ -248,16 +279,18 @@ class QueueClient(SchedulerClient):
         with self._database() as connection, transaction(connection):
             states = reading.expected_states(connection)
             lost = _lost(incomplete, states).intersection(documents)
-            afresh = lost.union(forced)
-            stranded = {run_id for run_id in again if states.get(run_id) is JobState.FAILED}
-            missing = _missing(documents, afresh | stranded, states)
+            afresh = lost.union(asked.forced)
+            stranded = {run_id for run_id in asked.stranded if states.get(run_id) is JobState.FAILED}
+            anew = _lost(asked.renewed, states)
+            missing = _missing(documents, afresh | stranded | anew, states)
             check_sources(connection, states, missing, waits_for)
             rows = [(run_id, priority, run_id in afresh, documents[run_id]) for run_id in missing]
             command_ids = insert_commands(connection, CommandKind.ENQUEUE, rows)
         present = documents.keys() - set(missing)
         failed = sum(states[run_id] is JobState.FAILED for run_id in present)
         cancelled = sum(states.get(run_id) is JobState.CANCELLED for run_id in missing)
-        return Acknowledgement(command_ids, len(missing), len(present), failed, len(lost), cancelled, doubt)
+        counts = (len(missing), len(present), failed, len(lost), cancelled, len(anew))
+        return Acknowledgement(command_ids, *counts, doubt)
 
     def wait(self, acknowledgement: Acknowledgement, timeout_s: float) -> list[CommandResult] | None:
         """The answers to acknowledged commands, in order; None where they take longer than `timeout_s`."""
@@ -429,7 +462,7 @@ def _checked_place(project: ProjectPaths, on: Place, runs: Iterable[RunSpec]) ->
 
 
 def _lost(incomplete: Collection[str], states: Mapping[str, JobState]) -> set[str]:
-    """Those of the incomplete runs that have not been queued again yet."""
+    """Those of the runs that lack something that have not been queued again yet."""
     return {run_id for run_id in incomplete if states.get(run_id) is JobState.SUCCEEDED}
 
 

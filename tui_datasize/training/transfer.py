@@ -53,15 +53,18 @@ def read_source(paths: RunPaths, spec: RunSpec) -> SourceWeights | None:
             where=str(source.spec),
             fix="take them from a run of the same model",
         )
-    return SourceWeights(spec.transfer, read_weights(source, source_spec), str(source.checkpoint))
+    return SourceWeights(spec.transfer, read_weights(paths, source_spec), str(source.checkpoint))
 
 
-def read_weights(source: RunPaths, source_spec: RunSpec, fingerprint: str = "") -> Mapping[str, Tensor]:
-    """The weights that a finished run was evaluated with at its end, on the CPU.
+def read_weights(paths: RunPaths, source_spec: RunSpec, fingerprint: str = "") -> Mapping[str, Tensor]:
+    """The weights that a finished run, which this one takes over from, was evaluated with at its end.
+
+    On the CPU.
 
     Raises DataError: it is not finished, has lost its checkpoint, or is of data of another `fingerprint`.
     """
-    state = _load(source, {"data": fingerprint} if fingerprint else {})
+    source = other_run(paths, source_spec.run_id)
+    state = _load(paths, source, {"data": fingerprint} if fingerprint else {})
     trainer, first = state["trainer"], (state.get("first") or [0])[0]
     # Missing in checkpoints made before runs could end otherwise than by their budget.
     made, updates = first + trainer["update"], state.get("updates", total_updates(source_spec))
@@ -109,26 +112,30 @@ def other_run(paths: RunPaths, run_id: str) -> RunPaths:
     directory = next(runs.glob(f"[!.]*/{run_id}"), None)
     if directory is None:
         raise DataError(
-            f"the source run {run_id} is not in this project",
-            where=str(runs),
-            fix="queue its experiment first",
+            f"the source run {run_id} is not in this project", where=str(runs), fix=trained_again(paths)
         )
     return RunPaths(directory)
 
 
-def _load(source: RunPaths, data: Mapping[str, str]) -> Mapping[str, Any]:
-    again = f"train it again with `datasize-tui queue {source.experiment} --force`"
+def trained_again(paths: RunPaths) -> str:
+    """What to type where a run cannot be trained for want of what its source has left."""
+    return f"`datasize-tui retry {paths.run_id}` trains the source again first"
+
+
+def _load(paths: RunPaths, source: RunPaths, data: Mapping[str, str]) -> Mapping[str, Any]:
     try:
         state = checkpoint.load(source.checkpoint, {"run": source.run_id, **data})
     except checkpoint.CheckpointUnfit as unfit:
         raise DataError(
-            f"the source's checkpoint does not fit: {unfit}", where=str(source.checkpoint), fix=again
+            f"the source's checkpoint does not fit: {unfit}",
+            where=str(source.checkpoint),
+            fix=f"delete it; {trained_again(paths)}",
         ) from unfit
     if state is None:
         raise DataError(
             "the source run has no checkpoint: not trained yet, or pruned",
             where=str(source.directory),
-            fix=again,
+            fix=trained_again(paths),
         )
     return state
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from tui_datasize.errors import DatasizeError, StorageError
 from tui_datasize.jobs.queue.commands import JOB_COMMANDS, CommandKind, counted
 from tui_datasize.jobs.queue.state import MAX_ATTEMPTS
-from tui_datasize.text import lost_evaluations, plural, there_already
+from tui_datasize.text import lost_checkpoints, lost_evaluations, plural, there_already
 
 if TYPE_CHECKING:
     # Most commands of the command line do not read the file.
@@ -112,6 +112,8 @@ class Acknowledgement:
     """Runs among `new` that had succeeded, and whose record lacks evaluations."""
     cancelled: int = 0
     """Runs among `new` that had been cancelled."""
+    renewed: int = 0
+    """Runs among `new` that had succeeded, and whose checkpoints are gone, which others need."""
     doubt: str = ""
     """Where the queue was made for them on a file system that may be one of a network: a sentence."""
 
@@ -222,7 +224,8 @@ def _what_was_queued(command: Enqueue, acknowledgement: Acknowledgement, refused
     experiment = command.specs[0].experiment if command.specs else ""
     cancelled = 0 if refused else acknowledgement.cancelled
     again = f" ({cancelled:,} cancelled before)" if cancelled else ""
-    text = f"{experiment}: {queued} queued{again}{lost_evaluations(acknowledgement.incomplete)}, {there}"
+    lost = lost_evaluations(acknowledgement.incomplete) + lost_checkpoints(acknowledgement.renewed)
+    text = f"{experiment}: {queued} queued{again}{lost}, {there}"
     if acknowledgement.failed:
         text += f", {acknowledgement.failed:,} of them failed (`retry` runs those again)"
     return f"{text}, {refused:,} refused" if refused else text

@@ -13,6 +13,7 @@ def _one_of(states: Iterable[JobState]) -> str:
 
 WAITING = _one_of(state for state in JobState if state.is_waiting)
 ACTIVE = _one_of(state for state in JobState if state.is_active)
+UNRENEWED = _one_of((JobState.FAILED, JobState.CANCELLED))
 UNFINISHED = _one_of(state for state in JobState if not state.is_final)
 STARTABLE = f"{WAITING} AND blocked = 0"
 LOCAL = "place = ''"
@@ -257,9 +258,16 @@ CREATE INDEX handed_array ON handed (array);
 was given, or is to be given: as which task of which array, from which attempt on, and whether it was told to
 hold them. An array has no `job_id` until the cluster is known to have it."""
 
+_RENEWALS = f"""
+ALTER TABLE jobs ADD COLUMN anew INTEGER AS
+    (iif(json_valid(document), coalesce(json_extract(document, '$.anew'), 0), 0)) VIRTUAL;
+CREATE INDEX jobs_anew ON jobs (state) WHERE anew AND {UNRENEWED};
+"""
+"""`anew` tells of a finished run that is trained anew for its checkpoint."""
+
 STEPS = (
     *(_FIRST, _DEPENDENCIES, _SHAPES, _FAULTS, _CARDS, _MEMORY, _PROBES, _ANSWERS, _CONTEXTS),
-    *(_SOURCE_SETS, _CHANGED, _CLUSTER),
+    *(_SOURCE_SETS, _CHANGED, _CLUSTER, _RENEWALS),
 )
 """What takes a database from each version to the next; a new one takes them all. Never edit a step
 that was released: add another."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,12 @@ def write_documents(
     max_attempts: int,
     after: Mapping[str, Sequence[str]],
     place: str = "",
+    anew: Collection[str] = (),
 ) -> dict[str, str]:
     """The content of `spec.json` by run id, in the order of `runs`, with the git commit of `root`.
 
     `after` has the runs that each run waits for, by run id; those without any may be missing. `place` names
-    the cluster that is to make them.
+    the cluster that is to make them. Those to be trained `anew` have finished, and lost their checkpoints.
     """
     commit, dirty = _git_state(root)
     facts: dict[str, Any] = {
@@ -44,7 +45,7 @@ def write_documents(
     documents = {}
     for run_id, spec in runs.items():
         own = {"run_id": run_id, "after": list(after.get(run_id, ())), "spec": spec.to_dict()}
-        documents[run_id] = json.dumps(facts | own)
+        documents[run_id] = json.dumps(facts | own | ({"anew": True} if run_id in anew else {}))
     return documents
 
 
@@ -60,6 +61,8 @@ class QueuedSpec:
     """UTC, ISO 8601; empty where it is not told."""
     place: str = ""
     """The cluster that makes it; empty for the machine that queued it."""
+    anew: bool = False
+    """Whether it had finished, and is trained anew for its checkpoint."""
 
     @classmethod
     def read(cls, text: str) -> QueuedSpec:
@@ -72,6 +75,7 @@ class QueuedSpec:
             tuple(content.get("after", ())),
             str(content.get("queued_at", "")),
             str(content.get("on", "")),
+            bool(content.get("anew")),
         )
 
     def job(

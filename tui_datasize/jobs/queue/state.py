@@ -102,7 +102,8 @@ TRANSITIONS: Mapping[JobState, frozenset[JobState]] = MappingProxyType(
         JobState.CANCELLED: frozenset({JobState.QUEUED}),
     }
 )
-"""`SUCCEEDED -> QUEUED` is taken by `--force` alone, `FAILED` and `CANCELLED -> QUEUED` by a retry.
+"""`SUCCEEDED -> QUEUED` is taken by `--force` and for a checkpoint that is gone, `FAILED` and
+`CANCELLED -> QUEUED` by a retry.
 A job that has not begun fails when a run that it waits for fails or is cancelled."""
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tui_datasize.experiments.spec import RunSpec
+from tui_datasize.jobs.queue.checkpoints import without_checkpoints
 from tui_datasize.jobs.queue.cluster import Handed
 from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.database import (
@@ -36,6 +38,7 @@ from tui_datasize.jobs.queue.schema import (
     NEVER_BEGAN,
     QUEUED_JOB,
     STARTABLE,
+    UNRENEWED,
     WAITING,
     shape_of,
 )
@@ -43,6 +46,7 @@ from tui_datasize.jobs.queue.settings import NOT_DRAINING, Settings
 from tui_datasize.jobs.queue.state import IllegalTransitionError, JobState, sources
 from tui_datasize.runlog.claim import utc_now
 from tui_datasize.runlog.identity import boot_id
+from tui_datasize.runlog.paths import ProjectPaths
 
 _ANSWERS_KEPT_S = 7 * 86400.0
 
@@ -188,6 +192,25 @@ class Store:
         self.renew_attempts(run_id)
         fresh = {"alone": 0, "cancel_requested": 0, "queued_at": utc_now(), "started_at": ""}
         self.update(run_id, position=self._next_position(), **fresh)
+
+    def renew(self, run_id: str) -> None:
+        """Queue a finished run again, whose result stays until a worker begins it."""
+        self._run("UPDATE jobs SET document = json_set(document, '$.anew', 1) WHERE run_id = ?", run_id)
+        self.queue_again(run_id)
+
+    def end_renewal(self, run_id: str) -> None:
+        self._run("UPDATE jobs SET document = json_remove(document, '$.anew') WHERE run_id = ?", run_id)
+
+    def not_renewed(self) -> list[tuple[str, str]]:
+        """Run and experiment of finished jobs that were to be trained anew and have not ended well."""
+        return [
+            (row["run_id"], row["experiment"])
+            for row in self._all(f"SELECT run_id, experiment FROM jobs WHERE anew AND {UNRENEWED}")
+        ]
+
+    def without_checkpoints(self, project: ProjectPaths, spec: RunSpec) -> Collection[str]:
+        """The finished runs that one takes over from, directly or not, whose checkpoints are gone."""
+        return without_checkpoints(self._connection, project, [spec])
 
     def renew_attempts(self, run_id: str) -> None:
         """Allow a job as many further attempts as it was allowed at first."""

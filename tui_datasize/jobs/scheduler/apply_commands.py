@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from graphlib import TopologicalSorter
 from itertools import groupby
 from types import MappingProxyType
@@ -20,21 +20,13 @@ from tui_datasize.jobs.queue.records import PastAttempt, PendingCommand, Verdict
 from tui_datasize.jobs.queue.spec_file import QueuedSpec
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.jobs.queue.store import Store
-from tui_datasize.runlog.atomic import make_directory, rename
-from tui_datasize.runlog.claim import (
-    RunOutcome,
-    conclude,
-    make_end_durable,
-    observe,
-    remove_leases,
-    utc_now,
-    who_has,
-    withheld,
-)
-from tui_datasize.runlog.paths import ProjectPaths, RunPaths
+from tui_datasize.jobs.scheduler.superseded import has_succeeded, supersede
+from tui_datasize.runlog.claim import RunOutcome, conclude, make_end_durable, observe, utc_now, who_has
+from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.text import plural
 
 _BATCH = 1000
+FOR_CHECKPOINT = " for the sake of a checkpoint that is gone"
 _LOG = logging.getLogger(__name__)
 
 
@@ -128,7 +120,8 @@ class CommandApplier:
                 False, f"the scheduler has another version and cannot read it ({error}); restart it"
             )
         is_stranded = self._store.dependencies.has_failed_for(command.run_id)
-        if command.force or state is JobState.CANCELLED or is_stranded:
+        is_renewed = document.anew and state is JobState.SUCCEEDED
+        if command.force or state is JobState.CANCELLED or is_stranded or is_renewed:
             return self._enqueue_again(command, state, document)
         if state is None:
             return self._add(command, document)
@@ -150,6 +143,7 @@ class CommandApplier:
             return Verdict(False, problem)
         if command.force:
             supersede(self._project.run(document.spec.experiment, run_id), self._project)
+        if command.force or document.anew:
             # Whatever its task of a cluster still does, it is not what was asked for now.
             self._store.cluster.take_back([run_id])
         if state is None:
@@ -158,7 +152,8 @@ class CommandApplier:
             self._store.queue_again(run_id)
         self._store.replace_document(run_id, command.document, command.amount, allowed, document.place)
         self._store.dependencies.replace(run_id, document.after)
-        return Verdict(True, "queued again from the start" if command.force else "queued again")
+        how = " from the start" if command.force else FOR_CHECKPOINT if document.anew else ""
+        return Verdict(True, f"queued again{how}")
 
     def _add(self, command: PendingCommand, document: QueuedSpec) -> Verdict:
         """Add a job that the queue does not know, in the state that its directory tells."""
@@ -211,7 +206,8 @@ class CommandApplier:
             self._store.update(command.run_id, cancel_requested=1)
             return Verdict(True, "is being cancelled")
         paths = self._project.run(self._store.value(command.run_id, "experiment"), command.run_id)
-        if paths.directory.exists():
+        is_untouched = self._store.value(command.run_id, "anew") and has_succeeded(paths)
+        if paths.directory.exists() and not is_untouched:
             # The number is used up, so that no worker of an earlier attempt can still claim the run.
             attempt = self._store.increase(command.run_id, "attempts")
             if not conclude(paths, attempt, RunOutcome.CANCELLED, "cancelled while it waited"):
@@ -258,8 +254,21 @@ class CommandApplier:
             return Verdict(False, _refusal(state, "only failed, cancelled and interrupted runs are retried"))
         if hopeless := self._store.dependencies.hopeless(sources):
             return Verdict(False, f"{hopeless}; retry that first, or queue this again without waiting for it")
+        renewed = self._renew_sources(run_id)
         self._store.queue_again(run_id)
-        return Verdict(True, "queued again")
+        behind = f", behind {plural(renewed, 'finished run')}{FOR_CHECKPOINT}" if renewed else ""
+        return Verdict(True, f"queued again{behind}")
+
+    def _renew_sources(self, run_id: str) -> int:
+        """Queue anew what a run takes over from where checkpoints are gone; how many runs that were."""
+        lost: Collection[str] = ()
+        with suppress(KeyError, TypeError, ValueError):
+            spec = QueuedSpec.read(self._store.value(run_id, "document")).spec
+            lost = self._store.without_checkpoints(self._project, spec)
+        self._store.cluster.take_back(lost)
+        for source in lost:
+            self._store.renew(source)
+        return len(lost)
 
     def _drain(self, command: PendingCommand) -> Verdict:
         self._store.settings.write(draining=command.amount != 0)
@@ -319,24 +328,6 @@ _HANDLERS: Mapping[CommandKind, _Handler] = MappingProxyType(
         CommandKind.PRIORITY: CommandApplier._priority,
     }
 )
-
-
-def supersede(paths: RunPaths, project: ProjectPaths) -> None:
-    """Move a run directory to `.superseded/`, so that the run may begin afresh.
-
-    Raises BlockingIOError: a worker has the run, on this host or another.
-    Raises OSError: the directory cannot be moved.
-    """
-    if not paths.directory.exists():
-        return
-    with withheld(paths) as run:
-        if run.who:
-            raise BlockingIOError(run.who)
-        target = project.superseded(paths.experiment)
-        make_directory(target, project.runs)
-        moved = target / f"{paths.run_id}.{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
-        rename(paths.directory, moved)
-        remove_leases(RunPaths(moved))
 
 
 _ENDED: Mapping[JobState, str] = MappingProxyType(

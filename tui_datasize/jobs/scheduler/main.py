@@ -40,6 +40,7 @@ from tui_datasize.jobs.scheduler.lock import SchedulerLock
 from tui_datasize.jobs.scheduler.notify import Notifier
 from tui_datasize.jobs.scheduler.pause import FIRST_PAUSE_S, StartPause
 from tui_datasize.jobs.scheduler.slots import slot_directory
+from tui_datasize.jobs.scheduler.superseded import put_back
 from tui_datasize.jobs.scheduler.supervisor import Supervisor
 from tui_datasize.jobs.workers.process import ROOT_VARIABLE, root_mark
 from tui_datasize.jobs.workers.spawn import SCARCITIES, ColdSpawner
@@ -190,6 +191,7 @@ class Scheduler:
             self._dispatch_at_s = time.monotonic() + min(pause_s, self._pause.left_s() or pause_s)
         self._notifier.poll()
         self._look_at_cluster()
+        put_back(self._store, self._settings.project)
         if time.monotonic() >= self._log_at_s:
             self._log_at_s = time.monotonic() + _LOG_INTERVAL_S
             _shorten_log(self._settings.project.scheduler_log)

@@ -10,6 +10,7 @@ from tui_datasize.jobs.queue.database import concerns_all
 from tui_datasize.jobs.queue.records import QueuedJob
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.jobs.queue.store import Store
+from tui_datasize.jobs.scheduler.superseded import has_succeeded, supersede
 from tui_datasize.runlog.atomic import make_directory, write_json
 from tui_datasize.runlog.claim import observe
 from tui_datasize.runlog.paths import ProjectPaths
@@ -26,8 +27,11 @@ def prepare_directory(store: Store, project: ProjectPaths, job: QueuedJob) -> in
     """
     paths = project.run(job.experiment, job.run_id)
     try:
+        document = json.loads(job.document)
+        if document.get("anew") and has_succeeded(paths):
+            supersede(paths, project)
         make_directory(paths.directory, project.runs)
-        write_json(paths.spec, json.loads(job.document))
+        write_json(paths.spec, document)
         # Something that is no regular file may have the name of one.
         for file in paths.files:
             is_regular(file)

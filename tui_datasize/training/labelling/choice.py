@@ -23,7 +23,7 @@ from tui_datasize.training.models.build import build_model
 from tui_datasize.training.models.parts import weight_layers
 from tui_datasize.training.placement import HasRoom, place_images
 from tui_datasize.training.streams import Purpose, stream
-from tui_datasize.training.transfer import other_run, read_weights
+from tui_datasize.training.transfer import other_run, read_weights, trained_again
 from tui_datasize.training.transforms import input_shape, normalisation
 
 _MOST_PX = 16
@@ -84,7 +84,7 @@ def _read(paths: RunPaths, before: RunSpec, rows: Indices) -> Choice:
         raise DataError(
             f"the images of the run before cannot be read ({type(error).__name__})",
             where=str(file),
-            fix=f"train it again with `datasize-tui queue {before.experiment} --force`",
+            fix=f"delete it, if it is there; {trained_again(paths)}",
         ) from error
     index, steps, scores = (table[name].to_numpy() for name in table.columns)
     places = np.searchsorted(rows, index)
@@ -92,7 +92,7 @@ def _read(paths: RunPaths, before: RunSpec, rows: Indices) -> Choice:
         raise DataError(
             f"expected {before.train_size} images of this data set",
             where=str(file),
-            fix=f"train it again with `datasize-tui queue {before.experiment} --force`",
+            fix=f"delete it; {trained_again(paths)}",
         )
     return Choice(places.astype(np.int64), steps.astype(np.int64), scores.astype(np.float64))
 
@@ -101,7 +101,7 @@ def _look(
     paths: RunPaths, before: RunSpec, dataset: LoadedDataset, device: torch.device, room: HasRoom
 ) -> Seen:
     """What the model of the run before says of all training images."""
-    weights = read_weights(other_run(paths, before.run_id), before, dataset.fingerprint)
+    weights = read_weights(paths, before, dataset.fingerprint)
     model = build_model(
         before.model,
         input_shape(dataset.image_shape, before.augmentation),
