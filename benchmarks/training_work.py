@@ -8,14 +8,8 @@ from math import prod
 
 import numpy as np
 
-from tui_datasize.experiments.spec import (
-    AugmentationSpec,
-    Budget,
-    ModelSpec,
-    OptimizerSpec,
-    Protocol,
-    RunSpec,
-)
+from tui_datasize.experiments.augmentation import AugmentationSpec
+from tui_datasize.experiments.spec import Budget, ModelSpec, OptimizerSpec, Protocol, RunSpec
 from tui_datasize.training.arrays import ImageSplit, LoadedDataset
 from tui_datasize.training.transforms import ImageShape
 

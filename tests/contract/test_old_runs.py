@@ -99,6 +99,7 @@ def test_the_row_of_a_finished_run(log):
         "transfer": "base",
         "transfer_source": None,
         "as_published": False,
+        "task": "classification",
         "parameters": None,
         "flops_per_image": None,
         "wall_s": 2.0,

@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from torchvision.transforms import v2
 
-from tui_datasize.experiments.spec import AugmentationSpec
+from tui_datasize.experiments.augmentation import AugmentationSpec
 from tui_datasize.training.augment import mixing
 from tui_datasize.training.augment.geometry import ROWS, RectangleRanges, draw_rectangles
 from tui_datasize.training.augment.mixing import Mixing, Targets, cutmix, cutmix_box, mixup

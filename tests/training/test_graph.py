@@ -18,7 +18,8 @@ from tests.training.graph_trainers import (
     on_recordings,
     trainer,
 )
-from tui_datasize.experiments.spec import AugmentationSpec, Budget, ModelSpec, OptimizerSpec, Protocol
+from tui_datasize.experiments.augmentation import AugmentationSpec
+from tui_datasize.experiments.spec import Budget, ModelSpec, OptimizerSpec, Protocol
 from tui_datasize.training.descent import LearningRate
 from tui_datasize.training.engine import Trainer
 from tui_datasize.training.graph import capture_on

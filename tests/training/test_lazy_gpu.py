@@ -46,6 +46,7 @@ OPTIONS: Mapping[str, Settings] = {
     "augmentation.contrast": {"augmentation.contrast": 0.3},
     "augmentation.saturation": {"augmentation.saturation": 0.3},
     "augmentation.sharpness": {"augmentation.sharpness": 0.3},
+    "augmentation.grey": {"augmentation.grey": 0.3},
     "augmentation.trivial_augment": {"augmentation.trivial_augment": True},
     "augmentation.random_erasing": {"augmentation.random_erasing": 0.3},
     "augmentation.mixup": {"augmentation.mixup": 0.4},
@@ -60,6 +61,8 @@ OPTIONS: Mapping[str, Settings] = {
     "unlabelled.method=fixmatch": {"unlabelled.method": "fixmatch"},
     "unlabelled.method=pseudo-label": {"unlabelled.method": "pseudo-label"},
     "unlabelled.method=mean-teacher": {"unlabelled.method": "mean-teacher", "ema_decay": 0.9},
+    "task.name=rotation": {"task.name": "rotation"},
+    "task.name=simclr": {"task.name": "simclr", "augmentation.crop_padding_px": 2},
     "transfer": {"transfer": Transfer("source", 1, freeze=False)},
     "transfer.freeze": {"transfer": Transfer("source", None, freeze=True)},
     "protocol.measured=last-batch": {"protocol.measured": "last-batch"},
@@ -80,7 +83,8 @@ OF_THE_HOST = {
     *("schedule.gamma", "schedule.warmup_start", "schedule.floor"),
     *("validation", "stop.patience", "refit", "tests"),
     *("unlabelled.ratio", "unlabelled.threshold", "unlabelled.weight", "unlabelled.ramp"),
-    "unlabelled.source",
+    *("unlabelled.source", "subset.features", "task.temperature", "task.projection"),
+    *("transfer.task=rotation", "transfer.task=simclr"),
 }
 """What decides which images there are, how many updates, what the rate is, or what is written."""
 
@@ -222,7 +226,7 @@ CHOICES: Mapping[str, Sequence[Any]] = {
     **{
         name: exclusive(name)
         for name in OPTIONS
-        if name.partition(".")[0] not in ("batch_size", "optimizer", "schedule", "transfer")
+        if name.partition(".")[0] not in ("batch_size", "optimizer", "schedule", "task", "transfer")
     },
 }
 

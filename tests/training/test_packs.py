@@ -10,7 +10,8 @@ import torch
 
 from tests.training.graph_recorder import RecordedGraphs
 from tests.training.helpers import small_spec
-from tui_datasize.experiments.spec import AugmentationSpec, ModelSpec, OptimizerSpec, Protocol, Transfer
+from tui_datasize.experiments.augmentation import AugmentationSpec
+from tui_datasize.experiments.spec import ModelSpec, OptimizerSpec, Protocol, Transfer
 from tui_datasize.training import checkpoint
 from tui_datasize.training.engine import Trainer
 from tui_datasize.training.graph import capture_on

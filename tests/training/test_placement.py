@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.image_paths import AnonymousPeak, synthetic, upload_peak
 from tests.training.helpers import evaluations, small_spec, train, train_until, weights
-from tui_datasize.experiments.spec import AugmentationSpec
+from tui_datasize.experiments.augmentation import AugmentationSpec
 from tui_datasize.training import engine, reading, session
 from tui_datasize.training.accelerator.interface import Accelerator
 from tui_datasize.training.arrays import ChosenRows, ImageSplit

@@ -13,9 +13,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from tests.training.helpers import evaluations, read_rows, small_spec, train, train_until, weights
 from tui_datasize.errors import DataError, RunFailedError
+from tui_datasize.experiments.augmentation import AugmentationSpec
 from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.schedule import ScheduleSpec, learning_rate_factor
-from tui_datasize.experiments.spec import AugmentationSpec, Budget, ModelSpec, OptimizerSpec, Protocol
+from tui_datasize.experiments.spec import Budget, ModelSpec, OptimizerSpec, Protocol
 from tui_datasize.experiments.subsets import draw
 from tui_datasize.training import checkpoint
 from tui_datasize.training.accelerator import device

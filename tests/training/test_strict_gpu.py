@@ -14,7 +14,9 @@ from tests.training.helpers import evaluations
 from tests.training.pack_runs import CNN, diverging, ends, specs_of, work
 from tests.training.strict_gpu import NOT_OPENED, OUT_OF_MEMORY, StrictGpu
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED
-from tui_datasize.experiments.spec import AugmentationSpec, Budget
+from tui_datasize.experiments.augmentation import AugmentationSpec
+from tui_datasize.experiments.pretext import LearningTask
+from tui_datasize.experiments.spec import Budget
 from tui_datasize.experiments.unlabelled import Unlabelled
 from tui_datasize.runlog.claim import RunOutcome, read_exit
 from tui_datasize.training import engine
@@ -53,10 +55,16 @@ def facts(paths):
         {"augmentation": AugmentationSpec(mixup=0.5, resized_crop=0.5, crop_px=8)},
         {"ema_decay": 0.9, "precision": "bf16"},
         {"unlabelled": Unlabelled("fixmatch", ratio=2)},
+        {"task": LearningTask("rotation"), "validation": 0.3, "precision": "bf16"},
+        {
+            "task": LearningTask("simclr"),
+            "validation": 0.4,
+            "augmentation": AugmentationSpec(flip=0.5, contrast=0.3),
+        },
     ],
     ids=[
         *("dropout and clipping", "trivial augment", "mixed targets and crops", "average and bf16"),
-        "images without labels",
+        *("images without labels", "rotation", "simclr"),
     ],
 )
 def test_a_run_goes_from_its_claim_to_its_end(changes, gpu, queue_run):

@@ -17,15 +17,8 @@ from tests.training.graph_trainers import equal, make, on_recordings
 from tests.training.helpers import evaluations, read_rows, small_spec, train, train_until, weights
 from tests.training.pack_runs import Died, die
 from tui_datasize.errors import DataError
-from tui_datasize.experiments.spec import (
-    AugmentationSpec,
-    Budget,
-    LabelNoise,
-    ModelSpec,
-    Protocol,
-    RunSpec,
-    SubsetSpec,
-)
+from tui_datasize.experiments.augmentation import AugmentationSpec
+from tui_datasize.experiments.spec import Budget, LabelNoise, ModelSpec, Protocol, RunSpec, SubsetSpec
 from tui_datasize.experiments.unlabelled import Unlabelled
 from tui_datasize.files import read_object
 from tui_datasize.training import prepare as prepare_module

@@ -6,15 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from tui_datasize.experiments.augmentation import AugmentationSpec
 from tui_datasize.experiments.packing import memory_key
-from tui_datasize.experiments.spec import (
-    AugmentationSpec,
-    Budget,
-    ModelSpec,
-    OptimizerSpec,
-    RunSpec,
-    SubsetSpec,
-)
+from tui_datasize.experiments.spec import Budget, ModelSpec, OptimizerSpec, RunSpec, SubsetSpec
 from tui_datasize.jobs.queue.gpu_memory import CONTEXT_BYTES, Learned, PlacedImages, learn, need
 
 MIB = 2**20

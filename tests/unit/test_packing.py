@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from tests.fakes import fake_spec
+from tui_datasize.experiments.augmentation import AugmentationSpec
 from tui_datasize.experiments.packing import pack_key
 from tui_datasize.experiments.schedule import ScheduleSpec
 from tui_datasize.experiments.spec import (
-    AugmentationSpec,
     Budget,
     ClassSplit,
     LabelNoise,

@@ -6,22 +6,16 @@ from pathlib import Path
 import pytest
 
 from tui_datasize.errors import ConfigError
+from tui_datasize.experiments.augmentation import AugmentationSpec
 from tui_datasize.experiments.catalogue import dataset_info
 from tui_datasize.experiments.load import load_project
 from tui_datasize.experiments.schedule import ScheduleSpec
-from tui_datasize.experiments.spec import (
-    AugmentationSpec,
-    ClassSplit,
-    LabelNoise,
-    Protocol,
-    RunSpec,
-    Transfer,
-)
+from tui_datasize.experiments.spec import ClassSplit, LabelNoise, Protocol, RunSpec, Transfer
 from tui_datasize.experiments.sweep import expand
 
 ALL_AUGMENTATION = """
 augmentation = { resized_crop = 0.08, crop_px = 24, flip = 0.5, rotation_deg = 40, brightness = 0.2,
-  contrast = 0.2, saturation = 0.2, sharpness = 0.5, trivial_augment = true, random_erasing = 0.1,
+  contrast = 0.2, saturation = 0.2, sharpness = 0.5, grey = 0.2, trivial_augment = true, random_erasing = 0.1,
   mixup = 1.0, cutmix = 1.0, repeats = 4 }
 """
 

@@ -15,11 +15,11 @@ from tests.unit.test_frozen_ids import EVERY_KEY, SHIPPED
 from tui_datasize.cli.dispatch import main
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.architectures import MODELS
+from tui_datasize.experiments.augmentation import AugmentationSpec
 from tui_datasize.experiments.catalogue import DATASETS
 from tui_datasize.experiments.load import EXPERIMENT_KEYS, load_project
 from tui_datasize.experiments.recipe import recipe_keys
 from tui_datasize.experiments.reference import json_schema, sections
-from tui_datasize.experiments.spec import AugmentationSpec
 from tui_datasize.metric import METRICS_OFFERED
 
 MINIMAL = """

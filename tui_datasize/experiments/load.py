@@ -23,7 +23,7 @@ from tui_datasize.experiments.device_settings import DeviceSettings, read_device
 from tui_datasize.experiments.images.named import named_images
 from tui_datasize.experiments.images.reading import FIRST_RULES, NEWEST_RULES, ImageReading
 from tui_datasize.experiments.recipe import Recipe, read_recipes, recipe_keys
-from tui_datasize.experiments.spec import CHOSEN, NAME_PATTERN, Strategy
+from tui_datasize.experiments.spec import CHOSEN, NAME_PATTERN, UNSEEN, Strategy
 from tui_datasize.experiments.toml import MOST_WHOLE, Problems, TomlTable, is_whole, nearest, read_toml
 from tui_datasize.experiments.variants import variant_labels
 from tui_datasize.files import named_path
@@ -314,8 +314,7 @@ def _read_experiment(name: str, table: TomlTable, most_recipes: int) -> Experime
     strategy, nested, subset_seeds = problems.of(
         lambda: _read_subset(table.table("subset"), size_unit), ("stratified", True, ())
     )
-    seeds = problems.of(lambda: _read_seeds(table), ())
-    recipes: tuple[Recipe, ...] = ()
+    seeds, recipes = problems.of(lambda: _read_seeds(table), ()), tuple[Recipe, ...]()
     with problems.part():
         sweep, levers = table.table("sweep"), table.table("levers")
         combinations = prod(_lengths(sweep)) * (1 + sum(_lengths(levers)))
@@ -324,6 +323,7 @@ def _read_experiment(name: str, table: TomlTable, most_recipes: int) -> Experime
         _refuse_more(runs, MOST_RUNS, "run", table.where())
         recipes = read_recipes(table, sweep, levers)
         _check_on_path(table, recipes[0].spec.subset.path, size_unit, size_values)
+        strategy = _drawn_by_labels_or_not(table, recipes, strategy, size_unit)
     experiment = Experiment(
         *(name, problems.of(lambda: table.text("title", name), name)),
         dataset=problems.of(lambda: table.text("dataset"), ""),
@@ -423,11 +423,46 @@ def _read_subset(table: TomlTable, size_unit: SizeUnit) -> tuple[Strategy, bool,
     if size_unit == "per_class" and strategy != "balanced" and not has_path:
         raise table.error("strategy", "balanced, since the sizes are given per class")
     nested = table.boolean("nested", True)
+    # Each recipe reads it.
+    table.take("features")
     seeds = _read_seeds(table)
     if strategy == "first" and len(seeds) > 1:
         raise ConfigError("every draw of strategy first is the same", where=table.where("seeds"))
     table.finish()
     return strategy, nested, seeds
+
+
+def _drawn_by_labels_or_not(
+    table: TomlTable, recipes: Sequence[Recipe], strategy: Strategy, size_unit: SizeUnit
+) -> Strategy:
+    """The strategy, which of runs without labels is random unless the file says otherwise.
+
+    Raises ConfigError: it draws by labels that are not looked at, or runs of two tasks would be one curve.
+    """
+    tasks = list(dict.fromkeys(recipe.spec.task.name for recipe in recipes))
+    if len(tasks) > 1:
+        raise ConfigError(
+            f"runs of {' and '.join(tasks)} have no curve in common",
+            where=table.where("sweep.task"),
+            fix="make each task an experiment of its own",
+        )
+    if recipes[0].spec.task.has_labels:
+        return strategy
+    if size_unit == "per_class":
+        raise ConfigError(
+            f"images per class and task = {tasks[0]} exclude each other: no label is looked at",
+            where=table.where("per_class"),
+            fix="give sizes or fractions",
+        )
+    if not table.table("subset").has("strategy"):
+        return "random"
+    if strategy not in UNSEEN:
+        raise ConfigError(
+            f"strategy {strategy} and task = {tasks[0]} exclude each other: it draws by labels",
+            where=table.where("subset.strategy"),
+            fix="leave it out: images are drawn at random",
+        )
+    return strategy
 
 
 def _read_seeds(table: TomlTable, key: str = "seeds") -> tuple[int, ...]:

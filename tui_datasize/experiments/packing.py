@@ -32,12 +32,12 @@ def pack_key(spec: RunSpec) -> str:
     packed at equal size, validation and budget alone.
 
     Models of torchvision are trained alone: they are large enough to fill a device, and some of
-    them use one random layer twice in a pass. So are runs that learn from images without labels too, whose
-    batches are several times as large; those that train anew on all their images: that begins at an update
-    of their own; and models with batch normalisation that may end early.
+    them use one random layer twice in a pass. So are runs that learn without labels, or from images without
+    labels too, whose batches are several times as large; those that train anew on all their images: that
+    begins at an update of their own; and models with batch normalisation that may end early.
     """
     is_coupled = spec.model.name in _COUPLED_BATCHES
-    is_alone = spec.imported or spec.refit or spec.unlabelled.method != "none"
+    is_alone = spec.imported or spec.refit or spec.unlabelled.method != "none" or not spec.task.has_labels
     if is_alone or spec.model.name not in MODELS or (is_coupled and spec.stop.patience):
         return ""
     return f"{spec.model.name}-{_digest(spec, has_free_length=not is_coupled)}"

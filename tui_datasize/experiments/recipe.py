@@ -12,13 +12,15 @@ from typing import Any, get_args
 
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.architectures import MODELS, layer_count, model_info
+from tui_datasize.experiments.augmentation import AugmentationSpec
 from tui_datasize.experiments.images.reading import ImageReading
 from tui_datasize.experiments.keys import Row, rows
+from tui_datasize.experiments.pretext import refuse_beside_task
 from tui_datasize.experiments.spec import (
     CHOSEN,
+    IN_FEATURES,
     MOST_AMOUNT,
     NAME_PATTERN,
-    AugmentationSpec,
     Budget,
     BudgetUnit,
     Confusion,
@@ -39,6 +41,7 @@ ON_A_PATH: tuple[Strategy, ...] = (*CHOSEN, "random")
 MOST_STEPS = 100
 """Of a path."""
 SWEPT_STRATEGY = "subset.strategy"
+SWEPT_FEATURES = "subset.features"
 MODEL_NAMES = (*MODELS, "torchvision:NAME", "timm:NAME")
 
 
@@ -70,13 +73,13 @@ def read_recipes(table: TomlTable, sweep: TomlTable, levers: TomlTable) -> tuple
         for each in (sweep, levers)
     )
     _refuse_swept_levers(sweep, levers)
+    is_chosen = any(key in (SWEPT_STRATEGY, SWEPT_FEATURES) for axis in (*axes, *pulled) for key, _ in axis)
     recipes = []
     problems = Problems()
     for values, lever in product(product(*axes), [(), *((one,) for one in chain(*pulled))]):
         overlaid = deepcopy(base)
         for key, value in (*values, *lever):
             set_dotted(overlaid, key, value)
-        is_chosen = any(key == SWEPT_STRATEGY for key, _ in (*values, *lever))
         with problems.part():
             recipes.append(_read_recipe(table.with_values(overlaid), needs_path=is_chosen))
     problems.raise_all()
@@ -94,7 +97,7 @@ def _refuse_swept_levers(sweep: TomlTable, levers: TomlTable) -> None:
 
 
 def _swept_values(sweep: TomlTable, key: str) -> list[Any]:
-    if key.split(".")[0] not in recipe_keys() and key != SWEPT_STRATEGY:
+    if key.split(".")[0] not in recipe_keys() and key not in (SWEPT_STRATEGY, SWEPT_FEATURES):
         raise ConfigError(f"cannot sweep {key!r}", where=sweep.where(), fix=nearest(key, set(recipe_keys())))
     values = sweep.take(key)
     if isinstance(values, dict):
@@ -139,11 +142,16 @@ def _read_recipe(table: TomlTable, *, needs_path: bool) -> Recipe:
 
 def _read_path(table: TomlTable, *, is_needed: bool) -> dict[str, Any]:
     """Strategy and path of images that are labelled step by step; nothing where they are drawn."""
+    features = "" if table.take("features", "none") == "none" else table.text("features")
     if not table.has("path"):
         strategy = table.take("strategy", "")
+        if features:
+            raise ConfigError(
+                "features are chosen by along a path", where=table.where("features"), fix=_GIVE_PATH
+            )
         if is_needed or strategy in CHOSEN:
             what = "strategies are swept along a path" if is_needed else f"{strategy} chooses along a path"
-            raise ConfigError(what, where=table.where(), fix="give its sizes: path = [100, 200, 400]")
+            raise ConfigError(what, where=table.where(), fix=_GIVE_PATH)
         return {}
     strategy = table.choice("strategy", ON_A_PATH, "random")
     path = table.numbers("path", whole=True)
@@ -151,10 +159,24 @@ def _read_path(table: TomlTable, *, is_needed: bool) -> dict[str, Any]:
         raise table.error("path", f"at most {MOST_STEPS} numbers in ascending order")
     if not table.take("nested", True):
         raise ConfigError("each step of a path keeps the images before it", where=table.where("nested"))
-    return {"subset.strategy": strategy, "subset.path": tuple(path)}
+    uses = strategy in IN_FEATURES
+    if features and not uses and not is_needed:
+        named = " and ".join(IN_FEATURES)
+        raise ConfigError(
+            f"{strategy} looks at no features", where=table.where("features"), fix=f"{named} do"
+        )
+    return {
+        "subset.strategy": strategy,
+        "subset.path": tuple(path),
+        "subset.features": features if uses else "",
+    }
+
+
+_GIVE_PATH = "give its sizes: path = [100, 200, 400]"
 
 
 def _check_together(spec: RunSpec, table: TomlTable) -> None:
+    refuse_beside_task(spec, table.where())
     if spec.augmentation.repeats > spec.batch_size:
         raise ConfigError(
             f"{spec.augmentation.repeats} repeats do not fit a batch of {spec.batch_size}",

@@ -32,7 +32,8 @@ def recipe_columns() -> Mapping[str, Row]:
 def recipe_values(spec: RunSpec) -> dict[str, Any]:
     """What stands in these columns; a table in the words that set it apart from its default.
 
-    >>> from tui_datasize.experiments.spec import AugmentationSpec, Budget, ClassSplit, ModelSpec
+    >>> from tui_datasize.experiments.augmentation import AugmentationSpec
+    >>> from tui_datasize.experiments.spec import Budget, ClassSplit, ModelSpec
     >>> run = RunSpec("e", "digits", ModelSpec("mlp"), 40, 0, Budget("updates", 1))
     >>> changed = replace(run, augmentation=AugmentationSpec(flip=0.5), classes=ClassSplit("source"))
     >>> [recipe_values(changed)[name] for name in ("lr", "schedule", "augmentation", "classes")]

@@ -24,7 +24,7 @@ from tui_datasize.experiments.load import (
     SIZE_UNITS,
     STRATEGIES,
 )
-from tui_datasize.experiments.recipe import SWEPT_STRATEGY
+from tui_datasize.experiments.recipe import SWEPT_FEATURES, SWEPT_STRATEGY
 from tui_datasize.experiments.spec import (
     MOST_AMOUNT,
     NAME_PATTERN,
@@ -130,6 +130,11 @@ def _subset(images: Schema, seeds: Schema) -> Schema:
             "train sizes at which images are added, each time those that the model of the run before chooses",
             images,
         ),
+        "features": _told(
+            "an experiment without labels, in whose features k-center and typiclust choose",
+            {"anyOf": [_TEXT, {"const": "none"}]},
+            "none",
+        ),
         "nested": _told("a smaller subset is part of each larger one", _FLAG, True),
         "seeds": _told("draws of the subset", seeds, [0]),
     }
@@ -174,7 +179,7 @@ def _sweep(recipe: dict[str, Schema]) -> Schema:
     lists = {
         # An option means something else in each model.
         name: {"type": "array", "minItems": 1} | ({} if name.startswith("model.") else {"items": schema})
-        for name, schema in (recipe | inner | {SWEPT_STRATEGY: _STRATEGY}).items()
+        for name, schema in (recipe | inner | {SWEPT_STRATEGY: _STRATEGY, SWEPT_FEATURES: _TEXT}).items()
     }
     return _object(lists) | {"patternProperties": {r"^label_noise\.confusion\.": {"type": "array"}}}
 

@@ -21,35 +21,73 @@ class Sources:
     where: str
 
     def resolve(self, spec: RunSpec) -> RunSpec:
-        """A run with the source that its recipe names; as it is where it takes no weights.
+        """A run with the sources that its recipe names; as it is where it names none.
 
-        Of an experiment, the run with the same model is taken that saw the other half of the classes
-        and shares, as far as there is one, the training seed and the subset draw; of several train
-        sizes the largest.
+        Of an experiment, the run with the same model is taken that saw the other half of the classes (where
+        it learned without labels, the same classes) and shares, as far as there is one, the training seed
+        and the subset draw; of several train sizes the largest. Features are of one run, whatever the seed
+        and the draw.
 
-        Raises ConfigError: there is no such experiment or run, or more than one fits.
+        Raises ConfigError: there is no such experiment or run, more than one fits, or it does not suit.
         """
+        if spec.subset.features:
+            network = self._network(spec).run_id
+            spec = replace(spec, subset=replace(spec.subset, features=network))
         if spec.transfer is None:
             return spec
         source = spec.transfer.source
-        if source in self.runs:
-            source = self._choose(spec, self.runs[source]).run_id
-        elif not _RUN_ID.fullmatch(source):
+        if source not in self.runs:
+            self._refuse_unknown(source, "transfer.from")
+            return spec
+        found = self._choose(spec, self.runs[source])
+        transfer = replace(spec.transfer, source=found.run_id, task=found.task.name)
+        return replace(spec, transfer=transfer)
+
+    def _refuse_unknown(self, source: str, key: str) -> None:
+        if not _RUN_ID.fullmatch(source):
             raise ConfigError(
                 f"no experiment {source!r}",
-                where=self.where,
+                where=f"{self.where}.{key}",
                 fix="name an experiment of this file, or the whole id of a run",
             )
-        return replace(spec, transfer=replace(spec.transfer, source=source))
+
+    def _network(self, spec: RunSpec) -> RunSpec:
+        """The run whose features a strategy chooses by: the first of the largest size."""
+        named, where = spec.subset.features, f"{self.where}.subset.features"
+        if named not in self.runs:
+            raise ConfigError(
+                f"no experiment {named!r}",
+                where=where,
+                fix="name one of this file with a task",
+            )
+        candidates = self.runs[named]
+        if any(run.task.has_labels for run in candidates):
+            raise ConfigError(
+                f"{named} learns from labels, which must not choose images",
+                where=where,
+                fix='name an experiment with task = "rotation" or "simclr"',
+            )
+        seen = (spec.dataset, spec.classes, spec.image_px, spec.images)
+        fitting = [run for run in candidates if (run.dataset, run.classes, run.image_px, run.images) == seen]
+        if not fitting:
+            raise ConfigError(
+                f"{named} did not see the images of this experiment",
+                where=where,
+                fix="give both the same dataset, classes, image_px and reading of images",
+            )
+        return max(fitting, key=lambda run: run.train_size)
 
     def _choose(self, spec: RunSpec, candidates: Sequence[RunSpec]) -> RunSpec:
+        where = f"{self.where}.transfer.from"
         half = spec.classes.half
-        wanted = replace(spec.classes, half=_OTHER_HALF.get(half, half))
+        # Who learns without labels sees the images that are labelled later, not those of other classes.
+        is_labelled = candidates[0].task.has_labels
+        wanted = replace(spec.classes, half=_OTHER_HALF.get(half, half) if is_labelled else half)
         fitting = [c for c in candidates if c.model == spec.model and c.classes == wanted]
         if not fitting:
             raise ConfigError(
                 f"no run of {spec.model} on {_words(wanted)} to take weights from",
-                where=self.where,
+                where=where,
                 fix=_advice(spec, candidates),
             )
         fitting = _prefer(fitting, lambda c: c.seed == spec.seed)
@@ -60,7 +98,7 @@ class Sources:
             named = ", ".join(c.run_id for c in fitting[:3])
             raise ConfigError(
                 f"{len(fitting)} runs could be the source of seed {spec.seed}: {named}",
-                where=self.where,
+                where=where,
                 fix="name one run",
             )
         return fitting[0]
@@ -72,7 +110,8 @@ def _advice(spec: RunSpec, candidates: Sequence[RunSpec]) -> str:
         found = ", ".join(dict.fromkeys(str(c.model) for c in candidates))
         return f"its runs train {found}: give both the same model"
     halves = ", ".join(dict.fromkeys(_words(c.classes) for c in alike))
-    return f"its runs saw {halves}: classes of this experiment must be what is left"
+    must = "what is left" if alike[0].task.has_labels else "the same"
+    return f"its runs saw {halves}: classes of this experiment must be {must}"
 
 
 def _prefer(runs: list[RunSpec], fits: Callable[[RunSpec], bool]) -> list[RunSpec]:

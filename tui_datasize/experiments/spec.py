@@ -10,9 +10,11 @@ from dataclasses import dataclass, field, is_dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, cast, get_args
 
+from tui_datasize.experiments.augmentation import MOST_BATCH, MOST_PX, AugmentationSpec
 from tui_datasize.experiments.images.reading import ImageReading
 from tui_datasize.experiments.keys import key, kinds_of, of_key
 from tui_datasize.experiments.plain_values import check_types, fields_of, hashable, to_plain, without_defaults
+from tui_datasize.experiments.pretext import LearningTask, TaskName
 from tui_datasize.experiments.schedule import ScheduleSpec
 from tui_datasize.experiments.unlabelled import Unlabelled
 
@@ -38,10 +40,12 @@ MOST_AMOUNT: Mapping[BudgetUnit, int] = MappingProxyType(
 )
 """Of a budget; years of any machine."""
 MOST_EVALUATIONS = 100_000
-MOST_BATCH = 1_000_000
 CHOSEN: tuple[Strategy, ...] = get_args(Strategy)[len(get_args(Drawn)) :]
 """Strategies by which the model of the run before chooses, along a path; the others draw."""
-MOST_PX = 10_000
+UNSEEN: tuple[Strategy, ...] = ("random", "first")
+"""Strategies that look at no label."""
+IN_FEATURES: tuple[Strategy, ...] = ("k-center", "typiclust")
+"""Strategies that choose by where images lie among others, in whatever network's features."""
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -81,6 +85,9 @@ class SubsetSpec:
     )
     path: tuple[int, ...] = ()
     """Of a strategy that chooses, the train sizes at which it does, ascending, the run's own the last."""
+    features: str = ""
+    """Id of the run whose network, trained without labels, sees the images for a strategy; empty for the run
+    before. Of a recipe the experiment, which `Sources` resolves."""
 
     def up_to(self, train_size: int) -> SubsetSpec:
         """With no more of a path than decides which images there are at a size."""
@@ -140,53 +147,6 @@ class LabelNoise:
 
 
 @dataclass(frozen=True, slots=True)
-class AugmentationSpec:
-    """Random changes of training images, applied in the order of these fields; the defaults change nothing.
-
-    The parameters are drawn per image from the run's augmentation stream.
-    """
-
-    resized_crop: float = key(
-        0.0,
-        "smallest share of the area of a crop, of random size and aspect ratio 3/4 to 4/3, that is resized "
-        "to crop_px (Szegedy et al. 2015)",
-        at_most=1,
-    )
-    crop_px: int = key(0, "side of a random crop; evaluations take the centre", at_most=MOST_PX)
-    crop_padding_px: int = key(
-        0, "zero padding on each side before a random crop back to the size before", at_most=MOST_PX
-    )
-    flip: float = key(0.0, "probability of mirroring left to right", at_most=1)
-    rotation_deg: float = key(
-        0.0, "largest angle in both directions, drawn uniformly; bilinear, zeros outside", at_most=180
-    )
-    brightness: float = key(
-        0.0, "factor drawn uniformly from 1 - value to 1 + value, as torchvision's ColorJitter", at_most=1
-    )
-    contrast: float = key(0.0, "likewise", at_most=1)
-    saturation: float = key(0.0, "likewise", at_most=1)
-    sharpness: float = key(0.0, "likewise, as PIL's sharpness enhancer", at_most=1)
-    trivial_augment: bool = key(
-        False, "one operation of uniform strength per image, wide ranges (Mueller and Hutter 2021)"
-    )
-    random_erasing: float = key(
-        0.0, "probability of erasing a rectangle after normalisation (Zhong et al. 2020)", at_most=1
-    )
-    mixup: float = key(
-        0.0,
-        "alpha of the Beta distribution (Zhang et al. 2018); beside cutmix, a coin decides per batch",
-        at_most=100,
-    )
-    cutmix: float = key(0.0, "alpha of the Beta distribution (Yun et al. 2019)", at_most=100)
-    repeats: int = key(
-        1,
-        "differently augmented copies of each image in a batch of the same size (Hoffer et al. 2020)",
-        at_least=1,
-        at_most=MOST_BATCH,
-    )
-
-
-@dataclass(frozen=True, slots=True)
 class Stopping:
     """When a run ends before its budget; by default never."""
 
@@ -214,6 +174,8 @@ class Transfer:
     )
     """None for all but the classifier."""
     freeze: bool = field(metadata=of_key("whether the layers taken stay as they are"))
+    task: TaskName = "classification"
+    """What the source learned, as `Sources` finds it."""
 
     @property
     def condition(self) -> str:
@@ -221,9 +183,12 @@ class Transfer:
 
         >>> Transfer("x", None, freeze=False).condition, Transfer("x", 3, freeze=True).condition
         ('FTall', 'S3T')
+        >>> Transfer("x", None, freeze=True, task="rotation").condition
+        'rotation-SallT'
         """
         layers = "all" if self.layers is None else self.layers
-        return f"S{layers}T" if self.freeze else f"FT{layers}"
+        learned = "" if self.task == "classification" else f"{self.task}-"
+        return f"{learned}S{layers}T" if self.freeze else f"{learned}FT{layers}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,6 +324,13 @@ class RunSpec:
         short="method",
         none="none",
     )
+    task: LearningTask = key(
+        LearningTask(),
+        "what is learned; a run without labels is no point on a learning curve: transfer and subset.features "
+        "begin with it",
+        short="name",
+        column=None,
+    )
     imported: str = ""
     """Digest of the metric rows of a run that was trained elsewhere; empty for one that is trained here."""
 
@@ -366,7 +338,12 @@ class RunSpec:
     def sources(self) -> tuple[str, ...]:
         """Ids of the runs that must have succeeded before this one starts."""
         before = self.before
-        return (*([self.transfer.source] if self.transfer else ()), *([before.run_id] if before else ()))
+        return (*self.named_sources, *([before.run_id] if before else ()))
+
+    @property
+    def named_sources(self) -> tuple[str, ...]:
+        """Those whose weights are taken or whose network sees the images; of a recipe what the file says."""
+        return (*filter(None, (self.transfer.source if self.transfer else "", self.subset.features)),)
 
     @property
     def before(self) -> RunSpec | None:

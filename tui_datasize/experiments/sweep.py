@@ -22,6 +22,7 @@ from tui_datasize.experiments.images.reading import FIRST_RULES, ImageReading
 from tui_datasize.experiments.keys import rows
 from tui_datasize.experiments.load import Experiment, Order, Project, read_project
 from tui_datasize.experiments.named_files import named_in, wrong_files
+from tui_datasize.experiments.pretext import refuse_few_images
 from tui_datasize.experiments.recipe import Recipe
 from tui_datasize.experiments.sources import Sources, needed
 from tui_datasize.experiments.spec import ClassSplit, ModelSpec, RunSpec, SubsetSpec
@@ -162,7 +163,7 @@ def _all_origins(experiment: Experiment, project: Project) -> set[str]:
 
 
 def _origins(experiment: Experiment) -> set[str]:
-    return {recipe.spec.transfer.source for recipe in experiment.recipes if recipe.spec.transfer}
+    return {source for recipe in experiment.recipes for source in recipe.spec.named_sources}
 
 
 def source_runs(specs: Sequence[RunSpec], project: Project) -> tuple[RunSpec, ...]:
@@ -174,7 +175,7 @@ def source_runs(specs: Sequence[RunSpec], project: Project) -> tuple[RunSpec, ..
 
 
 def _transferred(specs: Sequence[RunSpec], project: Project) -> dict[str, RunSpec]:
-    missing = {spec.transfer.source for spec in specs if spec.transfer}
+    missing = {source for spec in specs for source in spec.named_sources}
     if not missing:
         return {}
     # Others need not have their data set.
@@ -218,6 +219,9 @@ def _candidates(source: Experiment, experiment: Experiment) -> Experiment:
 
     That is the one with the same seed and draw as far as there is one.
     """
+    if any(recipe.spec.subset.features == source.name for recipe in experiment.recipes):
+        # All see the images with one network, whatever part of an experiment is planned.
+        return source
     seeds, draws = set(experiment.seeds), set(experiment.subset_seeds)
     return replace(
         source,
@@ -237,7 +241,7 @@ def expand(
     Raises ConfigError: two cells of the sweep are one run, a source is missing or not the only one, or a key
         does not suit the kind of data set.
     """
-    lookup = Sources(sources, where=f"{experiment.where}.transfer.from")
+    lookup = Sources(sources, where=experiment.where)
     cells, *others = (
         [
             lookup.resolve(_spec(part, recipe, size, seed, subset_seed))
@@ -271,6 +275,7 @@ def _sized_recipes(experiment: Experiment, info: DatasetInfo) -> list[tuple[Reci
         least = min([*known[kind], *recipe.spec.subset.path[:1]])
         smallest = _spec(experiment, recipe, least, experiment.seeds[0], experiment.subset_seeds[0])
         check_lengths(smallest, experiment.where, says_evaluations=recipe.says_evaluations)
+        refuse_few_images(smallest, experiment.where)
         sized.append((recipe, known[kind]))
     return sized
 

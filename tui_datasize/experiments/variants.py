@@ -6,9 +6,10 @@ import re
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 from tui_datasize.experiments.architectures import model_info
+from tui_datasize.experiments.pretext import TaskName
 from tui_datasize.experiments.spec import RunSpec
 
 _BUDGET = "budget.amount"
@@ -86,8 +87,8 @@ def in_words(label: str, source: str = "") -> str:
 
     >>> in_words("FTall", "letters"), in_words("S3T lr=0.1", "letters"), in_words("depth=14")
     ('all layers fine-tuned from letters', 'the first 3 layers frozen from letters, lr=0.1', '14 layers deep')
-    >>> in_words("cnn3 lr=0.1")
-    'cnn3 lr=0.1'
+    >>> in_words("cnn3 lr=0.1"), in_words("rotation-SallT", "turned")
+    ('cnn3 lr=0.1', 'all layers frozen after rotation from turned')
     """
     parts = label.split(" ")
     told = [
@@ -97,15 +98,19 @@ def in_words(label: str, source: str = "") -> str:
     return label if told == parts else ", ".join(told)
 
 
-_TAKEN = re.compile(r"(?:FT|S)(?:all|\d+)T?$")
-_WORDS = re.compile(r"^(?:FT(?P<tuned>all|\d+)|S(?P<frozen>all|\d+)T|depth=(?P<depth>\d+))$")
+_TASK = "|".join(task for task in get_args(TaskName) if task != "classification")
+CONDITION = rf"(?:(?P<task>{_TASK})-)?(?:FT(?P<tuned>all|\d+)|S(?P<frozen>all|\d+)T)"
+"""Of a transfer, as `RunSpec.condition` has it where there is one."""
+_TAKEN = re.compile(rf"{CONDITION}$")
+_WORDS = re.compile(rf"^(?:{CONDITION}|depth=(?P<depth>\d+))$")
 
 
 def _said(found: re.Match[str]) -> str:
     if found["depth"]:
         return f"{found['depth']} layers deep"
     count, done = found["tuned"] or found["frozen"], "fine-tuned" if found["tuned"] else "frozen"
-    return f"{'all layers' if count == 'all' else f'the first {count} layers'} {done}"
+    after = f" after {found['task']}" if found["task"] else ""
+    return f"{'all layers' if count == 'all' else f'the first {count} layers'} {done}{after}"
 
 
 def _comes_along(key: str, shapes: Iterable[Mapping[str, Any]]) -> bool:

@@ -14,6 +14,7 @@ from tui_datasize.runlog.describe import (
     EVALUATED,
     PLANNED_EVALUATIONS,
     SUMMARISED,
+    VALIDATED,
     describe_run,
     summarise,
 )
@@ -101,7 +102,10 @@ def _read_batch(runs: Sequence[RunPaths]) -> tuple[pl.DataFrame, list[Problem]]:
 
 def _missing(frame: pl.DataFrame) -> pl.Series:
     """Evaluations that are asked for and not there; null where nobody knows what was asked for."""
-    columns = frame.select("total_updates", PLANNED_EVALUATIONS, EVALUATED, "ended_update", "refit_update")
+    made_of = pl.when(pl.col("task") == "classification").then(EVALUATED).otherwise(VALIDATED)
+    columns = frame.select(
+        "total_updates", PLANNED_EVALUATIONS, made_of.alias(EVALUATED), "ended_update", "refit_update"
+    )
     counts = [
         None
         if updates is None or planned is None

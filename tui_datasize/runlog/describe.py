@@ -29,6 +29,9 @@ PLANNED_EVALUATIONS = "planned_evaluations"
 EVALUATED = "evaluated"
 """Column with the updates after which both splits were evaluated, as a list."""
 
+VALIDATED = "validated"
+"""The same of the images held out, by which alone runs without labels are judged."""
+
 TELLS = "tells"
 """Key in the provenance of an imported run: which of seed and draw its files tell."""
 MEANS_OF = "means_of"
@@ -115,6 +118,8 @@ def summarise(rows: pl.DataFrame) -> pl.DataFrame:
     whole = both.agg(pl.col("split").n_unique() == 2).filter("split")
     made = whole.group_by(SOURCE).agg(pl.col("update").alias(EVALUATED))
     progress = progress.join(made, on=SOURCE, how="left")
+    validated = evaluations.filter(pl.col("split") == "validation").group_by(SOURCE)
+    progress = progress.join(validated.agg(pl.col("update").alias(VALIDATED)), on=SOURCE, how="left")
     return progress.join(_best(evaluations), on=SOURCE, how="left")
 
 

@@ -171,6 +171,13 @@ def drawn_runs(runs: pl.DataFrame) -> pl.DataFrame:
     return runs.filter(~is_chosen()) if "subset_strategy" in runs.columns else runs
 
 
+def classifying(runs: pl.DataFrame) -> pl.DataFrame:
+    """Those of some runs that learn the classes of images; nobody knows it of imported ones, which do."""
+    if "task" not in runs.columns:
+        return runs
+    return runs.filter(pl.col("task").fill_null("classification") == "classification")
+
+
 def were_imported(runs: pl.DataFrame) -> bool:
     """Whether all of some runs, schema `RUNS`, were trained elsewhere: nobody knows their batch size."""
     return runs.height > 0 and runs["batch_size"].null_count() == runs.height

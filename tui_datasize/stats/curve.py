@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri, stdtrit
 
 from tui_datasize.metric import metric_named
-from tui_datasize.runlog.schema import SHARE_ROUNDING, SHARES, Schema, schema
+from tui_datasize.runlog.schema import SHARE_ROUNDING, SHARES, Schema, classifying, schema
 from tui_datasize.stats.clusters import PRIOR_DEGREES, SizeRuns, find_clusters, independent
 from tui_datasize.stats.odd_sizes import odd_variances
 
@@ -36,7 +36,7 @@ imported, whose single runs nobody knows."""
 
 
 def points(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
-    """The runs that count, see `COUNTED_STATES`.
+    """The runs that count, see `COUNTED_STATES`; what learns without labels is no point on any curve.
 
     Returns:
         One row per run: `run_id`, `experiment`, `variant`, `train_size`, `subset_seed`, `seed`, `value`,
@@ -46,7 +46,7 @@ def points(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
         deviation, so that whatever follows from these alone is as if the runs were there; a mean without a
         standard deviation is one row.
     """
-    counted = runs.filter(pl.col("state").is_in(COUNTED_STATES) & pl.col(metric).is_finite())
+    counted = classifying(runs).filter(pl.col("state").is_in(COUNTED_STATES) & pl.col(metric).is_finite())
     found = counted.select(
         *("run_id", "experiment", "variant", "train_size", "subset_seed", "seed"), _unrounded(metric)
     )

@@ -8,7 +8,7 @@ from itertools import combinations
 
 import polars as pl
 
-from tui_datasize.experiments.variants import AS_PUBLISHED
+from tui_datasize.experiments.variants import AS_PUBLISHED, CONDITION
 from tui_datasize.metric import metric_named
 from tui_datasize.runlog.schema import Schema, schema
 from tui_datasize.stats.curve import OVER_RUNS, points, with_interval
@@ -41,7 +41,7 @@ _MODEL = "model"
 _TRANSFER = "transfer"
 STAND_ALONE = (_MODEL, _TRANSFER)
 """Options whose value says enough."""
-_CONDITION = re.compile(r"(?:^|\s)(base|FT(?:all|\d+)|S(?:all|\d+)T)\s*$")
+_CONDITION = re.compile(rf"(?:^|\s)(base|{CONDITION})\s*$")
 """A transfer condition, which stands alone behind the model."""
 _NAME = ".name"
 """Ends an option that brings others along: those of the model, or of another part, that it names."""

@@ -24,11 +24,11 @@ from tui_datasize.training.augment.pipeline import Pipeline
 from tui_datasize.training.descent import Descent
 from tui_datasize.training.evaluate import Integers
 from tui_datasize.training.graph import CaptureOn, Replays, capture_on
-from tui_datasize.training.models import build_model
 from tui_datasize.training.placement import DeviceSplit, HasRoom, has_room, place_images
+from tui_datasize.training.pretext import network, shown_by, similarities
 from tui_datasize.training.streams import BatchFeed, BatchOrder, Purpose, stream
 from tui_datasize.training.transfer import SourceWeights, take_over
-from tui_datasize.training.transforms import input_shape, normalisation
+from tui_datasize.training.transforms import normalisation
 from tui_datasize.training.unlabelled import Rest, UnlabelledBatch, added_loss
 
 
@@ -102,9 +102,7 @@ class Trainer:
         room: HasRoom = has_room,
         unlabelled: ImageSplit | None = None,
     ) -> None:
-        self._spec = spec
-        self.device = device
-        self.capture = capture
+        self._spec, self.device, self.capture = spec, device, capture
         """How its updates may be recorded; the optimiser is prepared for it."""
         self._updates = total_updates(spec)
         self._dropout = stream(spec.seed, Purpose.DROPOUT, device)
@@ -127,7 +125,9 @@ class Trainer:
         self._feed = BatchFeed(self.subset, order, self._updates, *counts)
         self.rest = None if unlabelled is None else Rest(spec, unlabelled, normalise, device, room)
         self._augmentation = stream(spec.seed, Purpose.AUGMENTATION)
-        self._pipeline = Pipeline(spec.augmentation, normalise, self._augmentation)
+        self.pipeline_of = partial(Pipeline, spec.augmentation, normalise)
+        self._pipeline = self.pipeline_of(self._augmentation)
+        self._shown = shown_by(spec.task, self._pipeline)
         self._replays = Replays[UpdateResult].on(device, (self._dropout,), capture)
         self._descent = Descent(self.model, spec, device if self._replays else None)
         self._unread: list[tuple[Tensor, ...]] = []
@@ -168,6 +168,8 @@ class Trainer:
     def loss(self, logits: Tensor, targets: Targets) -> Tensor:
         """What the next update makes smaller, nats, from the logits (B, K) of its batch."""
         logits = logits.float()
+        if self._spec.task.name == "simclr":
+            logits = similarities(logits, self._spec.task.temperature)
         if self._spec.protocol.measured == "last-batch":
             self.last_batch = SeenBatch(logits.detach(), targets.labels)
         return targets.loss(logits, self._spec.label_smoothing)
@@ -280,7 +282,7 @@ class Trainer:
         return logits.float()
 
     def _batch(self, rows: Tensor) -> Batch:
-        inputs, targets = self._pipeline(*self.subset.batch(rows))
+        inputs, targets = self._shown(*self.subset.batch(rows))
         return Batch(inputs, targets, self.rest.next() if self.rest else None)
 
     def _next_rows(self) -> Tensor:
@@ -308,13 +310,7 @@ def _make_model(
     dropout: torch.Generator,
     source: SourceWeights | None,
 ) -> nn.Module:
-    model = build_model(
-        spec.model,
-        input_shape(dataset.image_shape, spec.augmentation),
-        len(dataset.class_names),
-        initialisation=stream(spec.seed, Purpose.INITIALISATION),
-        dropout=dropout,
-    )
+    model = network(spec, dataset, dropout, stream(spec.seed, Purpose.INITIALISATION))
     if source:
         take_over(model, source)
     placed: nn.Module = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -7,10 +7,10 @@ logits have equal scores wherever they were computed.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -20,7 +20,6 @@ from torch.nn.functional import cross_entropy
 
 from tui_datasize.experiments.spec import Average
 from tui_datasize.training.graph import Replays
-from tui_datasize.training.placement import ImageBatches
 
 Floats: TypeAlias = NDArray[np.floating[Any]]
 Integers: TypeAlias = NDArray[np.int64]
@@ -140,9 +139,18 @@ def _rank(probabilities: Tensor) -> tuple[Tensor, Tensor]:
     return classes.gather(1, best.indices), best.values
 
 
+class Pass(Protocol):
+    """Images of one pass, as an `ImageBatches` gives them."""
+
+    @property
+    def pass_order(self) -> Integers | None: ...
+
+    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]: ...
+
+
 def predict(
     model: nn.Module,
-    split: ImageBatches,
+    split: Pass,
     view: Callable[[Tensor], Tensor],
     tally: Tally,
     *,

@@ -83,11 +83,11 @@ def prepare(paths: RunPaths, attempt: int, shared: Shared, tell: Callable[[str],
     # Now, so that a run that ends while it is made ready tells where; with what the session tells below.
     write_json(paths.provenance, facts | history)
     _describe(paths, task, _twins(task, whole), choice)
-    test = shared.place(dataset.fingerprint, dataset.test, chosen)
+    test = shared.place(f"{dataset.fingerprint}{spec.task.name}", dataset.test, chosen)
     unlabelled = _unlabelled(spec, task, whole, data_dir)
     session = Session(
         *(paths, spec, dataset, task.subset, chosen),
-        source=read_source(paths, spec),
+        source=read_source(paths, spec, dataset.test.hashes),
         test=test,
         tell=tell,
         room=shared.room,

@@ -39,7 +39,13 @@ class Result:
     @property
     def test_accuracy(self) -> float:
         """Fraction of the test images that were classified right."""
-        return float(self.test_confusion.trace() / self.test_confusion.sum())
+        return float(self.test_confusion.trace() / max(1, self.test_confusion.sum()))
+
+    @classmethod
+    def untested(cls, update: int) -> Result:
+        """Of a run without labels, which measures no class and no test image."""
+        none, nobody = np.zeros((0, 0), dtype=np.int64), np.zeros((0, 0), dtype=np.float16)
+        return cls(update, none, none, none[0:0, 0:0].ravel(), Predictions(none.astype(np.int32), nobody))
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -121,9 +127,10 @@ class Best:
             return self
         state: dict[str, Any] = {
             "update": self.result.update,
-            "test_accuracy": self.result.test_accuracy,
             "model": self.weights,
         }
+        if self.result.test_confusion.size:
+            state["test_accuracy"] = self.result.test_accuracy
         if len(self.rank) > 1:
             state["validation_accuracy"] = self.rank[0]
         checkpoint.save(paths.best, identity, state)

@@ -42,6 +42,7 @@ from tui_datasize.training.evaluate import (
 )
 from tui_datasize.training.graph import Replays
 from tui_datasize.training.placement import HasRoom, ImageBatches, has_room, place_images
+from tui_datasize.training.pretext import Exam, scores_of
 from tui_datasize.training.results import Best, Result, write_results
 from tui_datasize.training.stop import StopRequest, StopRequested
 from tui_datasize.training.streams import last_batch
@@ -218,6 +219,16 @@ class Session:
     def _evaluate(self, stop: StopRequest) -> None:
         """Measure all splits, write their rows and keep the best; at the end write the tables and save."""
         self._take_readings()
+        measure = self._measure if self.spec.task.has_labels else self._measure_views
+        last, rank, told = measure(stop)
+        self._best = Best.of(last, rank, self.trainer.evaluated_model, None if self._first else self._best)
+        self._evaluated = self._update
+        self._tell(f"update {self._update:,} of {self._updates:,}: {told}")
+        self._go_on(last)
+        self._read_s = self._clock()
+
+    def _measure(self, stop: StopRequest) -> tuple[Result, tuple[float, ...], str]:
+        """Measure all splits and write their rows; the result, its rank among others, and words on it."""
         train, train_rate = self._measure_train(stop)
         validation = self._measure_validation(stop)
         tested = self._tested()
@@ -237,14 +248,37 @@ class Session:
         last = Result(self._update, on_train.confusion, on_test.confusion, tested, predictions(test))
         # What was trained anew on all images is what the best was chosen for.
         rank = () if self._first else validation.rank if validation else (last.test_accuracy,)
-        self._best = Best.of(last, rank, self.trainer.evaluated_model, None if self._first else self._best)
-        self._evaluated = self._update
         told = f"test loss {on_test.scores['loss']:.4f}, test accuracy {on_test.scores['accuracy']:.2%}"
         if validation:
             told = f"validation accuracy {validation.scores['accuracy']:.2%}, {told}"
-        self._tell(f"update {self._update:,} of {self._updates:,}: {told}")
-        self._go_on(last)
-        self._read_s = self._clock()
+        return last, rank, told
+
+    def _measure_views(self, stop: StopRequest) -> tuple[Result, tuple[float, ...], str]:
+        """As `_measure` of a run without labels: by the images held out alone."""
+        trainer, task = self.trainer, self.spec.task
+        assert self._validation is not None
+        exam = Exam.of(
+            self.spec,
+            trainer.evaluated_model,
+            self._validation,
+            trainer.view,
+            trainer.pipeline_of,
+            trainer.autocast,
+        )
+        outputs = predict(
+            exam.model,
+            exam.images,
+            lambda inputs: inputs,
+            Tally(exam.outputs),
+            batch_size=self._evaluation_batch,
+            autocast=exam.autocast,
+            check=stop.check,
+            replays=self._forward,
+        )
+        found = score(self._checked(outputs))
+        self._write("evaluation", "validation", **scores_of(task, found.scores))
+        told = f"validation loss {found.scores['loss']:.4f}, {task.name} accuracy {found.rank[0]:.2%}"
+        return Result.untested(self._update), found.rank, told
 
     def _go_on(self, last: Result) -> None:
         """After an evaluation: end, begin the second training, or save where that is due."""
@@ -266,7 +300,8 @@ class Session:
             self._save()
         else:
             # Before the last checkpoint, so that a run resumed from it has nothing left to do.
-            write_results(self._paths, self.dataset, last, self._best.result)
+            if self.spec.task.has_labels:
+                write_results(self._paths, self.dataset, last, self._best.result)
             self._best = self._best.write_weights(self._paths, self._identity)
             facts = {
                 **peak_memory(self.device),

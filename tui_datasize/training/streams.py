@@ -29,6 +29,7 @@ class Purpose(StrEnum):
     DROPOUT = "dropout"
     AUGMENTATION = "augmentation"
     EVALUATION_ORDER = "evaluation order"
+    EVALUATION_VIEWS = "evaluation views"
     UNLABELLED_ORDER = "unlabelled order"
     UNLABELLED_AUGMENTATION = "unlabelled augmentation"
 

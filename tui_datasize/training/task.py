@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from tui_datasize.errors import DataError
 from tui_datasize.experiments.label_noise import noisy_labels
-from tui_datasize.experiments.spec import ClassSplit, RunSpec, SubsetSpec
+from tui_datasize.experiments.spec import ClassSplit, RunSpec, Strategy, SubsetSpec
 from tui_datasize.experiments.subsets import chosen_classes, draw
 from tui_datasize.training.arrays import ChosenRows, ImageSplit, Indices, LoadedDataset
 
@@ -23,7 +24,8 @@ class Task:
     """
 
     dataset: LoadedDataset
-    """Of the run's classes alone, labels counted from 0; `train.labels` are those given."""
+    """Of the run's classes alone, labels counted from 0; `train.labels` are those given. Without a test image
+    where no label is learned."""
     subset: Indices
     """Positions of all images with labels in `dataset.train`, shape (n,), in draw order."""
     is_held_out: NDArray[np.bool_]
@@ -54,6 +56,8 @@ def make_task(spec: RunSpec, whole: LoadedDataset, chosen: Indices | None = None
     dataset, rows = restrict_dataset(whole, spec.classes)
     true_labels = np.asarray(dataset.train.labels)
     subset = draw(true_labels, spec.train_size, spec.subset) if chosen is None else chosen
+    if not spec.task.has_labels:
+        subset, dataset = _unlike_tests(subset, rows, whole), replace(dataset, test=_none_of(dataset.test))
     given = noisy_labels(true_labels, dataset.class_names, spec.label_noise, spec.subset.seed)
     return Task(
         dataset=replace(dataset, train=replace(dataset.train, labels=given)),
@@ -65,12 +69,33 @@ def make_task(spec: RunSpec, whole: LoadedDataset, chosen: Indices | None = None
 
 
 def _held_out(labels: Indices, spec: RunSpec) -> NDArray[np.bool_]:
-    """A stratified part of the subset that its draw alone decides, as the true labels have it."""
+    """A part of the subset that its draw alone decides; stratified by the true labels, if they are seen."""
     is_held_out = np.zeros(len(labels), dtype=np.bool_)
     if spec.held_out:
-        part = SubsetSpec("stratified", nested=False, seed=spec.subset.seed)
+        strategy: Strategy = "stratified" if spec.task.has_labels else "random"
+        part = SubsetSpec(strategy, nested=False, seed=spec.subset.seed)
         is_held_out[draw(labels, spec.held_out, part)] = True
     return is_held_out
+
+
+def _unlike_tests(subset: Indices, rows: Indices, whole: LoadedDataset) -> Indices:
+    """Those of a subset that neither equal a test image nor look almost like one, which others are tested by.
+
+    Raises DataError: none is left.
+    """
+    places = rows[subset]
+    is_seen = np.isin(whole.train.hashes[places], whole.test.hashes)
+    is_seen |= np.isin(places, np.fromiter(whole.twins, dtype=np.int64))
+    if left_out := int(is_seen.sum()):
+        print(f"{left_out:,} of {len(subset):,} images without labels look like a test image", flush=True)
+    if left_out == len(subset):
+        raise DataError("all images look like a test image", where=whole.name, fix="give other images")
+    return subset[~is_seen]
+
+
+def _none_of(split: ImageSplit) -> ImageSplit:
+    nobody = np.empty(0, dtype=np.int64)
+    return ImageSplit(ChosenRows(split.images, nobody), split.labels[nobody], split.hashes[nobody])
 
 
 def restrict_dataset(whole: LoadedDataset, classes: ClassSplit) -> tuple[LoadedDataset, Indices]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tui_datasize.errors import DataError
-from tui_datasize.experiments.spec import AugmentationSpec
+from tui_datasize.experiments.augmentation import AugmentationSpec
 
 ImageShape: TypeAlias = tuple[int, int, int]
 

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from tui_datasize.experiments.augmentation import AugmentationSpec
 from tui_datasize.experiments.budget import batch_images, total_updates
-from tui_datasize.experiments.spec import AugmentationSpec, RunSpec
+from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.experiments.unlabelled import Unlabelled
 from tui_datasize.training.accelerator.device import accelerator_of
 from tui_datasize.training.arrays import ImageSplit

@@ -148,7 +148,8 @@ def _kind(spec: RunSpec, device: str) -> Kind:
 
     method = spec.unlabelled.method
     # Updates that learn from several times as many images take as much longer.
-    model = str(spec.model) if method == "none" else f"{spec.model} with {method}"
+    how = spec.task.name if method == "none" else method
+    model = str(spec.model) if how == "classification" else f"{spec.model} with {how}"
     return Kind(spec.experiment, spec.dataset, model, spec.batch_size, device, total_updates(spec))
 
 

@@ -38,6 +38,14 @@ def saturation(images: Tensor, factor: Tensor) -> Tensor:
     return _mix(images, _grey(images), factor) if images.shape[1] == _COLOUR_CHANNELS else images
 
 
+def lose_colour(images: Tensor, draws: Draws, probability: float) -> Tensor:
+    """Grey in all channels with a probability; images without colour stay as they are."""
+    if images.shape[1] != _COLOUR_CHANNELS:
+        return images
+    is_grey = per_image(draws.device[0] < probability)
+    return torch.where(is_grey, _grey(images), images)
+
+
 def sharpness(images: Tensor, factor: Tensor) -> Tensor:
     """Mix with a smoothed image, all but its outermost pixels, as PIL's sharpness enhancer."""
     if min(images.shape[2:]) <= 2:

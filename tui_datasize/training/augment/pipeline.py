@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from tui_datasize.experiments.spec import AugmentationSpec
+from tui_datasize.experiments.augmentation import AugmentationSpec
 from tui_datasize.training.accelerator.device import accelerator_of
 from tui_datasize.training.augment import colour, geometry
 from tui_datasize.training.augment.draws import Draws, draw_numbers, whole_below
@@ -156,6 +156,8 @@ def _of_pixels(spec: AugmentationSpec) -> tuple[Augmentation, ...]:
     for change, spread in jitters:
         if spread:
             steps.append(Augmentation(partial(colour.jitter, change=change, spread=spread)))
+    if spec.grey:
+        steps.append(Augmentation(partial(colour.lose_colour, probability=spec.grey)))
     if spec.trivial_augment:
         steps.append(Augmentation(trivial_augment, 3))
     return tuple(steps)

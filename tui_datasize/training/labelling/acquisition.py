@@ -82,15 +82,22 @@ def _first(values: Tensor, free: Indices, count: int, *, descending: bool) -> Pi
     return free[order], own[order]
 
 
-def _by_k_center(seen: Seen, labelled: Indices, free: Indices, count: int, _numbers: Numbers) -> Picks:
-    """The image farthest from all labelled ones, again and again (Sener and Savarese 2018, algorithm 1)."""
+def _by_k_center(seen: Seen, labelled: Indices, free: Indices, count: int, numbers: Numbers) -> Picks:
+    """The image farthest from all labelled ones, again and again (Sener and Savarese 2018, algorithm 1).
+
+    Where none is labelled, the first is drawn.
+    """
     features = seen.features
     lengths = features.square().sum(dim=1)
-    nearest, _ = nearest_of(features, features[torch.from_numpy(labelled).to(features.device)])
     picked, scores = [], []
-    taken = torch.ones_like(nearest, dtype=torch.bool)
+    taken = torch.ones(len(features), dtype=torch.bool, device=features.device)
     taken[torch.from_numpy(free).to(taken.device)] = False
-    for _ in range(count):
+    if not len(labelled):
+        first = int(numbers.argmax())
+        picked, scores, labelled = [first], [np.nan], np.array([first])
+        taken[first] = True
+    nearest, _ = nearest_of(features, features[torch.from_numpy(labelled).to(features.device)])
+    while len(picked) < count:
         place = int(nearest.masked_fill(taken, -1).argmax())
         picked.append(place)
         scores.append(float(nearest[place]) ** 0.5)

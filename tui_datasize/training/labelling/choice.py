@@ -10,7 +10,7 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d
+from torch.nn.functional import adaptive_avg_pool2d, normalize
 
 from tui_datasize.errors import DataError
 from tui_datasize.experiments.spec import RunSpec, SubsetSpec
@@ -19,12 +19,12 @@ from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.training.accelerator.device import accelerator_of, evaluation_batch_size
 from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.labelling.acquisition import Seen, pick_images
-from tui_datasize.training.models.build import build_model
-from tui_datasize.training.models.parts import weight_layers
 from tui_datasize.training.placement import HasRoom, place_images
+from tui_datasize.training.pretext import head_of, network
+from tui_datasize.training.provenance import read_spec
 from tui_datasize.training.streams import Purpose, stream
-from tui_datasize.training.transfer import other_run, read_weights, trained_again
-from tui_datasize.training.transforms import input_shape, normalisation
+from tui_datasize.training.transfer import other_run, read_weights, refuse_tested, trained_again
+from tui_datasize.training.transforms import normalisation
 
 _MOST_PX = 16
 """Side of what stands for the pixels of an image where there is no model yet."""
@@ -59,12 +59,17 @@ def chosen_images(
     """
     if not spec.subset.path:
         return None
-    before = spec.before
-    if before is None and spec.subset.strategy != "typiclust":
+    before, network_id = spec.before, spec.subset.features
+    if before is None and spec.subset.strategy != "typiclust" and not network_id:
         drawn = draw(dataset.train.labels, spec.train_size, SubsetSpec("random", seed=spec.subset.seed))
         return Choice(drawn, np.full(len(drawn), len(drawn)), np.full(len(drawn), np.nan))
     known = _read(paths, before, rows) if before else Choice(*(np.empty(0, np.int64),) * 2, np.empty(0))
-    seen = _look(paths, before, dataset, device, room) if before else _pixels(spec, dataset, device, room)
+    if network_id:
+        seen = _in_features(paths, network_id, dataset, device, room)
+    elif before:
+        seen = _look(paths, before, dataset, device, room)
+    else:
+        seen = _pixels(spec, dataset, device, room)
     numbers = uniform(len(rows), spec.subset.seed, spec.seed, spec.train_size, _CHOICE_KEY)
     count = spec.train_size - len(known.images)
     images, scores = pick_images(spec.subset.strategy, seen, known.images, count, numbers)
@@ -97,26 +102,30 @@ def _read(paths: RunPaths, before: RunSpec, rows: Indices) -> Choice:
     return Choice(places.astype(np.int64), steps.astype(np.int64), scores.astype(np.float64))
 
 
+def _in_features(
+    paths: RunPaths, run_id: str, dataset: LoadedDataset, device: torch.device, room: HasRoom
+) -> Seen:
+    """All training images as directions in the features of a network that was trained without labels."""
+    source = other_run(paths, run_id)
+    refuse_tested(paths, source, dataset.test.hashes)
+    seen = _look(paths, read_spec(source), dataset, device, room)
+    return Seen(seen.logits, normalize(seen.features, dim=1))
+
+
 def _look(
     paths: RunPaths, before: RunSpec, dataset: LoadedDataset, device: torch.device, room: HasRoom
 ) -> Seen:
-    """What the model of the run before says of all training images."""
+    """What the model of another run says of all training images."""
     weights = read_weights(paths, before, dataset.fingerprint)
-    model = build_model(
-        before.model,
-        input_shape(dataset.image_shape, before.augmentation),
-        len(dataset.class_names),
-        initialisation=stream(before.seed, Purpose.INITIALISATION),
-        dropout=stream(before.seed, Purpose.DROPOUT, device),
-    )
+    dropout = stream(before.seed, Purpose.DROPOUT, device)
+    model = network(before, dataset, dropout, stream(before.seed, Purpose.INITIALISATION))
     model.load_state_dict(weights)
     placed: nn.Module = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     images = place_images(dataset.train, slice(None), device, room)
     view = normalisation(dataset.mean, dataset.std, device, before.augmentation.crop_px)
     size = evaluation_batch_size(device, int(np.prod(dataset.image_shape)))
     features: list[Tensor] = []
-    (_, classifier), *_ = weight_layers(placed)[-1]
-    hook = classifier.register_forward_pre_hook(lambda _module, given: features.append(_flat(given[0])))
+    hook = head_of(placed).register_forward_pre_hook(lambda _module, given: features.append(_flat(given[0])))
     placed.eval()
     with hook, torch.inference_mode(), accelerator_of(device).autocast(before.precision):
         logits = [placed(view(batch)).float() for batch, _ in images.batches(size)]
