@@ -6,7 +6,8 @@ Each program runs in a pseudo-terminal of its own; its bytes are kept with their
 which says when its screen first shows what was asked for. Programs take turns, so that a busy machine is
 busy for all. `--only` chooses among: `start` (36 finished runs at 160x48: first paint, bytes, memory), `rest`
 (the same left alone), `live` (4 runs with one update a second at 80x24), `many` (10,000 runs: first paint,
-keys) and `imports`. Without wandb or terminalboard only the app is measured.
+keys), `imports` and `slow` (links of 400 to 10,000 B/s). Without wandb or
+terminalboard only the app is measured.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ _WIDE, _SMALL = (160, 48), (80, 24)
 _QUIET_S = 1.5
 """A screen that has not changed for so long is whole."""
 _UNANSWERED_S = 10.0
+_TOLD_WITHIN_S = 30.0
 _MIB = 2**20
 _EXPERIMENTS = """[experiments.digits]
 dataset = "digits"
@@ -266,6 +268,33 @@ def _imports(_directory: Path, arguments: argparse.Namespace) -> None:
     )
 
 
+def _slow(directory: Path, arguments: argparse.Namespace) -> None:
+    """Seconds until the screen tells of a slow link, and no more of it once it is fast."""
+    with _logs(directory, fake_sweep(), others=False) as (program,):
+        for rate, keys in ((math.inf, "21"), (10_000, "21"), (1_500, ""), (400, "")):
+            told: list[float] = []
+            ended: list[float] = []
+            for _ in range(arguments.rounds):
+                with _shown(program, _SMALL) as terminal:
+                    terminal.bytes_per_s = rate
+                    told.append(_until_told(terminal, keys, True))
+                    terminal.bytes_per_s = math.inf
+                    ended.append(_until_told(terminal, "21", False))
+            print(f"a link of {rate} B/s: told after {_spread(told)} s, over after {_spread(ended)} s")
+
+
+def _until_told(terminal: Terminal, keys: str, is_slow: bool) -> float:
+    """Seconds until the screen tells a rate, or no more, while keys are pressed; NaN if it does not."""
+    began = time.perf_counter()
+    while (passed := time.perf_counter() - began) < _TOLD_WITHIN_S:
+        if (re.search(r"\d\.\d kB/s", terminal.text) is not None) is is_slow:
+            return passed
+        for key in keys:
+            terminal.press(key)
+            time.sleep(0.5)
+    return math.nan
+
+
 def _cpu_s(statement: str) -> float:
     before = os.times()
     subprocess.run([sys.executable, "-c", statement], check=True)
@@ -279,6 +308,7 @@ _PARTS: Mapping[str, Callable[[Path, argparse.Namespace], None]] = {
     "live": _live,
     "many": _many,
     "imports": _imports,
+    "slow": _slow,
 }
 
 
@@ -295,7 +325,9 @@ def _app(project: ProjectPaths) -> Program:
 
 
 @contextmanager
-def _logs(directory: Path, specs: Sequence[RunSpec], live: bool = False) -> Iterator[list[Program]]:
+def _logs(
+    directory: Path, specs: Sequence[RunSpec], live: bool = False, others: bool = True
+) -> Iterator[list[Program]]:
     """The same runs in the format of each program that is installed; live ones log until the block ends."""
     project = _project(directory)
     for spec in specs:
@@ -303,7 +335,7 @@ def _logs(directory: Path, specs: Sequence[RunSpec], live: bool = False) -> Iter
     repair(project)
     writers: list[Callable[[RunSpec, Mapping[str, Any]], None]] = [_own_writer(project)] if live else []
     programs, closing = [_app(project)], []
-    for install in (_leet, _terminalboard):
+    for install in (_leet, _terminalboard) if others else ():
         if made := install(directory):
             program, write, close = made
             programs.append(program)

@@ -20,6 +20,8 @@ from contextlib import contextmanager, suppress
 import pyte
 
 PATIENCE_S = 60.0
+_ANSWERS = {b"\x1b[5n": "\x1b[0n", b"\x1b[6n": "\x1b[1;1R", b"\x1b[c": "\x1b[?62;22c"}
+_QUESTION = re.compile(b"|".join(map(re.escape, _ANSWERS)))
 
 
 class Terminal:
@@ -29,6 +31,8 @@ class Terminal:
         self, command: Sequence[str], size: tuple[int, int], environment: Mapping[str, str] | None = None
     ) -> None:
         self.size = size
+        self.bytes_per_s = math.inf
+        """What the link to the terminal carries."""
         self.chunks: list[tuple[float, bytes]] = []
         self._fed, self._now = 0, self._blank()
         self._leader, follower = pty.openpty()
@@ -46,13 +50,16 @@ class Terminal:
         self.pid = self._program.pid
 
     def _take(self) -> None:
+        unread = b""
         try:
             while data := self._read():
                 self.chunks.append((time.perf_counter(), data))
-                if b"\x1b[6n" in data:
-                    self.press("\x1b[1;1R")
-                if b"\x1b[c" in data:
-                    self.press("\x1b[?62;22c")
+                unread += data
+                end = 0
+                for question in _QUESTION.finditer(unread):
+                    self.press(_ANSWERS[question[0]])
+                    end = question.end()
+                unread = unread[end:][-3:]
         except OSError:
             # The program has ended.
             return
@@ -60,7 +67,10 @@ class Terminal:
     def _read(self) -> bytes:
         while not self._ended.is_set():
             if select.select([self._leader], [], [], 0.1)[0]:
-                return os.read(self._leader, 65536)
+                at_once = int(min(65536, 1 + self.bytes_per_s / 50))
+                data = os.read(self._leader, at_once)
+                self._ended.wait(len(data) / self.bytes_per_s)
+                return data
         return b""
 
     def resize(self, size: tuple[int, int]) -> None:

@@ -16,7 +16,6 @@ from tui_datasize.cli.dispatch import main
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.tui.preferences import Preferences, load_preferences
 from tui_datasize.tui.start import print_screen
-from tui_datasize.tui.terminal import Link
 
 
 @pytest.fixture
@@ -116,18 +115,3 @@ def test_one_screen_is_printed_and_nothing_is_started(
     assert any("train size, images" in line for line in lines)
     assert "\x1b" not in "".join(lines)
     assert "".join(lines).isascii()
-
-
-@pytest.mark.parametrize(("took_s", "falls_behind"), [(0.1, False), (0.6, True)])
-def test_a_terminal_that_takes_its_time_is_a_slow_link(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, took_s: float, falls_behind: bool
-):
-    with (tmp_path / "terminal").open("w") as file:
-        link = Link(file)
-        link.asked = 5
-        now = iter((0.0, took_s))
-        monkeypatch.setattr("tui_datasize.tui.terminal.time.monotonic", lambda: next(now, took_s))
-        assert link.is_busy
-        link.write("three")
-        assert not link.is_busy
-    assert link.falls_behind is falls_behind

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import signal
 import sys
 from collections.abc import Iterator
@@ -53,6 +55,7 @@ def test_a_sweep_is_queued_by_keys_and_runs_on_after_the_app_has_gone(lab: Lab, 
     terminal.shows("one at a time")
     terminal.press("3")
     terminal.shows("Learning curve")
+    assert " kB/s" not in terminal.text
     terminal.press("q")
     assert terminal.exit_status() == 0
     lab.wait_until_over()
@@ -64,3 +67,16 @@ def test_the_app_ends_with_its_terminal(lab: Lab, terminal: Terminal):
     terminal.shows("Experiments", "scheduler on")
     terminal.hang_up()
     assert terminal.exit_status() == -signal.SIGHUP
+
+
+def test_a_slow_link_is_told_until_it_is_fast_and_leaves_nothing_to_the_shell(lab: Lab):
+    left = '"$@"; read -rt 0.2 -n 1 typed; echo "left: <$typed>"'
+    program = (sys.executable, "-P", "-m", "tui_datasize", "--project", str(lab.project.root))
+    with opened(("bash", "-c", left, "bash", *program), (80, 24)) as terminal:
+        terminal.bytes_per_s = 1_500
+        terminal.shows("slow link: drawn every 5 s", " kB/s")
+        terminal.bytes_per_s = math.inf
+        tabs = itertools.cycle("23")
+        terminal.until(lambda: (terminal.press(next(tabs)), " kB/s" not in terminal.text)[1])
+        terminal.press("q")
+        terminal.shows("left: <>")

@@ -128,7 +128,8 @@ class DatasizeApp(PreferredApp):
         self._requests = Requests(queue, self._tell)
 
         collector = partial(_open_collector, project, queue, open_record, read_devices)
-        self._poller = self._poll(collector, max(interval_s, SLOW_S) if preferences.slow else interval_s)
+        self._interval_s = max(interval_s, SLOW_S) if preferences.slow else interval_s
+        self._poller = self._poll(collector)
         self._files = Path.home() if preferences.read_only else project.root
         # They are shown what is new until the last moment, when they may be gone from the screen already.
         self._switcher = ContentSwitcher(initial=TABS[0][0])
@@ -142,14 +143,12 @@ class DatasizeApp(PreferredApp):
         self._keeper = SchedulerKeeper()
         self._before_first_frame = ExitStack()
 
-    def _poll(
-        self, open_collector: Callable[[], Callable[[Interest], Snapshot]], interval_s: float
-    ) -> Poller:
+    def _poll(self, open_collector: Callable[[], Callable[[Interest], Snapshot]]) -> Poller:
         return Poller(
             open_collector,
             lambda snapshot: self.post_message(self.SnapshotArrived(snapshot)),
             lambda text: self.post_message(self.PollingFailed(text)),
-            interval_s,
+            self._interval_s,
         )
 
     def get_default_screen(self) -> Screen[None]:
@@ -180,10 +179,11 @@ class DatasizeApp(PreferredApp):
         self.on_resize()
         self.screen.refresh()
 
-    def tell_rate(self, characters_per_s: float) -> None:
-        """Look at the project less often, and tell how much is sent."""
-        self._poller.interval_s = max(self._poller.interval_s, SLOW_S)
-        self._header.show_rate(characters_per_s)
+    def draw_seldom(self, seldom: bool) -> None:
+        self._poller.interval_s = max(self._interval_s, SLOW_S if seldom else 0.0)
+
+    def show_rate(self, bytes_per_s: float | None) -> None:
+        self._header.show_rate(bytes_per_s)
 
     def say(self, text: str, *, error: bool = False) -> None:
         self._status.say(text, error=error)

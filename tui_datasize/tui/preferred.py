@@ -32,7 +32,6 @@ class PreferredApp(OrderlyApp):
         super().__init__(*arguments, **options)
         self.preferences = preferences
         self._last_filters = [PrintableOnly(), *([AsciiOnly()] if preferences.is_ascii else [])]
-        self._is_slow = preferences.slow
         self._usual_colours: ColorSystem | None = None
 
     def paint_as(self, theme: Theme) -> None:
@@ -76,17 +75,30 @@ class PreferredApp(OrderlyApp):
 
     async def on_mount(self) -> None:
         self.theme_changed_signal.subscribe(self, self.paint_as, immediate=True)
-        self.set_interval(SLOW_S, self._watch_link)
+        self._rates = self.set_interval(SLOW_S, self._tell_rate, pause=not self.preferences.slow)
 
-    def _watch_link(self) -> None:
-        if not isinstance(driver := self._driver, SparingDriver):
+    def on_link_turned(self) -> None:
+        """Draw less often on a slow link, and as usual on one that is fast again."""
+        if self.preferences.slow or not isinstance(driver := self._driver, SparingDriver):
             return
-        if driver.link.falls_behind and not self._is_slow:
-            self._is_slow = True
-            self.say(f"the terminal does not keep up: drawn every {SLOW_S:.0f} s")
-        if self._is_slow:
-            self.tell_rate(driver.link.characters_per_s())
+        self.draw_seldom(driver.link.is_slow)
+        if driver.link.is_slow:
+            self.say(f"slow link: drawn every {SLOW_S:.0f} s")
+            self._rates.resume()
+            self._tell_rate()
+        else:
+            self.say("the link is fast again")
+            self._rates.pause()
+            self.show_rate(None)
 
-    def tell_rate(self, characters_per_s: float) -> None:
-        """Draw less often, and tell how much a slow link carries."""
+    def _tell_rate(self) -> None:
+        if isinstance(driver := self._driver, SparingDriver):
+            self.show_rate(driver.link.bytes_per_s())
+
+    def draw_seldom(self, seldom: bool) -> None:
+        """Look at the project less often, or as usual."""
+        raise NotImplementedError
+
+    def show_rate(self, bytes_per_s: float | None) -> None:
+        """Tell how much a slow link carries; nothing of a fast one."""
         raise NotImplementedError

@@ -8,13 +8,18 @@ import signal
 import threading
 import time
 from codecs import getincrementaldecoder
-from typing import IO, Any
+from collections.abc import Callable, Iterable
+from typing import Any
 
+from textual import events
 from textual._parser import Read1
 from textual._xterm_parser import XTermParser
 from textual.constants import ESCAPE_DELAY
 from textual.drivers.linux_driver import LinuxDriver
+from textual.keys import Keys
+from textual.message import Message
 
+from tui_datasize.tui.link import ANSWER, Link
 from tui_datasize.tui.screen_diff import ScreenDiff
 
 _ESCAPE_S = ESCAPE_DELAY if "ESCDELAY" in os.environ else 0.025
@@ -23,53 +28,29 @@ _ESCAPE_S = ESCAPE_DELAY if "ESCDELAY" in os.environ else 0.025
 A terminal writes a sequence at once, ssh and tmux carry it as a whole. Neovim waits 0.05 s, tmux 0.01 s.
 """
 _ENDED_WITHIN_S = 0.1
+_ANSWERS_WITHIN_S, _LOOKS_AGAIN_S = 2.0, 0.005
+
+
+class LinkTurned(Message):
+    """What leads to the terminal has turned slow, or fast again."""
 
 
 class _Keys(XTermParser):
-    """Textual's reader of keys, which would wait 0.1 s for what may follow an escape key."""
+    """Textual's reader of keys, which would wait 0.1 s for what may follow an escape key, with answers."""
+
+    def __init__(self, debug: bool, answered: Callable[[], None]) -> None:
+        self._answered = answered
+        super().__init__(debug)
 
     @staticmethod
     def read1(timeout: float | None = None) -> Read1:  # type: ignore[override]
         return Read1(timeout and _ESCAPE_S)
 
-
-_BEHIND_S = 0.5
-"""A terminal that has not taken what was written for so long does not keep up."""
-
-
-class Link:
-    """The file that is the terminal, with a count of what it has taken."""
-
-    def __init__(self, file: IO[str]) -> None:
-        self._file = file
-        self.falls_behind = False
-        self.asked = self.taken = 0
-        """Characters that were handed on, and those that have gone."""
-        self._told = 0, time.monotonic()
-
-    def fileno(self) -> int:
-        return self._file.fileno()
-
-    def write(self, text: str) -> None:
-        """Write and wait until it has gone; called by a thread of Textual's."""
-        began_s = time.monotonic()
-        self._file.write(text)
-        self._file.flush()
-        self.falls_behind |= time.monotonic() - began_s > _BEHIND_S
-        self.taken += len(text)
-
-    def flush(self) -> None:
-        """Nothing is kept back."""
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether something has not gone yet, so that whatever else is drawn would only wait behind it."""
-        return self.asked > self.taken
-
-    def characters_per_s(self) -> float:
-        """Characters a second since this was asked last."""
-        (taken, then_s), self._told = self._told, (self.taken, time.monotonic())
-        return (self.taken - taken) / max(time.monotonic() - then_s, 1e-3)
+    def _sequence_to_key_events(self, sequence: str, alt: bool = False) -> Iterable[events.Key]:
+        if sequence == ANSWER:
+            self._answered()
+            return [events.Key(Keys.Ignore, sequence)]
+        return super()._sequence_to_key_events(sequence, alt)
 
 
 class SparingDriver(LinuxDriver):
@@ -79,7 +60,7 @@ class SparingDriver(LinuxDriver):
         super().__init__(*arguments, **options)
         self._screen = ScreenDiff()
         assert self._file is not None
-        self.link = Link(self._file)
+        self.link = Link(self._file, self._tell_link)
         self._file = self.link  # type: ignore[assignment]
 
     def start_application_mode(self) -> None:
@@ -98,7 +79,7 @@ class SparingDriver(LinuxDriver):
 
     def run_input_thread(self) -> None:
         """Hand on what is typed; called by Textual, whose own looks at an escape key only every 0.1 s."""
-        keys, decode = _Keys(self._debug), getincrementaldecoder("utf-8")().decode
+        keys, decode = _Keys(self._debug, self.link.answered), getincrementaldecoder("utf-8")().decode
         typed = select.poll()
         typed.register(self.fileno, select.POLLIN)
         looks_soon = 0
@@ -112,6 +93,15 @@ class SparingDriver(LinuxDriver):
             looks_soon = 2 if "\x1b" in text else max(0, looks_soon - 1)
             for message in (*(keys.feed(text) if text else ()), *keys.tick()):
                 self.process_message(message)
+
+    def _tell_link(self) -> None:
+        self.send_message(LinkTurned())
+
+    def disable_input(self) -> None:
+        """Read no more, once all answers are there: the shell would take them for typed."""
+        while not self.exit_event.is_set() and self.link.awaits_answers(_ANSWERS_WITHIN_S):
+            time.sleep(_LOOKS_AGAIN_S)
+        super().disable_input()
 
     def write(self, data: str) -> None:
         data = self._screen.shorten(data)

@@ -59,9 +59,9 @@ class HeaderStrip(LineView):
         self._snapshot = snapshot
         self.redraw()
 
-    def show_rate(self, bytes_per_s: float) -> None:
-        """Tell how much a slow link carries."""
-        self._rate = f"{bytes_per_s / 1000:.1f} kB/s "
+    def show_rate(self, bytes_per_s: float | None) -> None:
+        """Tell how much a slow link carries; nothing of a fast one."""
+        self._rate = "" if bytes_per_s is None else f"{bytes_per_s / 1000:.1f} kB/s "
         self.redraw()
 
     def show_tab(self, tab: str) -> None:
