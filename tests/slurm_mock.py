@@ -18,9 +18,11 @@ from tui_datasize.jobs.scheduler.slurm.calls import Reply
 
 _OPTIONS = frozenset(
     {"parsable", "requeue", "job-name", "array", "open-mode", "signal", "output", "nodes", "ntasks"}
-    | {"test-only", "cpus-per-task", "mem", "time", "partition", "account", "gres"}
+    | {"test-only", "cpus-per-task", "mem", "time", "partition", "account", "gres", "exclude"}
 )
 _FAILED = "sbatch: error: Batch job submission failed: "
+_POLICY = "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
+_FULL = Reply(1, "", f"sbatch: error: QOSMaxSubmitJobPerUserLimit\n{_FAILED}{_POLICY}")
 _ENDED = frozenset({"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL"})
 
 
@@ -57,6 +59,8 @@ class MockSlurm:
     most_tasks: int = 1001
     partitions: tuple[str, ...] = ("main",)
     submit_limit: int = 10_000
+    full: Reply = _FULL
+    """What sbatch answers at that limit."""
     gpus: int = 2
     next_id: int = 1
     faults: dict[str, list[str]] = field(default_factory=dict)
@@ -104,9 +108,7 @@ class MockSlurm:
             return Reply(1, "", f"{_FAILED}Requested node configuration is not available")
         count = int(found[1]) + 1
         if sum(task.state not in _ENDED for task in self.tasks) + count > self.submit_limit:
-            return Reply(
-                1, "", f"{_FAILED}Job violates accounting/QOS policy (job submit limit, user's size)"
-            )
+            return self.full
         if "test-only" in given:
             return Reply(0, "", "sbatch: Job 7 to start at 2026-11-30T09:00:00 using 1 processors")
         runs, firsts = _list(text, "runs"), _list(text, "firsts")
@@ -209,7 +211,7 @@ def main(argv: Sequence[str]) -> int:
     file = Path(argv[0])
     state = json.loads(file.read_text()) if file.exists() else {}
     state["tasks"] = [MockTask(**task) for task in state.get("tasks", [])]
-    slurm = MockSlurm(**state)
+    slurm = MockSlurm(**state | {"full": Reply(**state.get("full", asdict(_FULL)))})
     call = slurm.start(argv[1:], sys.stdin.read() if argv[1] == "sbatch" else "")
     file.write_text(json.dumps(asdict(slurm)))
     while (answer := call.poll()) is None:

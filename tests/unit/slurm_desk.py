@@ -60,7 +60,9 @@ class Cluster:
     def round(self, times: int = 1) -> None:
         """Let the executor make whole rounds."""
         for _ in range(times):
-            self.executor._due_s = self.executor._not_before_s = 0.0
+            self.executor._due_s = 0.0
+            for pause in self.executor._pauses.values():
+                pause.until_s = 0.0
             self.executor.step()
             while self.executor._round is not None:
                 self.executor.step()

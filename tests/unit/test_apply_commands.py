@@ -439,12 +439,12 @@ MACHINE = (errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
 
 
 @pytest.mark.parametrize("number", MACHINE)
-@pytest.mark.parametrize("call", ["observe", "supersede", "conclude"])
+@pytest.mark.parametrize("call", ["observe", "supersede", "conclude_if_there"])
 def test_what_the_machine_lacks_for_a_moment_refuses_nothing_that_was_acknowledged(
     queue: Queue, project: ProjectPaths, monkeypatch: pytest.MonkeyPatch, call: str, number: int
 ) -> None:
     """A disk that is read-only just now would have made a queue of nothing, and a cancel be forgotten."""
-    if call == "conclude":
+    if call == "conclude_if_there":
         queue.enqueue(FIRST)
         project.run(FIRST.experiment, FIRST.run_id).directory.mkdir(parents=True)
         asked = queue.client.send(CommandKind.CANCEL, [FIRST.run_id])
@@ -458,9 +458,9 @@ def test_what_the_machine_lacks_for_a_moment_refuses_nothing_that_was_acknowledg
         assert f"{project.runs / 'x'}: cannot be written: {os.strerror(number)}" in caught.value.line
         assert queue.store.pending_commands(9)
     queue.apply()
-    state = JobState.CANCELLED if call == "conclude" else JobState.QUEUED
+    state = JobState.CANCELLED if call == "conclude_if_there" else JobState.QUEUED
     assert queue.job(FIRST).state is state
-    if call == "conclude":
+    if call == "conclude_if_there":
         assert [result.ok for result in queue.client.wait(asked, 0) or ()] == [True]
 
 

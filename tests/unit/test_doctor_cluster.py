@@ -80,7 +80,7 @@ def test_what_keeps_runs_from_a_cluster_is_told(slurm: Cluster, tmp_path: Path, 
     slurm.gpus = 2
     slurm.submit_limit = 0
     assert (
-        "Slurm takes no such job now: Batch job submission failed: Job violates"
+        "Slurm takes no such job now: QOSMaxSubmitJobPerUserLimit: Batch job submission failed: Job violates"
         in checks(paths)["partition"].text
     )
     slurm.submit_limit = 100

@@ -43,7 +43,7 @@ def states(queue: Queue) -> list[str]:
 def begin(queue: Queue, project: ProjectPaths) -> RunSpec:
     """Start what may start, as a scheduler does."""
     (job,) = queue.store.waiting(9)
-    assert prepare_directory(queue.store, project, job)
+    assert isinstance(prepare_directory(project, job, project.runs), int)
     spec = next(spec for spec in PATH if spec.run_id == job.run_id)
     queue.begin(spec)
     return spec
@@ -68,7 +68,7 @@ def test_a_longer_path_trains_anew_what_it_needs_and_says_so(finished: Queue, pr
     assert has_succeeded(second)
     first.checkpoint.touch()
     finished.store.change(PATH[0].run_id, JobState.SUCCEEDED)
-    put_back(finished.store, project)
+    put_back(finished.store, project, finished._desk.at)
     assert begin(finished, project) == PATH[1]
     assert states(finished) == ["succeeded", "running", "queued"]
 
@@ -107,10 +107,10 @@ def test_a_cancelled_renewal_gives_the_result_back(
         finished.store.change(PATH[0].run_id, JobState.CANCELLED, "cancelled")
     else:
         assert finished.ask(CommandKind.CANCEL, *PATH) == ["cancelled"] * 3
-    put_back(finished.store, project)
+    put_back(finished.store, project, finished._desk.at)
     assert states(finished) == ["succeeded", "succeeded", "failed" if begun else "cancelled"]
     assert [run.metrics.read_text() for run in directories(project)] == before
-    put_back(finished.store, project)
+    put_back(finished.store, project, finished._desk.at)
     assert len(list(project.superseded("steps").glob("*"))) == begun
 
 
@@ -121,7 +121,7 @@ def test_a_renewal_that_fails_gives_the_result_back_and_is_tried_again_by_a_retr
     begin(finished, project)
     conclude(directories(project)[0], 1, RunOutcome.FAILED, "out of memory")
     finished.store.change(PATH[0].run_id, JobState.FAILED, "out of memory")
-    put_back(finished.store, project)
+    put_back(finished.store, project, finished._desk.at)
     assert states(finished) == ["succeeded", "succeeded", "failed"]
     assert finished.job(LAST).reason == f"its source {PATH[0].run_id} failed: out of memory"
     assert all(map(has_succeeded, directories(project)))
@@ -136,6 +136,6 @@ def test_a_result_that_is_nowhere_leaves_the_failure(finished: Queue, project: P
     for kept in project.superseded("steps").iterdir():
         (kept / "exit.json").unlink()
     finished.store.change(PATH[0].run_id, JobState.FAILED, "out of memory")
-    put_back(finished.store, project)
+    put_back(finished.store, project, finished._desk.at)
     assert states(finished)[0] == "failed"
     assert not finished.store.not_renewed()

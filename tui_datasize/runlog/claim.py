@@ -396,6 +396,20 @@ def conclude(
         return True
 
 
+def conclude_if_there(
+    paths: RunPaths, attempt: int, outcome: RunOutcome, reason: str, *, is_gone: bool = False
+) -> bool | None:
+    """Write the end of an attempt as `conclude` does; None of a run that has no directory to write to.
+
+    Raises OSError: it cannot be written now, as where the disk has gone that has its directory.
+    """
+    if paths.directory.parent.is_symlink():
+        paths.directory.parent.stat()
+    if not paths.directory.exists():
+        return None
+    return conclude(paths, attempt, outcome, reason, is_gone=is_gone)
+
+
 def take_lock(paths: RunPaths, patience_s: float) -> int | None:
     """Take the run's lock for the calling process: the descriptor that holds it, to be closed to free it.
 

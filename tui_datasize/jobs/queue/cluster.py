@@ -11,11 +11,14 @@ from pathlib import Path
 from tui_datasize.errors import ConfigError
 from tui_datasize.jobs.queue.dependencies import Dependencies
 from tui_datasize.jobs.queue.records import QueuedJob
-from tui_datasize.jobs.queue.schema import ACTIVE, QUEUED_JOB, STARTABLE, WAITING
+from tui_datasize.jobs.queue.schema import ACTIVE, QUEUED_JOB, STARTABLE, UNFINISHED, WAITING
 from tui_datasize.jobs.queue.settings import NOT_DRAINING
 from tui_datasize.jobs.queue.state import SLURM, JobState
 from tui_datasize.runlog.atomic import make_directory, sync_directory
 from tui_datasize.runlog.paths import ProjectPaths
+
+_LEAVING = f"(cancel_requested AND {UNFINISHED})"
+"""Condition on `jobs`: those that are being cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,11 @@ class HandedRun:
         """Whether nothing is to come of its task: the job has ended, maybe to be queued again since."""
         return self.state.is_final or (self.state is JobState.QUEUED and self.attempts >= self.first)
 
+    @property
+    def standing(self) -> Sequence[object]:
+        """What decides what is to become of it."""
+        return (self.state, self.attempts, self.max_attempts, self.cancel_requested, self.array, self.task)
+
 
 @dataclass(frozen=True, slots=True)
 class Handed:
@@ -58,7 +66,7 @@ class Handed:
         self._dependencies.count()
         row = self._connection.execute(
             f"SELECT 1 WHERE EXISTS (SELECT 1 FROM jobs WHERE place != '' AND ({WAITING} AND blocked = 0 "
-            f"AND {NOT_DRAINING} OR {ACTIVE})) OR EXISTS (SELECT 1 FROM handed)"
+            f"AND {NOT_DRAINING} OR {ACTIVE} OR {_LEAVING})) OR EXISTS (SELECT 1 FROM handed)"
         )
         return row.fetchone() is not None
 
@@ -66,21 +74,28 @@ class Handed:
         """The runs that are to be handed over, first in line first."""
         self._dependencies.count()
         rows = self._connection.execute(
-            f"SELECT {QUEUED_JOB} FROM jobs WHERE {STARTABLE} AND place = ? AND run_id NOT IN "
-            "(SELECT run_id FROM handed) ORDER BY priority DESC, position LIMIT ?",
+            f"SELECT {QUEUED_JOB} FROM jobs WHERE {STARTABLE} AND place = ? AND cancel_requested = 0 "
+            "AND run_id NOT IN (SELECT run_id FROM handed) ORDER BY priority DESC, position LIMIT ?",
             (SLURM, most),
         )
         return [QueuedJob.of(row) for row in rows]
 
     def runs(self) -> list[HandedRun]:
         """All that the cluster was given, by array and task; others of its workers first."""
+        told = f"place = ? AND ({ACTIVE} OR {_LEAVING} OR array IS NOT NULL) ORDER BY array, task"
+        return self._handed(told, SLURM)
+
+    def run(self, run_id: str) -> HandedRun | None:
+        """One of them, or another run, as it stands now; None of one that is not known."""
+        return next(iter(self._handed("run_id = ?", run_id)), None)
+
+    def _handed(self, condition: str, *values: object) -> list[HandedRun]:
         rows = self._connection.execute(
             "SELECT run_id, experiment, state, attempts, max_attempts, cancel_requested, reason, device, "
             "coalesce(array, '') AS array, coalesce(task, 0) AS task, coalesce(first, 1) AS first, "
             "coalesce(is_held, 0) AS is_held, coalesce(job_id, '') AS job_id FROM jobs "
-            "LEFT JOIN handed USING (run_id) LEFT JOIN arrays ON name = array "
-            f"WHERE place = ? AND ({ACTIVE} OR array IS NOT NULL) ORDER BY array, task",
-            (SLURM,),
+            f"LEFT JOIN handed USING (run_id) LEFT JOIN arrays ON name = array WHERE {condition}",
+            values,
         )
         flags = ("cancel_requested", "is_held")
         return [
@@ -133,6 +148,9 @@ def check_cluster(project: ProjectPaths, experiments: Iterable[str]) -> None:
         fix = "use a host from which jobs are submitted to Slurm"
         raise ConfigError("sbatch is not installed here", fix=fix)
     for name in sorted(experiments):
+        if settings.shared and not (project.runs / name).is_symlink() and not Path(settings.shared).is_dir():
+            fix = "mount it, or make it on a disk that the nodes see"
+            raise ConfigError("there is no such directory", where=settings.shared, fix=fix)
         if problem := link_problem(project, name, settings.shared):
             raise ConfigError(problem, where=name)
 
@@ -168,13 +186,17 @@ def local_problem(project: ProjectPaths, experiment: str) -> str:
 def make_place(project: ProjectPaths, experiment: str, shared: str | None) -> None:
     """Have the runs of an experiment lie in the directory that nodes see.
 
-    Raises OSError: it cannot be made, or they lie elsewhere already.
+    Raises OSError: it cannot be made, is not there any more, or they lie elsewhere already.
     """
     place = project.runs / experiment
     if problem := link_problem(project, experiment, shared):
         raise FileExistsError(problem)
+    if place.is_symlink():
+        # Not made anew where it is missing: what was mounted there may be.
+        place.resolve(strict=True)
     if shared is None or place.is_symlink():
         return
+    Path(shared).stat()
     target = Path(shared) / experiment
     make_directory(target, Path(shared))
     place.symlink_to(target)

@@ -55,10 +55,8 @@ _PASSING_FAULTS: Mapping[int, tuple[str, str]] = MappingProxyType(
 _TRY_AGAIN = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_IOERR})
 _FOR_WRITING = "mount it for writing; nothing acknowledged is lost"
 _READ_ONLY = ("is on a read-only file system", _FOR_WRITING)
-PASSING_ERRNOS = frozenset(SHORT_OF_DISK | SHORT_OF_HOST | {errno.EACCES, errno.EPERM, errno.EIO})
-"""Faults that concern the whole runs directory, or this process, and may pass."""
-_OFTEN_OF_ONE = frozenset({errno.EACCES, errno.EPERM, errno.EIO})
-"""Those of them that may as well concern one file or directory alone."""
+PASSING_ERRNOS = SHORT_OF_DISK | SHORT_OF_HOST
+"""Faults that concern a whole disk, or this process; others may be of one file or directory alone."""
 _LASTING_FAULTS: Mapping[int, str] = MappingProxyType(
     {
         sqlite3.SQLITE_NOTADB: "is not a queue database",
@@ -68,12 +66,12 @@ _LASTING_FAULTS: Mapping[int, str] = MappingProxyType(
 
 
 def concerns_all(error: OSError, runs: Path) -> bool:
-    """Whether a fault that one run directory showed is of the whole runs directory, or of this process.
+    """Whether a fault that one run directory showed is of all within `runs`, or of this process.
 
-    Where it is in doubt, something is written to the runs directory.
+    Where it is in doubt, something is written to `runs`: a disk that has gone shows in many ways.
     """
-    if error.errno not in _OFTEN_OF_ONE:
-        return error.errno in PASSING_ERRNOS
+    if error.errno in PASSING_ERRNOS:
+        return True
     try:
         with tempfile.TemporaryFile(dir=runs) as file:
             file.write(b"1")

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from tui_datasize.jobs.queue.commands import CommandKind
-from tui_datasize.jobs.queue.schema import ACTIVE, LOCAL, NEVER_BEGAN, STARTABLE
+from tui_datasize.jobs.queue.schema import ACTIVE, LOCAL, NEVER_BEGAN, STARTABLE, UNFINISHED
 from tui_datasize.jobs.queue.state import CPU, MAX_ATTEMPTS, Job, JobState
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _tuples(connection: sqlite3.Connection, query: str, values: Iterable[object]
 def expected_states(connection: sqlite3.Connection) -> dict[str, JobState]:
     """The state of every job once all acknowledged commands are applied, as far as it can be told."""
     rows = connection.execute(
-        f"SELECT run_id, iif(cancel_requested AND {ACTIVE}, '{JobState.CANCELLED}', state) FROM jobs"
+        f"SELECT run_id, iif(cancel_requested AND {UNFINISHED}, '{JobState.CANCELLED}', state) FROM jobs"
     )
     states = {run_id: JobState(state) for run_id, state in rows}
     pending = connection.execute("SELECT kind, run_id FROM commands WHERE applied_at IS NULL ORDER BY id")

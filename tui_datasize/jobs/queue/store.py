@@ -222,7 +222,7 @@ class Store:
         """Give a job that is queued again its new specification, priority, attempts allowed and place."""
         shape = self._shape(document)
         allowed = {"priority": priority, "attempts_allowed": attempts_allowed, "place": place}
-        self.update(run_id, document=document, shape=shape, **allowed)
+        self.update(run_id, document=document, shape=shape, cancel_requested=0, **allowed)
         self.renew_attempts(run_id)
 
     def change(self, run_id: str, state: JobState, reason: str = "") -> None:

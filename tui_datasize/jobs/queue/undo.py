@@ -10,7 +10,7 @@ from types import MappingProxyType
 from tui_datasize.errors import ConfigError
 from tui_datasize.jobs.queue.commands import JOB_COMMANDS, CommandKind
 from tui_datasize.jobs.queue.requests import ChangeJobs, Drain
-from tui_datasize.jobs.queue.schema import ACTIVE
+from tui_datasize.jobs.queue.schema import UNFINISHED
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.text import plural
 
@@ -80,7 +80,7 @@ def being_cancelled(connection: sqlite3.Connection, done: Done) -> int:
     """How many of the jobs that a command cancelled have a worker still; none begins again before its end."""
     if done.kind is not CommandKind.CANCEL:
         return 0
-    rows = connection.execute(f"SELECT run_id FROM jobs WHERE cancel_requested AND {ACTIVE}")
+    rows = connection.execute(f"SELECT run_id FROM jobs WHERE cancel_requested AND {UNFINISHED}")
     return len({run_id for (run_id,) in rows}.intersection(done.run_ids))
 
 

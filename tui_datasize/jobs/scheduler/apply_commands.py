@@ -7,10 +7,11 @@ import sqlite3
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from graphlib import TopologicalSorter
 from itertools import groupby
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from tui_datasize.errors import DatasizeError, StorageError
 from tui_datasize.files import fault_of
@@ -18,13 +19,23 @@ from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.database import concerns_all, storage_errors
 from tui_datasize.jobs.queue.records import PastAttempt, PendingCommand, Verdict
 from tui_datasize.jobs.queue.spec_file import QueuedSpec
-from tui_datasize.jobs.queue.state import JobState
+from tui_datasize.jobs.queue.state import SLURM, JobState
 from tui_datasize.jobs.queue.store import Store
+from tui_datasize.jobs.scheduler.shared_disk import SharedDisk, SharedDiskError
 from tui_datasize.jobs.scheduler.superseded import has_succeeded, supersede
-from tui_datasize.runlog.claim import RunOutcome, conclude, make_end_durable, observe, utc_now, who_has
-from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.runlog.claim import (
+    Observation,
+    RunOutcome,
+    conclude_if_there,
+    make_end_durable,
+    observe,
+    utc_now,
+    who_has,
+)
+from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 from tui_datasize.text import plural
 
+T = TypeVar("T")
 _BATCH = 1000
 FOR_CHECKPOINT = " for the sake of a checkpoint that is gone"
 _LOG = logging.getLogger(__name__)
@@ -36,6 +47,8 @@ class CommandApplier:
 
     _store: Store
     _project: ProjectPaths
+    _disk: SharedDisk = field(default_factory=SharedDisk)
+    """Has the directories of runs that lie elsewhere, which links lead to."""
     stop_requested: bool = field(default=False, init=False)
     """Whether the last that was asked for is that the scheduler ends."""
     stops_unanswered: bool = field(default=False, init=False)
@@ -60,6 +73,9 @@ class CommandApplier:
                 raise
             return 0
         return len(commands)
+
+    def close(self) -> None:
+        self._disk.close()
 
     def dismiss_old_stops(self, newest: int) -> None:
         """Answer requests to stop that were meant for an earlier scheduler: this one was asked for since.
@@ -106,6 +122,9 @@ class CommandApplier:
                     raise
             # One broken run directory must not keep the other commands waiting.
             return Verdict(False, f"its directory cannot be used: {fault_of(error)}")
+        except SharedDiskError as error:
+            # Others of this machine do not wait for it.
+            return Verdict(False, f"its directory cannot be used: {error}; nothing was changed")
         except (DatasizeError, sqlite3.Error):
             raise
         except Exception as error:
@@ -127,7 +146,7 @@ class CommandApplier:
             return self._add(command, document)
         if state is JobState.FAILED:
             return Verdict(False, "has failed before; retry it, or queue it with --force")
-        if state.is_active and self._store.value(command.run_id, "cancel_requested"):
+        if not state.is_final and self._store.value(command.run_id, "cancel_requested"):
             return Verdict(False, "is just being cancelled; queue it again in a moment")
         told = "has succeeded already" if state is JobState.SUCCEEDED else "is in the queue already"
         return Verdict(True, told, changed=False)
@@ -142,7 +161,8 @@ class CommandApplier:
         if problem := self._store.dependencies.problem(run_id, document.after):
             return Verdict(False, problem)
         if command.force:
-            supersede(self._project.run(document.spec.experiment, run_id), self._project)
+            paths = self._project.run(document.spec.experiment, run_id)
+            self.at(paths, partial(supersede, paths, self._project))
         if command.force or document.anew:
             # Whatever its task of a cluster still does, it is not what was asked for now.
             self._store.cluster.take_back([run_id])
@@ -158,8 +178,13 @@ class CommandApplier:
     def _add(self, command: PendingCommand, document: QueuedSpec) -> Verdict:
         """Add a job that the queue does not know, in the state that its directory tells."""
         paths = self._project.run(document.spec.experiment, command.run_id)
-        seen = observe(paths)
-        make_end_durable(paths, seen)
+        try:
+            seen = self.at(paths, partial(_seen_durably, paths))
+        except SharedDiskError:
+            if document.place != SLURM:
+                raise
+            # Acknowledged, so it is kept: how its directory stands is found out when it is handed over.
+            seen = Observation(exit=None, claim=None, lock_held=False, claimant_alive=False)
         state, reason = JobState.QUEUED, ""
         if seen.final_exit and seen.final_exit.outcome in (RunOutcome.SUCCEEDED, RunOutcome.FAILED):
             state, reason = JobState(seen.final_exit.outcome), seen.final_exit.reason
@@ -205,17 +230,44 @@ class CommandApplier:
         if state.is_active:
             self._store.update(command.run_id, cancel_requested=1)
             return Verdict(True, "is being cancelled")
-        paths = self._project.run(self._store.value(command.run_id, "experiment"), command.run_id)
-        is_untouched = self._store.value(command.run_id, "anew") and has_succeeded(paths)
-        if paths.directory.exists() and not is_untouched:
-            # The number is used up, so that no worker of an earlier attempt can still claim the run.
-            attempt = self._store.increase(command.run_id, "attempts")
-            if not conclude(paths, attempt, RunOutcome.CANCELLED, "cancelled while it waited"):
-                return Verdict(False, who_has(paths) or "a worker is just leaving it; try again")
+        is_clusters = self._store.value(command.run_id, "place") == SLURM and not state.is_final
+        try:
+            who = self._conclude(command.run_id)
+        except SharedDiskError as error:
+            if not is_clusters:
+                raise
+            who = str(error)
+        if who and is_clusters:
+            # A worker has it just now, or the disk is away: whoever looks at the cluster goes on with it.
+            self._store.update(command.run_id, cancel_requested=1, reason="is being cancelled")
+            return Verdict(True, "is being cancelled")
+        if who:
+            return Verdict(False, who)
         if is_stranded:
             self._store.change(command.run_id, JobState.QUEUED)
         self._store.change(command.run_id, JobState.CANCELLED, "cancelled")
         return Verdict(True, "cancelled")
+
+    def _conclude(self, run_id: str) -> str:
+        """Have the directory of a waiting run tell that it is cancelled: who has it, where somebody has."""
+        paths = self._project.run(self._store.value(run_id, "experiment"), run_id)
+        attempt, is_renewed = (
+            self._store.value(run_id, "attempts") + 1,
+            bool(self._store.value(run_id, "anew")),
+        )
+        is_told, who = self.at(paths, partial(_concluded, paths, attempt, is_renewed=is_renewed))
+        if is_told:
+            # The number is used up, so that no worker of an earlier attempt can still claim the run.
+            self._store.increase(run_id, "attempts")
+        return who
+
+    def at(self, paths: RunPaths, work: Callable[[], T]) -> T:
+        """Have something done to the directory of a run.
+
+        Raises OSError: it cannot be.
+        Raises SharedDiskError: the same of a directory that lies elsewhere, or does not answer.
+        """
+        return self._disk.ask(work) if paths.directory.parent.is_symlink() else work()
 
     def _retry(self, commands: Sequence[PendingCommand]) -> list[Verdict]:
         """Retry sources before what waits for them, so that a whole experiment can be asked for.
@@ -262,8 +314,12 @@ class CommandApplier:
     def _renew_sources(self, run_id: str) -> int:
         """Queue anew what a run takes over from where checkpoints are gone; how many runs that were."""
         lost: Collection[str] = ()
-        with suppress(KeyError, TypeError, ValueError):
+        with suppress(KeyError, TypeError, ValueError, SharedDiskError):
             spec = QueuedSpec.read(self._store.value(run_id, "document")).spec
+            for source in filter(self._store.state, spec.sources):
+                paths = self._project.run(self._store.value(source, "experiment"), source)
+                # Whether the disk answers.
+                self.at(paths, paths.directory.exists)
             lost = self._store.without_checkpoints(self._project, spec)
         self._store.cluster.take_back(lost)
         for source in lost:
@@ -328,6 +384,21 @@ _HANDLERS: Mapping[CommandKind, _Handler] = MappingProxyType(
         CommandKind.PRIORITY: CommandApplier._priority,
     }
 )
+
+
+def _seen_durably(paths: RunPaths) -> Observation:
+    seen = observe(paths)
+    make_end_durable(paths, seen)
+    return seen
+
+
+def _concluded(paths: RunPaths, attempt: int, *, is_renewed: bool) -> tuple[bool, str]:
+    """Whether a directory tells that an attempt is cancelled, and who has the run where it cannot."""
+    if is_renewed and has_succeeded(paths):
+        return False, ""
+    is_told = conclude_if_there(paths, attempt, RunOutcome.CANCELLED, "cancelled while it waited")
+    who = "" if is_told is not False else who_has(paths) or "a worker is just leaving it; try again"
+    return bool(is_told), who
 
 
 _ENDED: Mapping[JobState, str] = MappingProxyType(

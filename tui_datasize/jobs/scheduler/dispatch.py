@@ -282,12 +282,12 @@ class Dispatcher:
 
     def _prepare_lane(self, job: QueuedJob, reserved_bytes: int) -> _Lane | None:
         """Write the run directory, before anything is committed; a job that cannot have one is held."""
-        if problem := local_problem(self._project, job.experiment):
+        attempt = local_problem(self._project, job.experiment) or prepare_directory(
+            self._project, job, self._project.runs
+        )
+        if isinstance(attempt, str):
             with self._store.transaction():
-                self._store.change(job.run_id, JobState.HELD, problem)
-            return None
-        attempt = prepare_directory(self._store, self._project, job)
-        if attempt is None:
+                self._store.change(job.run_id, JobState.HELD, attempt)
             return None
         return _Lane(job, self._project.run(job.experiment, job.run_id), attempt, reserved_bytes)
 

@@ -161,6 +161,7 @@ class Scheduler:
         """Give everything back; workers go on."""
         if self._cluster:
             self._cluster.close()
+        self._applier.close()
         self._dispatcher.close()
         self._probes.close()
         self._supervisor.close()
@@ -191,7 +192,7 @@ class Scheduler:
             self._dispatch_at_s = time.monotonic() + min(pause_s, self._pause.left_s() or pause_s)
         self._notifier.poll()
         self._look_at_cluster()
-        put_back(self._store, self._settings.project)
+        put_back(self._store, self._settings.project, self._applier.at)
         if time.monotonic() >= self._log_at_s:
             self._log_at_s = time.monotonic() + _LOG_INTERVAL_S
             _shorten_log(self._settings.project.scheduler_log)

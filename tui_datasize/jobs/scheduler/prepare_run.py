@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+from pathlib import Path
 
 from tui_datasize.files import fault_of, is_regular
 from tui_datasize.jobs.queue.database import concerns_all
 from tui_datasize.jobs.queue.records import QueuedJob
-from tui_datasize.jobs.queue.state import JobState
-from tui_datasize.jobs.queue.store import Store
 from tui_datasize.jobs.scheduler.superseded import has_succeeded, supersede
 from tui_datasize.runlog.atomic import make_directory, write_json
 from tui_datasize.runlog.claim import observe
@@ -18,10 +17,10 @@ from tui_datasize.runlog.paths import ProjectPaths
 _LOG = logging.getLogger(__name__)
 
 
-def prepare_directory(store: Store, project: ProjectPaths, job: QueuedJob) -> int | None:
-    """Write the directory of a run and return the number of its next attempt.
+def prepare_directory(project: ProjectPaths, job: QueuedJob, place: Path) -> int | str:
+    """Write the directory of a run: the number of its next attempt, or why this job cannot have one.
 
-    A job that cannot have one is held, with the reason: None.
+    Directories of runs lie in `place`, which tells a fault of one from a fault of all.
 
     Raises OSError: no run can have one now.
     """
@@ -30,7 +29,7 @@ def prepare_directory(store: Store, project: ProjectPaths, job: QueuedJob) -> in
         document = json.loads(job.document)
         if document.get("anew") and has_succeeded(paths):
             supersede(paths, project)
-        make_directory(paths.directory, project.runs)
+        make_directory(paths.directory, place)
         write_json(paths.spec, document)
         # Something that is no regular file may have the name of one.
         for file in paths.files:
@@ -38,12 +37,9 @@ def prepare_directory(store: Store, project: ProjectPaths, job: QueuedJob) -> in
         # A queue that was restored or rebuilt may know fewer attempts than the directory.
         return max(job.attempts, observe(paths).newest_attempt) + 1
     except OSError as error:
-        if concerns_all(error, project.runs):
+        if concerns_all(error, place):
             raise
-        problem = f"{fault_of(error)}; fix or remove it, then release the run"
+        return f"{fault_of(error)}; fix or remove it, then release the run"
     except Exception as error:
         _LOG.exception("%s cannot be started", job.run_id)
-        problem = f"unexpected error: {type(error).__name__}: {error}; see scheduler.log"
-    with store.transaction():
-        store.change(job.run_id, JobState.HELD, problem)
-    return None
+        return f"unexpected error: {type(error).__name__}: {error}; see scheduler.log"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 from tui_datasize.files import fault_of
 from tui_datasize.jobs.queue.database import concerns_all, storage_errors
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.jobs.queue.store import Store
+from tui_datasize.jobs.scheduler.shared_disk import SharedDiskError
 from tui_datasize.runlog.atomic import make_directory, rename
 from tui_datasize.runlog.claim import RunOutcome, read_exit, remove_leases, withheld
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
@@ -40,16 +43,19 @@ def has_succeeded(paths: RunPaths) -> bool:
     return end is not None and end.outcome is RunOutcome.SUCCEEDED
 
 
-def put_back(store: Store, project: ProjectPaths) -> None:
+def put_back(store: Store, project: ProjectPaths, at: Callable[[RunPaths, Callable[[], bool]], bool]) -> None:
     """Give finished runs that were to be trained anew for others, and were not, their results back.
+
+    What is done to a directory is done `at` it: a shared disk may not answer.
 
     Raises StorageError: no directory can be moved now.
     """
     for run_id, experiment in store.not_renewed():
         try:
-            is_back = _restore(project.run(experiment, run_id), project)
-        except BlockingIOError:
-            # Its worker is just leaving.
+            paths = project.run(experiment, run_id)
+            is_back = at(paths, partial(_restore, paths, project))
+        except (BlockingIOError, SharedDiskError):
+            # Its worker is just leaving, or its disk is away.
             continue
         except OSError as error:
             if concerns_all(error, project.runs):

@@ -38,8 +38,10 @@ def name_of(runs: Sequence[HandedDirectory]) -> str:
     return f"ds-{hashlib.sha256(told.encode()).hexdigest()[:20]}"
 
 
-def sbatch(name: str, tasks: int, settings: ClusterSettings, log: Path) -> list[str]:
-    """The command that hands an array over; it reads the script."""
+def sbatch(
+    name: str, tasks: int, settings: ClusterSettings, log: Path, avoided: Sequence[str] = ()
+) -> list[str]:
+    """The command that hands an array over, to nodes that are not to be `avoided`; it reads the script."""
     width = f"%{settings.array_width}" if settings.array_width else ""
     words = {
         "job-name": name,
@@ -55,6 +57,7 @@ def sbatch(name: str, tasks: int, settings: ClusterSettings, log: Path) -> list[
         "partition": settings.partition or "",
         "account": settings.account or "",
         "gres": f"gpu:{settings.gpus}" if settings.gpus else "",
+        "exclude": ",".join(avoided),
     }
     options = [f"--{option}={value}" for option, value in words.items() if value]
     return ["sbatch", "--parsable", "--requeue", *options]

@@ -13,10 +13,13 @@ from typing import Protocol
 
 _TIMEOUT_S = 60.0
 """Seconds after which a command counts as one that does not answer; Slurm's own patience is shorter."""
-_END = "."
-FORMAT = f"%j|%i|%T|%r|%S|%N|{_END}"
+FORMAT = "%i|%T|%S|%N|%j|%r|."
 """What squeue prints of a task; the last field tells a whole line from a torn one."""
+_LINE = re.compile(r"(\d[^|\n]*)\|([A-Z_]+)\|([^|\n]*)\|([^|\n]*)\|(.*?)\|\.\n", re.DOTALL)
+"""The last but one of its groups is a name and a reason; names of other jobs may hold anything."""
 _TASK = re.compile(r"(\d+)_(\d+)", re.ASCII)
+_QUEUE_FULL = b"sleeping and retrying"
+"""What sbatch says before it waits for minutes: Slurm has as many jobs as it takes."""
 _OVER = frozenset(
     {"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "PREEMPTED", "BOOT_FAIL", "DEADLINE"}
     | {"OUT_OF_MEMORY", "REVOKED"}
@@ -38,8 +41,9 @@ class Reply:
         """Why it failed, in one line; empty where it did not."""
         if self.status == 0:
             return ""
-        lines = [line for line in self.err.splitlines() if line.strip()]
-        said = re.sub(r"^\w+: (error: )?", "", lines[-1].strip()) if lines else ""
+        lines = [re.sub(r"^\w+: (error: )?", "", line.strip()) for line in self.err.splitlines()]
+        # What sbatch says first is the name of the limit that it then describes.
+        said = ": ".join(line for line in lines[-2:] if line)
         return said or ("no answer in time" if self.status is None else f"exit status {self.status}")
 
 
@@ -85,13 +89,14 @@ class _Process:
                 self._error = f"{words[0]}: {error.strerror}"
 
     def poll(self) -> Reply | None:
-        """Its answer; one that takes too long is killed, which is no answer."""
+        """Its answer; one that takes too long, or means to wait, is killed, which is no answer."""
         if self._child is None:
             return self._answer(None)
         status = self._child.poll()
         if status is not None:
             return self._answer(status)
-        if time.monotonic() < self._until_s:
+        # The child writes where this file stands: it is read without moving that.
+        if time.monotonic() < self._until_s and _QUEUE_FULL not in os.pread(self._err.fileno(), 4096, 0):
             return None
         self._child.kill()
         self._child.wait()
@@ -157,22 +162,22 @@ def squeue(names: Sequence[str]) -> list[str]:
 
 
 def read_squeue(out: str) -> list[ClusterTask]:
-    """The tasks of arrays in an answer of squeue; other jobs are passed over.
+    r"""The tasks of arrays in an answer of squeue; other jobs are passed over.
 
     Raises ValueError: it is torn, or something else: no answer.
 
-    >>> read_squeue("a|4_1|PENDING|Resources|N/A||.")[0].name
+    >>> read_squeue("4_1|PENDING|N/A||a|Resources|.\\n")[0].name
     '4_1'
     """
-    tasks = []
-    for line in out.splitlines():
-        fields = line.strip().split("|")
-        if len(fields) != FORMAT.count("|") + 1 or fields[-1] != _END:
-            raise ValueError(f"not a line of squeue: {line[:80]!r}")
-        array, job, state, reason, starts, node, _ = fields
-        if not job or not job[0].isdecimal() or not state:
-            raise ValueError(f"not a line of squeue: {line[:80]!r}")
+    tasks, read = [], 0
+    while read < len(out):
+        line = _LINE.match(out, read)
+        if line is None:
+            raise ValueError(f"not a line of squeue: {out[read : read + 80]!r}")
+        read = line.end()
+        job, state, starts, node, told = line.groups()
         if found := _TASK.fullmatch(job):
+            array, _, reason = told.partition("|")
             tasks.append(ClusterTask(array, found[1], int(found[2]), state, reason, starts, node))
     return tasks
 

@@ -6,22 +6,28 @@ the rest of the scheduler it may be killed at any moment: what it is about to do
 
 from __future__ import annotations
 
+import errno
 import logging
 import time
-from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
+from concurrent.futures import wait
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeAlias
+from functools import partial
+from typing import TypeAlias, TypeVar
 
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.cluster_settings import ClusterSettings
 from tui_datasize.experiments.load import cluster_settings
 from tui_datasize.files import fault_of
 from tui_datasize.jobs.queue.cluster import HandedRun
+from tui_datasize.jobs.queue.database import concerns_all
 from tui_datasize.jobs.queue.faults import FaultKind
-from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.jobs.queue.store import Store
+from tui_datasize.jobs.scheduler.shared_disk import SharedDisk, silent
 from tui_datasize.jobs.scheduler.slurm.arrays import sbatch, script
-from tui_datasize.jobs.scheduler.slurm.attempts import Attempts, RunLook
+from tui_datasize.jobs.scheduler.slurm.attempts import Attempts
 from tui_datasize.jobs.scheduler.slurm.calls import (
     Call,
     ClusterTask,
@@ -32,8 +38,10 @@ from tui_datasize.jobs.scheduler.slurm.calls import (
     read_squeue,
     squeue,
 )
+from tui_datasize.jobs.scheduler.slurm.evidence import Evidence
 from tui_datasize.jobs.scheduler.slurm.handing import directories, log_of, plan_array
-from tui_datasize.jobs.scheduler.slurm.words import waits
+from tui_datasize.jobs.scheduler.slurm.orders import Order, orders
+from tui_datasize.jobs.scheduler.slurm.words import limit, waits
 from tui_datasize.runlog.claim import read_claim
 from tui_datasize.runlog.paths import ProjectPaths
 
@@ -42,19 +50,44 @@ SQUEUE_S = 5.0
 _TURN_S = 0.1
 """The longest that the scheduler's other work waits for a step."""
 _ARRAYS_A_ROUND = 4
-_NAMES_A_COMMAND = 200
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 10.0, 300.0
 """For which nothing is handed over after Slurm has refused runs, or jobs have ended before they began."""
-_ANSWER, _SUBMIT, _RUNS, _DISK = "answer", "submit", "runs", "disk"
+_ANSWER, _SUBMIT, _RUNS, _DISK, _NODES = "answer", "submit", "runs", "disk", "nodes"
 """What of the cluster may be at fault."""
-_TOO_MANY = ("limit", "array", "too many", "policy")
-"""Words of a refusal that a smaller array may escape."""
+_MOMENT_S = 0.02
+"""For which the scheduler's other work waits for a shared disk."""
+_SILENT_S = 20.0
+"""After which a shared disk counts as one that does not answer."""
+_LOOKS_UNANSWERED = 500
+"""Runs that are looked at in one round while Slurm does not say which have begun."""
+_BROKEN = 3
+"""Rounds in a row in which the directory of a run alone could not be used."""
 _NO_ANSWER = ("unable to contact", "timed out", "temporarily", "zero bytes", "connection")
 """Words of a failure behind which Slurm may have taken the runs."""
+T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
 
 _Work: TypeAlias = Generator[bool, None, None]
 """Yields whether it has more to do at once; otherwise it waits for a command."""
+
+
+@dataclass(eq=False)
+class _Pause:
+    """For which nothing is handed over, longer each time."""
+
+    _length_s: float = 0.0
+    until_s: float = 0.0
+
+    def begin(self) -> None:
+        if not self.lasts():
+            self._length_s = min(_LONGEST_PAUSE_S, 2 * self._length_s or _FIRST_PAUSE_S)
+            self.until_s = time.monotonic() + self._length_s
+
+    def end(self) -> None:
+        self._length_s = self.until_s = 0.0
+
+    def lasts(self) -> bool:
+        return time.monotonic() < self.until_s
 
 
 class SlurmExecutor:
@@ -79,12 +112,17 @@ class SlurmExecutor:
         self._most_tasks = 0
         """The cluster's limit of an array; 0 before it was asked."""
         self._size = 0
-        """The same as far as Slurm and its nodes have shown to take."""
-        self._is_proven, self._is_probing = False, False
-        """Whether a worker has begun lately; whether one run is to find out if any can."""
+        """The same as far as Slurm has shown to take."""
+        self._shared = SharedDisk()
+        self._silent_s = _SILENT_S
+        self._evidence = Evidence()
         self._disk = ""
-        """What was wrong in this round with a directory."""
-        self._pause_s, self._not_before_s = 0.0, 0.0
+        """What was wrong in this round with all directories."""
+        self._broken: Counter[str] = Counter()
+        """Runs whose directories alone cannot be used, with the rounds for which that has been so."""
+        self._looked = 0
+        """Of the runs that are not known to run, how many were looked at while Slurm did not answer."""
+        self._pauses = {subject: _Pause() for subject in (_SUBMIT, _RUNS)}
         self._refused: set[str] = set()
         """Arrays that Slurm did not take, to be planned anew."""
 
@@ -113,6 +151,7 @@ class SlurmExecutor:
         """Forget what is under way; the next scheduler asks again."""
         if self._call:
             self._call.close()
+        self._shared.close()
 
     def _go_round(self) -> _Work:
         try:
@@ -133,8 +172,7 @@ class SlurmExecutor:
         try:
             yield from self._plan(settings)
         except OSError as error:
-            self._disk = fault_of(error)
-            self._tell_of_disk()
+            self._lose_disk(error, settings)
         arrays, runs = self._store.cluster.arrays(), self._store.cluster.runs()
         if not runs:
             return
@@ -142,11 +180,13 @@ class SlurmExecutor:
         answer = yield from self._ask(squeue([] if any(not run.array for run in runs) else sorted(arrays)))
         tasks = self._tasks(answer)
         known = self._acknowledge(arrays, tasks)
-        yield from self._look(settings, known, tasks)
-        self._tell_of_disk()
+        adopted = yield from self._look(settings, known, tasks)
+        self._tell_of_runs()
+        if not self._disk:
+            self._store.faults.clear(FaultKind.CLUSTER, _DISK)
         if tasks is not None:
             yield from self._submit(settings, [name for name in arrays if name not in known])
-            yield from self._pass_on(tasks, arrays)
+            yield from self._pass_on(orders(self._store.cluster.runs(), tasks, arrays, adopted))
 
     def _ask(self, words: Sequence[str], text: str = "") -> Generator[bool, None, Reply]:
         self._call = self._commands.start(words, text)
@@ -155,17 +195,43 @@ class SlurmExecutor:
         self._call = None
         return answer
 
+    def _reach(self, work: Callable[[], T]) -> Generator[bool, None, T]:
+        """As of `Reach`: while a disk takes its time, this machine's own runs go on."""
+        while self._shared.busy_s():
+            yield from self._give_time(self._shared.busy_s())
+        future, begun_s = self._shared.start(work), time.monotonic()
+        while not wait([future], _MOMENT_S).done:
+            yield from self._give_time(time.monotonic() - begun_s)
+        return future.result()
+
+    def _give_time(self, taken_s: float) -> _Work:
+        if taken_s >= self._silent_s:
+            raise silent()
+        yield False
+
+    def _lose_disk(self, error: OSError, settings: ClusterSettings) -> None:
+        # Of whatever file it was that showed it, there is one disk.
+        what = error.strerror or str(error)
+        self._disk = f"{settings.shared}: {what}" if settings.shared else fault_of(error)
+        self._report(_DISK, f"{self._disk}: runs of the cluster wait until that is fixed")
+
     def _plan(self, settings: ClusterSettings) -> _Work:
         """Commit what is to be handed over next."""
-        arrays = self._store.cluster.arrays()
-        is_doubtful = not all(arrays.values()) or (self._is_probing and len(arrays) > 0)
-        if is_doubtful or time.monotonic() < self._not_before_s or self._store.settings.read().draining:
+        arrays, is_probing = self._store.cluster.arrays(), self._evidence.is_probing
+        # While one run is to find out, those that Slurm has and that have not begun do.
+        has_probe = is_probing and any(
+            run.state.is_waiting or self._evidence.is_probe(run.run_id) for run in self._store.cluster.runs()
+        )
+        is_doubtful = not all(arrays.values()) or has_probe
+        is_paused = any(pause.lasts() for pause in self._pauses.values())
+        if is_doubtful or is_paused or self._store.settings.read().draining:
             return
         for _ in range(_ARRAYS_A_ROUND):
-            name = yield from plan_array(
-                *(self._store, self._project, settings), 1 if self._is_probing else self._size
-            )
-            if not name or self._is_probing or self._size < self._most_tasks:
+            jobs = self._store.cluster.waiting(self._size)
+            if is_probing:
+                jobs = sorted(jobs, key=lambda job: self._evidence.is_suspect(job.run_id))[:1]
+            name = yield from plan_array(self._store, self._project, settings, jobs, self._reach)
+            if not name or is_probing or self._size < self._most_tasks:
                 return
 
     def _tasks(self, answer: Reply) -> list[ClusterTask] | None:
@@ -192,61 +258,115 @@ class SlurmExecutor:
                     _LOG.info("array %s: found as job %s", name, job_id)
         return known | found.keys()
 
-    def _look(self, settings: ClusterSettings, known: set[str], tasks: Sequence[ClusterTask] | None) -> _Work:
-        """Look at the runs that may have begun or ended, and tell why others wait."""
+    def _look(
+        self, settings: ClusterSettings, known: set[str], tasks: Sequence[ClusterTask] | None
+    ) -> Generator[bool, None, Mapping[str, str]]:
+        """Look at the runs that may have begun or ended; those of another queue, by the names of tasks."""
         by_run = {(task.array, task.job_id, task.number): task for task in tasks or ()}
         by_name = {task.name: task for task in tasks or ()}
-        living = frozenset(task.name for task in tasks or () if not task.is_over)
-        attempts = Attempts(self._store, self._project, not settings.gpus, self._is_proven, living)
-        free, reasons = list[str](), dict[str, str]()
-        for run in self._store.cluster.runs():
-            task = by_run.get((run.array, run.job_id, run.task)) if run.array else self._of(run, by_name)
+        attempts = self._attempts(settings, tasks or ())
+        runs, free, adopted = self._store.cluster.runs(), list[str](), dict[str, str]()
+        self._tell_reasons(settings, runs, by_run)
+        unasked = self._next_unasked(runs) if tasks is None else frozenset()
+        for run in runs:
             is_answered = tasks is not None and (run.array in known or not run.array)
-            if run.is_outdated:
-                if is_answered and (task is None or task.is_over):
-                    free.append(run.run_id)
-                continue
-            if run.state.is_waiting and task is not None and not task.is_over:
-                reasons |= _new_reason(run, task, settings)
-            if not run.state.is_active and ((task and task.is_pending) or not is_answered):
-                continue
+            task = by_run.get((run.array, run.job_id, run.task))
             try:
-                finding = attempts.look(
-                    run, task, is_answered=is_answered, log=log_of(self._project, settings, run.array)
-                )
+                if tasks and not run.array:
+                    task = yield from self._adopted(run, by_name, adopted)
+                if run.is_outdated:
+                    is_free = is_answered and (task is None or task.is_over)
+                elif run.run_id in unasked or _may_have_changed(run, task, is_answered):
+                    log = log_of(self._project, settings, run.array)
+                    is_free = yield from attempts.look(run, task, is_answered=is_answered, log=log)
+                    self._broken.pop(run.run_id, None)
+                    yield True
+                else:
+                    continue
             except OSError as error:
-                self._disk = self._disk or fault_of(error)
-                continue
-            free += [run.run_id] if finding.is_free else []
-            self._learn(finding)
-            yield True
+                if not (yield from self._is_of_one(run, error)):
+                    self._lose_disk(error, settings)
+                    break
+                is_over = is_answered and (task is None or task.is_over)
+                is_free = is_over and self._is_given_up(run, error, attempts)
+            free += [run.run_id] if is_free else []
         with self._store.transaction():
             self._store.cluster.take_back(free)
-            for run_id, reason in reasons.items():
-                if (state := self._store.state(run_id)) and state.is_waiting:
+        if free:
+            # There is room for others.
+            self._pauses[_SUBMIT].end()
+        return adopted
+
+    def _attempts(self, settings: ClusterSettings, tasks: Sequence[ClusterTask]) -> Attempts:
+        living = frozenset(task.name for task in tasks if not task.is_over)
+        on_cpu = not settings.gpus
+        return Attempts(self._store, self._project, on_cpu, self._evidence, self._reach, living)
+
+    def _is_given_up(self, run: HandedRun, error: OSError, attempts: Attempts) -> bool:
+        """Whether the directory of a run, alone, cannot be used, and could not before."""
+        self._broken[run.run_id] += 1
+        if self._broken[run.run_id] < _BROKEN:
+            return False
+        attempts.give_up(run, fault_of(error))
+        return True
+
+    def _tell_reasons(
+        self,
+        settings: ClusterSettings,
+        runs: Sequence[HandedRun],
+        by_run: Mapping[tuple[str, str, int], ClusterTask],
+    ) -> None:
+        """Note why runs wait, where Slurm says something new of it."""
+        reasons = dict[str, str]()
+        for run in runs:
+            task = by_run.get((run.array, run.job_id, run.task))
+            if task and not task.is_over and run.state.is_waiting and not run.cancel_requested:
+                reasons |= _new_reason(run, task, settings)
+        if reasons:
+            with self._store.transaction():
+                for run_id, reason in reasons.items():
                     self._store.update(run_id, reason=reason)
 
-    def _of(self, run: HandedRun, by_name: Mapping[str, ClusterTask]) -> ClusterTask | None:
-        """The task of a run that another queue has handed over."""
+    def _next_unasked(self, runs: Sequence[HandedRun]) -> Collection[str]:
+        """Some of the runs of which only Slurm could tell whether they have begun: others each time."""
+        waiting = [run.run_id for run in runs if run.array and not (run.state.is_active or run.is_outdated)]
+        start = self._looked % max(1, len(waiting))
+        self._looked += _LOOKS_UNANSWERED
+        return frozenset((waiting[start:] + waiting[:start])[:_LOOKS_UNANSWERED])
+
+    def _adopted(
+        self, run: HandedRun, by_name: Mapping[str, ClusterTask], adopted: dict[str, str]
+    ) -> Generator[bool, None, ClusterTask | None]:
+        """The task of a run that another queue has handed over, which is noted."""
+        claim = yield from self._reach(partial(read_claim, self._project.run(run.experiment, run.run_id)))
+        task = by_name.get(claim.job) if claim else None
+        if task:
+            adopted[task.name] = run.run_id
+        return task
+
+    def _is_of_one(self, run: HandedRun, error: OSError) -> Generator[bool, None, bool]:
+        """Whether an error concerns the directory of one run, and not the disk."""
+        place = self._project.runs / run.experiment
+        place = place if place.is_symlink() else self._project.runs
         try:
-            claim = read_claim(self._project.run(run.experiment, run.run_id))
+            return error.errno != errno.ETIMEDOUT and not (
+                yield from self._reach(partial(concerns_all, error, place))
+            )
         except OSError:
-            return None
-        return by_name.get(claim.job) if claim else None
+            return False
 
-    def _learn(self, finding: RunLook) -> None:
-        if finding.trouble:
-            self._is_probing = True
-            self._hold_back(_RUNS, f"{finding.trouble}; it is tried again by itself, with one run")
-        elif finding.has_begun:
-            self._is_proven, self._is_probing = True, False
-            self._grow(_RUNS)
-
-    def _grow(self, subject: str) -> None:
-        """Note that a thing works."""
-        self._pause_s = self._not_before_s = 0.0
-        self._size = min(self._most_tasks, 2 * self._size)
-        self._store.faults.clear(FaultKind.CLUSTER, subject)
+    def _tell_of_runs(self) -> None:
+        """Tell what jobs that came to nothing have shown, of all nodes or of some."""
+        why, nodes = self._evidence.take_trouble(), ", ".join(self._evidence.avoided())
+        if not self._evidence.is_probing:
+            self._pauses[_RUNS].end()
+            self._store.faults.clear(FaultKind.CLUSTER, _RUNS)
+        elif why:
+            self._hold_back(_RUNS, f"{why}; it is tried again by itself, with one run")
+        if nodes:
+            self._report(_NODES, f"jobs come to nothing on {nodes}; runs are handed over to other nodes")
+        else:
+            self._store.faults.clear(FaultKind.CLUSTER, _NODES)
 
     def _submit(self, settings: ClusterSettings, names: Sequence[str]) -> _Work:
         """Hand over the arrays that Slurm was just asked for and does not have."""
@@ -258,72 +378,60 @@ class SlurmExecutor:
                 with self._store.transaction():
                     self._store.cluster.take_back([run.run_id for run in own])
                 continue
-            words = sbatch(name, len(own), settings, log_of(self._project, settings, name))
-            text = script(name, directories(self._store, self._project, own), settings, self._command)
-            answer = yield from self._ask(words, text)
+            if self._disk:
+                continue
+            try:
+                places = yield from directories(self._store, self._project, own, self._reach)
+            except OSError as error:
+                self._lose_disk(error, settings)
+                continue
+            log = log_of(self._project, settings, name)
+            words = sbatch(name, len(own), settings, log, self._evidence.avoided())
+            answer = yield from self._ask(words, script(name, places, settings, self._command))
             job_id = read_sbatch(answer.out) if not answer.problem else ""
             if job_id:
                 with self._store.transaction():
                     self._store.cluster.acknowledge(name, job_id)
                 _LOG.info("array %s: %d runs handed over as job %s", name, len(own), job_id)
-                self._grow(_SUBMIT)
-            elif answer.status is not None and _is_refusal(answer.problem):
+                self._grow()
+            elif limit(answer.problem, len(own)) or (
+                answer.status is not None and _is_refusal(answer.problem)
+            ):
                 self._refuse(names, len(own), answer.problem)
                 return
             elif answer.problem:
                 self._lose(answer)
             # Whatever else it was: the next squeue tells whether Slurm has it.
 
+    def _grow(self) -> None:
+        """Note that Slurm has taken an array."""
+        self._pauses[_SUBMIT].end()
+        self._size = min(self._most_tasks, 2 * self._size)
+        if self._size == self._most_tasks or not self._store.cluster.waiting(1):
+            self._store.faults.clear(FaultKind.CLUSTER, _SUBMIT)
+
     def _refuse(self, names: Iterable[str], tasks: int, problem: str) -> None:
-        if any(word in problem.lower() for word in _TOO_MANY):
-            self._size = max(1, tasks // 2)
         self._refused.update(names)
-        self._hold_back(
-            _SUBMIT, f"Slurm takes no runs: {problem}; `datasize-tui doctor --cluster` looks further"
-        )
-
-    def _pass_on(self, tasks: Sequence[ClusterTask], arrays: Collection[str]) -> _Work:
-        """Have Slurm cancel, hold and release what a person did, and what was handed over twice."""
-        found = self._store.cluster.runs()
-        by_name = {task.name: task for task in tasks}
-        # Others may have jobs of any name, and those of another queue are known by their claims.
-        adopted = {task.name: run for run in found if not run.array and (task := self._of(run, by_name))}
-        runs = {(run.array, run.task): run for run in found if run.array}
-        cancel, hold, release = [], list[ClusterTask](), list[ClusterTask]()
-        for task in tasks:
-            run = adopted.get(task.name) or runs.get((task.array, task.number))
-            if task.is_over or (task.array not in arrays and task.name not in adopted):
-                continue
-            if run is None or (run.job_id not in ("", task.job_id)):
-                # Handed over twice. One that runs is in nobody's way: it has the run, or leaves it alone.
-                cancel += [task] if task.is_pending else []
-            elif _is_unwanted(run, task):
-                cancel.append(task)
-            elif task.is_pending and run.state is JobState.HELD and not run.is_held:
-                hold.append(task)
-            elif task.is_pending and run.state.is_waiting and run.is_held:
-                release.append(task)
-        for words, chosen in (
-            (["scancel"], cancel),
-            (["scontrol", "uhold"], hold),
-            (["scontrol", "release"], release),
-        ):
-            for start in range(0, len(chosen), _NAMES_A_COMMAND):
-                part = chosen[start : start + _NAMES_A_COMMAND]
-                names = [task.name for task in part]
-                answer = yield from self._ask(
-                    [*words, *(names if words == ["scancel"] else [",".join(names)])]
-                )
-                if not answer.problem and words != ["scancel"]:
-                    changed = [runs[task.array, task.number].run_id for task in part]
-                    with self._store.transaction():
-                        self._store.cluster.hold(changed, is_held=words[1] == "uhold")
-
-    def _tell_of_disk(self) -> None:
-        if self._disk:
-            self._report(_DISK, f"{self._disk}: runs of the cluster wait until that is fixed")
+        # It may be for want of those that were to be avoided.
+        self._evidence.forget_nodes()
+        if why := limit(problem, tasks):
+            self._size = max(1, tasks // 2)
+            sentence = f"Slurm takes no more runs now: {why} ({problem}); the others follow by themselves"
+            if tasks > 1:
+                # Fewer may fit at once.
+                self._report(_SUBMIT, sentence)
+                return
         else:
-            self._store.faults.clear(FaultKind.CLUSTER, _DISK)
+            sentence = f"Slurm takes no runs: {problem}; `datasize-tui doctor --cluster` looks further"
+        self._hold_back(_SUBMIT, sentence)
+
+    def _pass_on(self, orders: Iterable[Order]) -> _Work:
+        """Have Slurm cancel, hold and release what a person did, and what was handed over twice."""
+        for order in orders:
+            answer = yield from self._ask(order.words)
+            if not answer.problem and order.run_ids:
+                with self._store.transaction():
+                    self._store.cluster.hold(order.run_ids, is_held=order.is_hold)
 
     def _lose(self, answer: Reply) -> None:
         ahead = "runs that it has go on, and it is asked again by itself"
@@ -331,9 +439,7 @@ class SlurmExecutor:
 
     def _hold_back(self, subject: str, sentence: str) -> None:
         """Hand nothing over for a while, longer each time."""
-        if time.monotonic() >= self._not_before_s:
-            self._pause_s = min(_LONGEST_PAUSE_S, 2 * self._pause_s or _FIRST_PAUSE_S)
-            self._not_before_s = time.monotonic() + self._pause_s
+        self._pauses[subject].begin()
         self._report(subject, sentence)
 
     def _report(self, subject: str, sentence: str) -> None:
@@ -345,11 +451,10 @@ def _is_refusal(problem: str) -> bool:
     return bool(problem) and not any(word in problem.lower() for word in _NO_ANSWER)
 
 
-def _is_unwanted(run: HandedRun, task: ClusterTask) -> bool:
-    """Whether Slurm is to end a task, or not to start it."""
-    if run.is_outdated:
-        return task.is_pending or run.state is not JobState.SUCCEEDED
-    return run.cancel_requested and run.state.is_active
+def _may_have_changed(run: HandedRun, task: ClusterTask | None, is_answered: bool) -> bool:
+    """Whether the directory of a run may tell something new, by what Slurm says of its task."""
+    is_begun = is_answered and not (task and task.is_pending)
+    return run.state.is_active or run.cancel_requested or is_begun
 
 
 def _new_reason(run: HandedRun, task: ClusterTask, settings: ClusterSettings) -> dict[str, str]:

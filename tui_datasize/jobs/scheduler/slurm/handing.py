@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator, Sequence
+from functools import partial
 from pathlib import Path
 
 from tui_datasize.experiments.cluster_settings import ClusterSettings
 from tui_datasize.jobs.queue.cluster import HandedRun, link_problem, make_place
+from tui_datasize.jobs.queue.records import QueuedJob
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.jobs.queue.store import Store
 from tui_datasize.jobs.scheduler.prepare_run import prepare_directory
 from tui_datasize.jobs.scheduler.slurm.arrays import HandedDirectory, name_of
+from tui_datasize.jobs.scheduler.slurm.attempts import Reach
 from tui_datasize.runlog import lease as leases
 from tui_datasize.runlog.atomic import make_directory
 from tui_datasize.runlog.paths import ProjectPaths
@@ -19,34 +22,30 @@ from tui_datasize.runlog.paths import ProjectPaths
 
 def log_of(project: ProjectPaths, settings: ClusterSettings, array: str) -> Path:
     """Where the tasks of an array say what their runs' logs do not have."""
-    place = Path(settings.shared) / ".cluster" if settings.shared else project.cluster
-    return place.resolve() / f"{array}.log"
+    place = Path(settings.shared) / ".cluster" if settings.shared else project.cluster.resolve()
+    return place / f"{array}.log"
 
 
 def plan_array(
-    store: Store, project: ProjectPaths, settings: ClusterSettings, most: int
+    store: Store, project: ProjectPaths, settings: ClusterSettings, jobs: Sequence[QueuedJob], reach: Reach
 ) -> Generator[bool, None, str]:
-    """Commit the next array of waiting runs, yielding after each directory; its name, if any run waits.
+    """Commit the next array, of waiting jobs, yielding after each directory; its name, if any run is ready.
 
     Raises OSError: no run can have a directory now; nothing was committed.
     """
     ready: list[tuple[str, HandedDirectory]] = []
-    for job in store.cluster.waiting(most):
-        if problem := link_problem(project, job.experiment, settings.shared):
+    for job in jobs:
+        made = yield from reach(partial(_prepare, project, settings, job))
+        if isinstance(made, HandedDirectory):
+            ready.append((job.run_id, made))
+        elif (state := store.state(job.run_id)) and state.is_waiting:
             with store.transaction():
-                store.change(job.run_id, JobState.HELD, f"{problem}; then release the run")
-            continue
-        make_place(project, job.experiment, settings.shared)
-        first = prepare_directory(store, project, job)
-        if first is not None:
-            paths = project.run(job.experiment, job.run_id)
-            first = max(first, leases.newest(paths) + 1)
-            ready.append((job.run_id, HandedDirectory(paths.directory.resolve(), first, job.data_dir)))
+                store.change(job.run_id, JobState.HELD, made)
         yield True
     if not ready:
         return ""
     log = log_of(project, settings, "")
-    make_directory(log.parent, log.parent.parent)
+    yield from reach(partial(make_directory, log.parent, log.parent.parent))
     name = name_of([run for _, run in ready])
     with store.transaction():
         # A command may have been applied meanwhile.
@@ -57,11 +56,31 @@ def plan_array(
     return name
 
 
-def directories(store: Store, project: ProjectPaths, runs: Sequence[HandedRun]) -> list[HandedDirectory]:
+def _prepare(project: ProjectPaths, settings: ClusterSettings, job: QueuedJob) -> HandedDirectory | str:
+    """The directory of a run, as the nodes see it, or why it cannot have one.
+
+    Raises OSError: no run can have one now.
+    """
+    if problem := link_problem(project, job.experiment, settings.shared):
+        return f"{problem}; then release the run"
+    make_place(project, job.experiment, settings.shared)
+    paths = project.run(job.experiment, job.run_id)
+    is_linked = paths.directory.parent.is_symlink()
+    first = prepare_directory(project, job, paths.directory.parent if is_linked else project.runs)
+    if isinstance(first, str):
+        return first
+    first = max(first, leases.newest(paths) + 1)
+    return HandedDirectory(paths.directory.resolve(), first, job.data_dir)
+
+
+def directories(
+    store: Store, project: ProjectPaths, runs: Sequence[HandedRun], reach: Reach
+) -> Generator[bool, None, list[HandedDirectory]]:
     """The runs of an array as its script names them, in the order of its tasks."""
-    found = []
-    for run in runs:
-        directory = project.run(run.experiment, run.run_id).directory.resolve()
-        document = json.loads(store.value(run.run_id, "document"))
-        found.append(HandedDirectory(directory, run.first, document.get("data_dir") or ""))
-    return found
+    places = [project.run(run.experiment, run.run_id).directory for run in runs]
+    documents = [json.loads(store.value(run.run_id, "document")) for run in runs]
+    resolved = yield from reach(lambda: [place.resolve() for place in places])
+    return [
+        HandedDirectory(directory, run.first, document.get("data_dir") or "")
+        for directory, run, document in zip(resolved, runs, documents, strict=True)
+    ]

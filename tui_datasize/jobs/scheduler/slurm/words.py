@@ -32,6 +32,15 @@ _REASONS: Mapping[str, str] = MappingProxyType(
 )
 _LIMITS = ("QOS", "Assoc", "AssociationJobLimit", "MaxGRES", "MaxCpu", "MaxMem")
 
+_TOO_MANY = (
+    ("maxsubmit", "your account may have no more jobs at once"),
+    ("job queue full", "it has as many jobs as it takes, of all users together"),
+    ("unable to accept job", "it has as many jobs as it takes, of all users together"),
+    ("job array", "an array of {tasks:,} runs is too long for it"),
+    ("policy", "a limit of your account is reached"),
+)
+"""Signs of a refusal that a smaller array may escape, or a later one."""
+
 
 def waits(task: ClusterTask, settings: ClusterSettings, now: datetime) -> str:
     """Why a task waits, and until when Slurm expects it to."""
@@ -61,3 +70,13 @@ def when(starts: str, now: datetime) -> str:
     except ValueError:
         return ""
     return f"{moment:%H:%M}" if moment.date() == now.date() else f"{moment:%a} {moment.day} {moment:%b %H:%M}"
+
+
+def limit(problem: str, tasks: int) -> str:
+    """Which limit keeps Slurm from taking an array of so many tasks; empty where it is something else.
+
+    >>> limit("QOSMaxSubmitJobPerUserLimit: Batch job submission failed: Job violates policy", 8)
+    'your account may have no more jobs at once'
+    """
+    said = problem.lower()
+    return next((words.format(tasks=tasks) for sign, words in _TOO_MANY if sign in said), "")
