@@ -49,6 +49,8 @@ def main(argv: Sequence[str]) -> int:
     _note(paths, claim, "begin", overlaps=_others_alive(paths))
     signal.signal(signal.SIGTERM, lambda *_: _stop(paths, claim, options))
     _BEHAVIOURS[options.get("behaviour", "work")](claim, options)
+    if "validation" in options:
+        _validate(paths, float(options["validation"]))
     _note(paths, claim, "end")
     claim.finish(RunOutcome.SUCCEEDED)
     return 0
@@ -201,6 +203,13 @@ def _note(paths: RunPaths, claim: Claim, event: str, **facts: Any) -> None:
     me = ProcessIdentity.current()
     row = {"event": event, "attempt": claim.attempt, "pid": me.pid, "ticks": me.start_ticks} | facts
     with (paths.directory / EXECUTIONS).open("a") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def _validate(paths: RunPaths, accuracy: float) -> None:
+    """Write the row of an evaluation of the images held out."""
+    row = {"event": "evaluation", "update": 1, "split": "validation", "accuracy": accuracy, "loss": 1.0}
+    with paths.metrics.open("a") as file:
         file.write(json.dumps(row) + "\n")
 
 

@@ -16,6 +16,7 @@ from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.database import (
     PassingStorageError,
     create_database,
+    insert_commands,
     open_database,
     storage_errors,
 )
@@ -24,7 +25,6 @@ from tui_datasize.jobs.queue.records import ActiveJob, NewJob, Verdict
 from tui_datasize.jobs.queue.schema import SCHEMA_VERSION
 from tui_datasize.jobs.queue.state import IllegalTransitionError, JobState
 from tui_datasize.jobs.queue.store import Store
-from tui_datasize.jobs.scheduler_client import insert_commands
 
 
 def new_job(run_id: str, state: JobState = JobState.QUEUED, **changes: object) -> NewJob:

@@ -22,7 +22,7 @@ from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 from tui_datasize.text import shortened, visible
 
 if TYPE_CHECKING:
-    from tui_datasize.experiments.load import Project
+    from tui_datasize.experiments.load import Experiment, Project
     from tui_datasize.experiments.spec import RunSpec
     from tui_datasize.jobs.client import QueueClient
     from tui_datasize.jobs.queue.requests import Outcome
@@ -109,14 +109,27 @@ def experiments_of(paths: ProjectPaths) -> Project:
     return load_project(paths.experiments)
 
 
-def selected_runs(paths: ProjectPaths, arguments: argparse.Namespace) -> tuple[Project, tuple[RunSpec, ...]]:
-    """The project, and the runs that EXPERIMENT, --sizes and --seeds select, as --order puts them."""
+def selected_runs(client: QueueClient, arguments: argparse.Namespace) -> tuple[Project, tuple[RunSpec, ...]]:
+    """The project, and the runs that EXPERIMENT, --sizes and --seeds select, as --order puts them.
+
+    Of a search those that were promoted are among them, the last.
+    """
     from tui_datasize.experiments.sweep import plan_runs, select
 
-    project = experiments_of(paths)
+    project = experiments_of(client.project)
     experiment = project.experiment(arguments.experiment)
     specs = plan_runs(replace(experiment, order=arguments.order or experiment.order), project)
+    specs += promoted_to(client, experiment)
     return project, select(specs, sizes=arguments.sizes, seeds=arguments.seeds)
+
+
+def promoted_to(client: QueueClient, experiment: Experiment) -> tuple[RunSpec, ...]:
+    """The runs that the search of an experiment has gone on with; none without a search."""
+    if experiment.search is None:
+        return ()
+    from tui_datasize.experiments.rungs import climbed
+
+    return climbed(experiment, client.promoted(experiment.name))
 
 
 def find_run(client: QueueClient, word: str) -> RunPaths:

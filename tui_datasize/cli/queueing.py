@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +17,7 @@ from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.cluster_settings import Place
 from tui_datasize.experiments.load import Experiment, Project, read_project
 from tui_datasize.experiments.reference import json_schema, sections
+from tui_datasize.experiments.rungs import outlook, outlook_in_words, rungs_of
 from tui_datasize.experiments.samples import text_of_file
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.experiments.sweep import (
@@ -195,8 +196,8 @@ _TOLD_BY_RUNS = ("dataset", "model", "train_size", "seed", "subset_seed")
 def queue(arguments: argparse.Namespace) -> int:
     """Queue the missing runs of an experiment; status 2 where the scheduler refused any of them."""
     paths = project_paths(arguments)
-    project, specs = selected_runs(paths, arguments)
     client = QueueClient(paths)
+    project, specs = selected_runs(client, arguments)
     if arguments.dry_run:
         return _dry_run(client, specs, project, arguments)
     outcome = client.request(enqueue(client, specs, project, arguments))
@@ -230,7 +231,9 @@ def enqueue(
     terms = QueueTerms(
         tuple(asked.after), asked.max_attempts, asked.order, asked.on or _usual(specs, project)
     )
-    return Enqueue(tuple(specs), project.data_dir, tuple(sources), terms, tuple(lost), asked.force)
+    searched = project.experiments.get(specs[0].experiment) if specs else None
+    rungs = rungs_of(searched, specs) if searched else {}
+    return Enqueue(tuple(specs), project.data_dir, tuple(sources), terms, tuple(lost), asked.force, rungs)
 
 
 def _usual(specs: Sequence[RunSpec], project: Project) -> Place:
@@ -266,6 +269,7 @@ def _dry_run(
     specs, missing = asked.runs.values(), [asked.runs[one] for one in asked.queued]
     states = {job.run_id: job.state for job in client.jobs()}
     images = client.check_images(tuple(specs), project.data_dir)
+    stretches = outlook(project.experiment(arguments.experiment), own)
     found = Counter(states.get(spec.run_id) for spec in missing)
     counts = {
         "new": found[None],
@@ -278,7 +282,8 @@ def _dry_run(
     }
     if arguments.json:
         named = {"experiment": arguments.experiment, "missing": [spec.run_id for spec in missing]}
-        print_json(named | counts | {"images": images})
+        search = [asdict(stretch) for stretch in stretches]
+        print_json(named | counts | {"images": images, "search": search})
         return EXIT_OK
     for line in told_of_images(images):
         talk(line)
@@ -290,6 +295,8 @@ def _dry_run(
         f"{arguments.experiment}: {len(missing)} of {plural(len(specs), 'run')} would be queued"
         f"{again}{_apart(found, counts['failed'])}, {plural(counts['updates'], 'update')}; nothing was queued"
     )
+    for line in outlook_in_words(stretches):
+        talk(line)
     return EXIT_OK
 
 

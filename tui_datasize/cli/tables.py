@@ -26,6 +26,7 @@ from tui_datasize.cli.basics import experiments_of, print_json, project_paths, t
 from tui_datasize.cli.queueing import enqueue
 from tui_datasize.errors import EXIT_OK, ConfigError
 from tui_datasize.experiments.load import Project, load_project, project_costs
+from tui_datasize.experiments.rungs import outlook, outlook_in_words
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.experiments.sweep import plan_runs
 from tui_datasize.experiments.toml import nearest
@@ -180,7 +181,13 @@ def _tell_other_rules(paths: ProjectPaths, experiment: str) -> None:
 def plan(arguments: argparse.Namespace) -> int:
     """Propose the next runs of an experiment, and queue them where asked to."""
     paths, name = project_paths(arguments), arguments.experiment
-    project, record = experiments_of(paths), record_of(arguments)
+    project = experiments_of(paths)
+    if (experiment := project.experiments.get(name)) and experiment.search:
+        for line in outlook_in_words(outlook(experiment, plan_runs(experiment, project))):
+            talk(line)
+        if not (paths.runs / name).is_dir():
+            return EXIT_OK
+    record = record_of(arguments)
     record.asked.check_plan(record.metric)
     _tell_other_rules(paths, name)
     runs = _curve(record.all_runs, arguments.variant)

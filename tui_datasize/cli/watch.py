@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
 import polars as pl
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from tui_datasize.cli.basics import find_run, project_paths, selected_runs, talk, tell
+from tui_datasize.cli.basics import find_run, project_paths, promoted_to, selected_runs, talk, tell
 from tui_datasize.cli.queueing import enqueue
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED
 from tui_datasize.experiments.budget import total_updates
@@ -34,8 +35,8 @@ _MOST_LOG_BYTES = 2**24
 def run(arguments: argparse.Namespace) -> int:
     """Queue the missing runs of an experiment and wait until all are done; not where any is refused."""
     paths = project_paths(arguments)
-    project, specs = selected_runs(paths, arguments)
     client = QueueClient(paths)
+    project, specs = selected_runs(client, arguments)
     command = enqueue(client, specs, project, arguments)
     outcome = client.request(command)
     status = tell(outcome)
@@ -46,23 +47,28 @@ def run(arguments: argparse.Namespace) -> int:
             status = tell(outcome)
     if status:
         return status
-    return EXIT_OK if wait_for(client, [*command.sources, *specs]) else EXIT_RUN_FAILED
+    experiment = project.experiments[arguments.experiment]
+    found = partial(promoted_to, client, experiment) if experiment.search else None
+    return EXIT_OK if wait_for(client, [*command.sources, *specs], found) else EXIT_RUN_FAILED
 
 
-def wait_for(client: QueueClient, specs: Sequence[RunSpec]) -> bool:
+def wait_for(
+    client: QueueClient, specs: Sequence[RunSpec], promoted: Callable[[], Sequence[RunSpec]] | None = None
+) -> bool:
     """Show the progress of runs on stderr until all have ended; an interrupt leaves them running.
+
+    Runs that their search goes on with are waited for, too: `promoted` tells them.
 
     What keeps them waiting is told, such as that one of them, or one before them, is held.
 
     True where every one of them succeeded.
     """
     board = _Board(client.project, specs)
-    run_ids = [spec.run_id for spec in specs]
     try:
         with board.bars:
-            while not board.show(jobs := client.jobs()):
+            while not board.show(jobs := client.jobs()) or (promoted and board.add(promoted())):
                 client.keep_scheduler()
-                kept = obstacles(jobs, run_ids, draining=client.settings().draining)
+                kept = obstacles(jobs, board.run_ids, draining=client.settings().draining)
                 board.tell(client.waits_for_slots(), *(fault.sentence for fault in client.faults()), *kept)
                 time.sleep(LOOK_EVERY_S)
     except KeyboardInterrupt:
@@ -96,6 +102,17 @@ class _Board:
         self._tail = MetricsTail()
         self._ended: dict[str, Job] = {}
         self._told: frozenset[str] = frozenset()
+
+    @property
+    def run_ids(self) -> Collection[str]:
+        return self._specs.keys()
+
+    def add(self, specs: Iterable[RunSpec]) -> bool:
+        """Show these runs too; whether any is new."""
+        before = len(self._specs)
+        self._specs |= {spec.run_id: spec for spec in specs}
+        self.bars.update(self._whole, total=len(self._specs))
+        return len(self._specs) > before
 
     @property
     def unsuccessful(self) -> list[Job]:

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from math import prod
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, get_args
@@ -22,12 +21,21 @@ from tui_datasize.experiments.costs import NO_COSTS, Costs, read_costs
 from tui_datasize.experiments.device_settings import DeviceSettings, read_device_settings
 from tui_datasize.experiments.images.named import named_images
 from tui_datasize.experiments.images.reading import FIRST_RULES, NEWEST_RULES, ImageReading
-from tui_datasize.experiments.recipe import Recipe, read_recipes, recipe_keys
+from tui_datasize.experiments.recipe import Recipe, recipe_keys
+from tui_datasize.experiments.search import Search, read_recipes_of
 from tui_datasize.experiments.spec import CHOSEN, NAME_PATTERN, UNSEEN, Strategy
-from tui_datasize.experiments.toml import MOST_WHOLE, Problems, TomlTable, is_whole, nearest, read_toml
+from tui_datasize.experiments.toml import (
+    MOST_WHOLE,
+    Problems,
+    TomlTable,
+    is_whole,
+    nearest,
+    read_toml,
+    refuse_more,
+)
 from tui_datasize.experiments.variants import variant_labels
 from tui_datasize.files import named_path
-from tui_datasize.text import plural, shortened
+from tui_datasize.text import shortened
 
 DATA_VARIABLE = "DATASIZE_DATA"
 LONGEST_NAME = 100
@@ -82,6 +90,8 @@ class Experiment:
     """Where its runs are made, unless whoever queues them says otherwise."""
     also: tuple[Experiment, ...] = ()
     """The same with other sizes, in images, seeds and draws, or of one recipe: runs beside the product."""
+    search: Search | None = None
+    """What its recipes are candidates of; the first recipe is then the one where nothing is searched."""
 
     def reading(self, recipe: Recipe) -> ImageReading:
         """How image folders are read for a recipe; of runs that see none the id is as ever."""
@@ -98,10 +108,16 @@ class Experiment:
         return any(images.name.startswith(IMAGE_FOLDER) for images in named)
 
     @property
+    def all_recipes(self) -> tuple[Recipe, ...]:
+        """With those of a search to which candidates are promoted."""
+        return tuple(dict.fromkeys((*self.recipes, *(self.search.later if self.search else ()))))
+
+    @property
     def n_runs(self) -> int:
-        """How many runs there are: the product of the lengths of its lists, and what `also` adds to it."""
+        """How many runs there are: the product of its lists, what `also` adds, and who is promoted."""
         draws = len(self.seeds) * len(self.subset_seeds)
-        product = len(self.recipes) * len(self.size_values) * draws
+        promoted = self.search.n_promoted if self.search else 0
+        product = (len(self.recipes) + promoted) * len(self.size_values) * draws
         if not self.also:
             return product
         sizes = self.size_values if self.size_unit == "sizes" else ()
@@ -181,14 +197,14 @@ def _read_experiments(document: TomlTable, problems: Problems) -> dict[str, Expe
     tables = problems.of(lambda: document.table("experiments").tables(), [])
     recipes = runs = 0
     with problems.part():
-        _refuse_more(len(tables), MOST_EXPERIMENTS, "experiment", document.where("experiments"))
+        refuse_more(len(tables), MOST_EXPERIMENTS, "experiment", document.where("experiments"))
         for name, table in tables:
             with problems.part():
                 _check_name(name, experiments, table)
                 experiment = _read_experiment(name, table, MOST_RECIPES - recipes)
                 recipes += len(experiment.recipes)
                 runs += experiment.n_runs
-                _refuse_more(
+                refuse_more(
                     runs, MOST_RUNS_OF_PROJECT, "run", table.where(), "in the experiments up to this one"
                 )
                 experiments[name] = experiment
@@ -270,13 +286,6 @@ def _read_data_dir(paths: TomlTable, root: Path, environment: Mapping[str, str])
     return platformdirs.user_data_path("datasize-tui")
 
 
-def _refuse_more(count: int, most: int, noun: str, where: str, of_what: str = "") -> None:
-    if count > most:
-        counted = " ".join(filter(None, (plural(count, noun), of_what)))
-        fix = "shorten the lists" if noun == "run" else "spread them over several projects"
-        raise ConfigError(f"{counted}, and at most {most:,} can be handled", where=where, fix=fix)
-
-
 def _check_name(name: str, known: Mapping[str, Experiment], table: TomlTable) -> None:
     if not NAME_PATTERN.fullmatch(name) or len(name) > LONGEST_NAME:
         raise ConfigError(
@@ -292,7 +301,8 @@ def _check_name(name: str, known: Mapping[str, Experiment], table: TomlTable) ->
 
 
 EXPERIMENT_KEYS = frozenset(
-    {"title", "dataset", *SIZE_UNITS, "subset", "seeds", "sweep", "levers", "order", "also", "groups"}
+    {"title", "dataset", *SIZE_UNITS, "subset", "seeds", "sweep", "levers", "search", "order", "also"}
+    | {"groups"}
     | {"image_rules", "on"}
 )
 """Of an experiment's table what is no key of the recipe."""
@@ -315,13 +325,12 @@ def _read_experiment(name: str, table: TomlTable, most_recipes: int) -> Experime
         lambda: _read_subset(table.table("subset"), size_unit), ("stratified", True, ())
     )
     seeds, recipes = problems.of(lambda: _read_seeds(table), ()), tuple[Recipe, ...]()
+    search: Search | None = None
     with problems.part():
-        sweep, levers = table.table("sweep"), table.table("levers")
-        combinations = prod(_lengths(sweep)) * (1 + sum(_lengths(levers)))
-        _refuse_more(combinations, most_recipes, "combination", sweep.where(), "of swept values")
-        runs = combinations * len(size_values) * len(seeds) * len(subset_seeds)
-        _refuse_more(runs, MOST_RUNS, "run", table.where())
-        recipes = read_recipes(table, sweep, levers)
+        recipes, search = read_recipes_of(table, most_recipes)
+        n_recipes = len(recipes) + (search.n_promoted if search else 0)
+        runs = n_recipes * len(size_values) * len(seeds) * len(subset_seeds)
+        refuse_more(runs, MOST_RUNS, "run", table.where())
         _check_on_path(table, recipes[0].spec.subset.path, size_unit, size_values)
         strategy = _drawn_by_labels_or_not(table, recipes, strategy, size_unit)
     experiment = Experiment(
@@ -339,6 +348,7 @@ def _read_experiment(name: str, table: TomlTable, most_recipes: int) -> Experime
         groups=problems.of(lambda: table.text("groups", ""), ""),
         image_rules=problems.of(lambda: _read_image_rules(table), NEWEST_RULES),
         on=problems.of(lambda: table.choice("on", PLACES, "local"), "local"),
+        search=search,
     )
     also = problems.of(lambda: _read_also(table, experiment), ())
     with problems.part():
@@ -349,11 +359,6 @@ def _read_experiment(name: str, table: TomlTable, most_recipes: int) -> Experime
 
 def _read_image_rules(table: TomlTable) -> int:
     return table.integer("image_rules", NEWEST_RULES, least=FIRST_RULES, most=NEWEST_RULES)
-
-
-def _lengths(lists: TomlTable) -> Iterator[int]:
-    """What is no list counts once."""
-    return (len(one) if isinstance(one, list) else 1 for one in lists.take_all().values())
 
 
 def _refuse_unknown_dataset(table: TomlTable, name: str, *, is_only_mistake: bool) -> None:
@@ -384,7 +389,7 @@ def _read_also(table: TomlTable, experiment: Experiment) -> tuple[Experiment, ..
             recipes = (named[part.choice("variant", list(named))],)
         if any(recipe.spec.subset.strategy in CHOSEN for recipe in recipes):
             _check_on_path(part, recipes[0].spec.subset.path, "sizes", sizes)
-        _refuse_more(len(sizes) * len(seeds) * len(draws) * len(recipes), MOST_RUNS, "run", part.where())
+        refuse_more(len(sizes) * len(seeds) * len(draws) * len(recipes), MOST_RUNS, "run", part.where())
         part.finish()
         own = replace(experiment, size_unit="sizes", size_values=sizes, where=part.where())
         found.append(replace(own, seeds=seeds, subset_seeds=draws, recipes=recipes))

@@ -77,13 +77,20 @@ def read_recipes(table: TomlTable, sweep: TomlTable, levers: TomlTable) -> tuple
     recipes = []
     problems = Problems()
     for values, lever in product(product(*axes), [(), *((one,) for one in chain(*pulled))]):
-        overlaid = deepcopy(base)
-        for key, value in (*values, *lever):
-            set_dotted(overlaid, key, value)
         with problems.part():
-            recipes.append(_read_recipe(table.with_values(overlaid), needs_path=is_chosen))
+            recipes.append(read_recipe_with(table, base, dict((*values, *lever)), needs_path=is_chosen))
     problems.raise_all()
     return tuple(recipes)
+
+
+def read_recipe_with(
+    table: TomlTable, base: Mapping[str, Any], values: Mapping[str, Any], *, needs_path: bool = False
+) -> Recipe:
+    """A recipe with values of dotted keys laid over it; raises ConfigError: they are no valid recipe."""
+    overlaid = deepcopy(dict(base))
+    for key, value in values.items():
+        set_dotted(overlaid, key, value)
+    return _read_recipe(table.with_values(overlaid), needs_path=needs_path)
 
 
 def _refuse_swept_levers(sweep: TomlTable, levers: TomlTable) -> None:

@@ -25,6 +25,7 @@ from tui_datasize.experiments.load import (
     STRATEGIES,
 )
 from tui_datasize.experiments.recipe import SWEPT_FEATURES, SWEPT_STRATEGY
+from tui_datasize.experiments.search import DEFAULT, MOST_CANDIDATES
 from tui_datasize.experiments.spec import (
     MOST_AMOUNT,
     NAME_PATTERN,
@@ -108,6 +109,11 @@ def _experiment() -> Schema:
         "levers": _told(
             "likewise, but one value at a time, beside none, with all that is swept", _sweep(recipe)
         ),
+        "search": _told(
+            "a sample of combinations: keys with { low = 8, high = 64, log = true, integer = true } or "
+            "{ choices = [...] }",
+            _search(recipe),
+        ),
     }
     rules = {row.name: found for row in rows(RunSpec) if (found := _rules(row))}
     needed = [row.name for row in rows(RunSpec) if row.default is MISSING]
@@ -116,7 +122,7 @@ def _experiment() -> Schema:
         "required": ["dataset"],
         "oneOf": [{"required": [unit]} for unit in SIZE_UNITS],
         # A swept value may complete a table, or change what counts in it.
-        "if": {"not": {"required": ["sweep"]}},
+        "if": {"not": {"anyOf": [{"required": [table]} for table in ("sweep", "search")]}},
         "then": {"required": needed, "properties": rules},
     }
 
@@ -182,6 +188,38 @@ def _sweep(recipe: dict[str, Schema]) -> Schema:
         for name, schema in (recipe | inner | {SWEPT_STRATEGY: _STRATEGY, SWEPT_FEATURES: _TEXT}).items()
     }
     return _object(lists) | {"patternProperties": {r"^label_noise\.confusion\.": {"type": "array"}}}
+
+
+def _search(recipe: dict[str, Schema]) -> Schema:
+    lists = _sweep(recipe)["properties"]
+    share = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
+    ends = _object({"low": {"type": "number"}, "high": {"type": "number"}, "log": _FLAG, "integer": _FLAG})
+    own = {
+        "count": _told(
+            "candidates, all different; more begin with the same", _COUNT | {"maximum": MOST_CANDIDATES}
+        ),
+        "seed": _told("another sample", _SEED, 0),
+        DEFAULT: _told(
+            "values of what is searched in the recipe that the search is compared with; else their defaults",
+            {"type": "object", "propertyNames": {"enum": list(lists)}},
+        ),
+        "halving": _told(
+            "successive halving: all train for a part of the budget, then a share of them for longer, from "
+            "scratch, by the images held out",
+            _object(
+                {
+                    "keep": _told("share that goes on; budgets grow by its inverse", share, 0.5),
+                    "from": _told("part of the budget at first", share, 0.25),
+                }
+            ),
+        ),
+    }
+    ends["required"] = ["low", "high"]
+    searched = {
+        name: {"anyOf": [_object({"choices": one}) | {"required": ["choices"]}, ends]}
+        for name, one in lists.items()
+    }
+    return _object(own | searched) | {"required": ["count"]}
 
 
 def _schema(row: Row) -> Schema:
@@ -329,6 +367,9 @@ def _in_words(table: Schema, before: str = "") -> Iterator[tuple[str, str]]:
         forms = schema.get("anyOf", [schema])
         takes = " or ".join(dict.fromkeys(map(_takes, forms)))
         default = f" [{as_in_file(schema['default'])}]" if schema.get("default", "") != "" else ""
+        if before == "search." and "description" not in schema:
+            # Whatever may be swept; how is told once.
+            continue
         if meaning := schema.get("description"):
             yield f"{before}{name}", f"{takes}{default}: {meaning}"
         elif takes != _KINDS["object"]:

@@ -53,6 +53,7 @@ def listed_runs(experiment: Experiment, project: Project, run_ids: Collection[st
     draws, seeds = ({int(cell[key]) for cell in found} for key in ("draw", "seed"))
     part = replace(
         experiment,
+        recipes=experiment.all_recipes,
         seeds=tuple(seed for seed in experiment.seeds if seed in seeds),
         subset_seeds=tuple(draw for draw in experiment.subset_seeds if draw in draws),
     )
@@ -64,7 +65,7 @@ def listed_runs(experiment: Experiment, project: Project, run_ids: Collection[st
         seeds, draws = set(part.seeds), set(part.subset_seeds)
         cells = {(int(cell["size"]), int(cell["seed"]), int(cell["draw"])) for cell in found}
         made = tuple(
-            _spec(part, recipe, size, seed, draw)
+            spec_at(part, recipe, size, seed, draw)
             for recipe, sizes in _sized_recipes(part, _info(part, project))
             for size, seed, draw in cells
             if size in sizes and seed in seeds and draw in draws
@@ -104,7 +105,7 @@ def check_runs(experiment: Experiment, project: Project) -> Collection[int]:
     sized = _sized_recipes(experiment, info)
     # Runs of two recipes are equal or differ whatever their size, seed and draw.
     seed, draw = experiment.seeds[0], experiment.subset_seeds[0]
-    firsts = [_spec(experiment, recipe, next(iter(sizes)), seed, draw) for recipe, sizes in sized]
+    firsts = [spec_at(experiment, recipe, next(iter(sizes)), seed, draw) for recipe, sizes in sized]
     _check_distinct(experiment, firsts)
     sized += [one for part in experiment.also for one in _sized_recipes(part, info)]
     return {size for sizes in {id(sizes): sizes for _, sizes in sized}.values() for size in sizes}
@@ -244,7 +245,7 @@ def expand(
     lookup = Sources(sources, where=experiment.where)
     cells, *others = (
         [
-            lookup.resolve(_spec(part, recipe, size, seed, subset_seed))
+            lookup.resolve(spec_at(part, recipe, size, seed, subset_seed))
             for recipe, sizes in _sized_recipes(part, info)
             for size in sizes
             for seed in part.seeds
@@ -273,7 +274,7 @@ def _sized_recipes(experiment: Experiment, info: DatasetInfo) -> list[tuple[Reci
             refuse_none_left(recipe.spec.unlabelled, max(known[kind]), images, experiment.where)
         # The smallest makes the fewest updates; a path may begin below it.
         least = min([*known[kind], *recipe.spec.subset.path[:1]])
-        smallest = _spec(experiment, recipe, least, experiment.seeds[0], experiment.subset_seeds[0])
+        smallest = spec_at(experiment, recipe, least, experiment.seeds[0], experiment.subset_seeds[0])
         check_lengths(smallest, experiment.where, says_evaluations=recipe.says_evaluations)
         refuse_few_images(smallest, experiment.where)
         sized.append((recipe, known[kind]))
@@ -402,7 +403,8 @@ def _largest(experiment: Experiment, info: DatasetInfo, imbalance: float) -> int
     return info.smallest_class * info.classes if experiment.strategy == "balanced" else info.train_images
 
 
-def _spec(experiment: Experiment, recipe: Recipe, size: int, seed: int, subset_seed: int) -> RunSpec:
+def spec_at(experiment: Experiment, recipe: Recipe, size: int, seed: int, subset_seed: int) -> RunSpec:
+    """The run of a recipe in one cell, its transfer as the file names it."""
     subset = replace(recipe.spec.subset, seed=subset_seed).up_to(size)
     if not recipe.spec.subset.path:
         subset = replace(subset, strategy=experiment.strategy, nested=experiment.nested)

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from tui_datasize.errors import ConfigError
 from tui_datasize.files import TooLarge, has_more_levels, read_bounded
+from tui_datasize.text import plural
 
 Choice = TypeVar("Choice", bound=str)
 Read = TypeVar("Read")
@@ -313,3 +314,11 @@ def show(value: Any) -> str:
         # Python writes no whole number of thousands of digits out.
         text = "a number of thousands of digits"
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def refuse_more(count: int, most: int, noun: str, where: str, of_what: str = "") -> None:
+    """Raise ConfigError where there are more of something than can be handled."""
+    if count > most:
+        counted = " ".join(filter(None, (plural(count, noun), of_what)))
+        fix = "shorten the lists" if noun == "run" else "spread them over several projects"
+        raise ConfigError(f"{counted}, and at most {most:,} can be handled", where=where, fix=fix)

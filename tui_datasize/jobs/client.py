@@ -7,15 +7,15 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from tui_datasize.errors import ConfigError, DatasizeError, UnknownRunError
+from tui_datasize.errors import ConfigError, DatasizeError
 from tui_datasize.experiments.cluster_settings import Place
 from tui_datasize.experiments.sources import in_order_of_paths
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs.queue import image_files, reading, requests
 from tui_datasize.jobs.queue.commands import CommandKind
-from tui_datasize.jobs.queue.database import QueueWatch, create_database, transaction
+from tui_datasize.jobs.queue.database import QueueWatch, create_database, insert_commands, transaction
 from tui_datasize.jobs.queue.dependencies import Dependencies, check_sources, none_of_each_other
 from tui_datasize.jobs.queue.faults import (
     Fault,
@@ -28,6 +28,7 @@ from tui_datasize.jobs.queue.faults import (
     runs_to_do,
 )
 from tui_datasize.jobs.queue.known_gpus import KnownGpus
+from tui_datasize.jobs.queue.names import find_runs, unclear
 from tui_datasize.jobs.queue.reading import Execution, Usage
 from tui_datasize.jobs.queue.requests import (
     Acknowledgement,
@@ -48,15 +49,17 @@ from tui_datasize.jobs.scheduler import launch
 from tui_datasize.jobs.scheduler.devices import slots_by_file
 from tui_datasize.jobs.scheduler.lock import read_notes
 from tui_datasize.jobs.scheduler.slots import describe_holders, read_holders, slot_directory, unusable
-from tui_datasize.jobs.scheduler_client import SchedulerClient, insert_commands
+from tui_datasize.jobs.scheduler_client import SchedulerClient
 from tui_datasize.jobs.workers.process import ProjectProcesses
 from tui_datasize.runlog.identity import ProcessIdentity
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.text import plural
 
+if TYPE_CHECKING:
+    from tui_datasize.experiments.search import Rung
+
 LOADING = "starting: loading PyTorch"
 STOPPED = "waiting for `datasize-tui scheduler start`: it was stopped"
-_CANDIDATES_SHOWN = 5
 _LEARNED_FROM = 500
 """Finished runs whose times are read to tell those of others."""
 _LOOK_AGAIN_S = 1.0
@@ -151,6 +154,7 @@ class QueueClient(SchedulerClient):
             after={spec.run_id: before for spec in command.specs},
             sources=command.sources,
             incomplete=command.incomplete,
+            rungs=command.rungs,
         )
 
     def enqueue(
@@ -165,6 +169,7 @@ class QueueClient(SchedulerClient):
         sources: Sequence[RunSpec] = (),
         incomplete: Collection[str] = (),
         on: Place = "local",
+        rungs: Mapping[str, Rung] | None = None,
     ) -> Acknowledgement:
         """Queue the runs that are missing, in the given order, to be made by this machine or by a cluster.
 
@@ -174,12 +179,11 @@ class QueueClient(SchedulerClient):
         `sources`, which those of `specs` take weights from and wait for, are queued first where missing, and
         never forced; finished ones whose checkpoints are gone are trained anew. `max_attempts` are allowed
         before a vanishing worker fails a run. `after` tells, by run id, what else must succeed before it
-        starts; itself and what is to wait for the same is left out.
+        starts; itself and what is to wait for the same is left out; `rungs` where those of a search stand.
 
         Raises ConfigError, DataError: a run was imported, there is no such cluster, or as of `check_images`.
         Raises StorageError: the runs directory cannot be written or holds a damaged queue.
-        Raises UnknownRunError: a run would wait for one that is not queued, has failed or waits for it; none
-            is.
+        Raises UnknownRunError: one would wait for a run not queued, failed or waiting for it; none is queued.
         """
         # Not above: what only looks at the queue is counted in milliseconds.
         from tui_datasize.jobs.queue.spec_file import write_documents
@@ -187,12 +191,12 @@ class QueueClient(SchedulerClient):
         asked = self.to_queue(specs, sources, force=force, incomplete=incomplete)
         self.check_images(tuple(asked.runs.values()), data_dir)
         place = _checked_place(self.project, on, asked.runs.values())
-        doubt = create_database(self.project.queue)
-        waits_for = asked.waits_for(after or {})
+        doubt, waits_for = create_database(self.project.queue), asked.waits_for(after or {})
         # Not within the transaction: what the documents tell of git may take seconds.
-        terms = (data_dir, max_attempts, waits_for, place, asked.renewed)
+        stands = {**self._promotions(), **(rungs or {})}
+        terms = (data_dir, max_attempts, waits_for, place, asked.renewed, stands)
         documents = write_documents(self.project.root, asked.runs, *terms)
-        return self._insert(documents, waits_for, asked, incomplete, priority, doubt)
+        return self._insert(documents, waits_for, asked, incomplete, priority, doubt, stands)
 
     def to_queue(
         self,
@@ -219,8 +223,7 @@ class QueueClient(SchedulerClient):
         found = self._read(lambda queue: without_checkpoints(queue, self.project, needing), nothing)
         renewed = found.keys() - set(queued)
         runs = in_order_of_paths((*(found[one] for one in found if one in renewed), *runs.values()))
-        if imported := next((run_id for run_id, spec in runs.items() if spec.imported), ""):
-            raise ConfigError("was trained elsewhere and imported: it cannot be run", where=imported)
+        _refuse_imported(runs)
         return ToQueue(runs, forced, stranded, renewed, [one for one in runs if one in renewed.union(queued)])
 
     def check_images(self, specs: Sequence[RunSpec], data_dir: Path | None) -> Mapping[str, Sequence[str]]:
@@ -275,7 +278,10 @@ class QueueClient(SchedulerClient):
         incomplete: Collection[str],
         priority: int,
         doubt: str,
+        stands: Mapping[str, Rung],
     ) -> Acknowledgement:
+        from tui_datasize.jobs.queue.searches import unknown_to
+
         with self._database() as connection, transaction(connection):
             states = reading.expected_states(connection)
             lost = _lost(incomplete, states).intersection(documents)
@@ -284,7 +290,10 @@ class QueueClient(SchedulerClient):
             anew = _lost(asked.renewed, states)
             missing = _missing(documents, afresh | stranded | anew, states)
             check_sources(connection, states, missing, waits_for)
-            rows = [(run_id, priority, run_id in afresh, documents[run_id]) for run_id in missing]
+            # Those of another search are there, but it does not know them.
+            others = unknown_to(connection, {one: stands[one] for one in documents if one in stands})
+            told = [*missing, *sorted(others.difference(missing))]
+            rows = [(run_id, priority, run_id in afresh, documents[run_id]) for run_id in told]
             command_ids = insert_commands(connection, CommandKind.ENQUEUE, rows)
         present = documents.keys() - set(missing)
         failed = sum(states[run_id] is JobState.FAILED for run_id in present)
@@ -404,6 +413,17 @@ class QueueClient(SchedulerClient):
             return {}
         return self._read(lambda connection: reading.runs_of_shapes(connection, numbers), {})
 
+    def promoted(self, experiment: str) -> list[RunSpec]:
+        """The runs that searches of an experiment have gone on with."""
+        from tui_datasize.jobs.queue.searches import read_promoted
+
+        return self._read(lambda connection: read_promoted(connection, experiment), [])
+
+    def _promotions(self) -> dict[str, Rung]:
+        from tui_datasize.jobs.queue.searches import promotions
+
+        return self._read(promotions, {})
+
     def watch(self) -> QueueWatch:
         return QueueWatch(self.project.queue)
 
@@ -416,10 +436,10 @@ class QueueClient(SchedulerClient):
 
         Raises UnknownRunError: there is none, or more than one.
         """
-        found = _find_runs(self._run_ids(prefix), prefix)
+        found = find_runs(self._run_ids(prefix), prefix)
         if len(found) == 1:
             return found[0]
-        raise _unclear(prefix, found, self.project)
+        raise unclear(prefix, found, self.project)
 
     def resolve_all(self, word: str) -> list[str]:
         """The runs that a word names, in queue order.
@@ -432,11 +452,11 @@ class QueueClient(SchedulerClient):
         if of_experiment := [job.run_id for job in self.jobs() if job.experiment == word]:
             return of_experiment
         run_ids = self._run_ids(word)
-        found = _find_runs(run_ids, word)
+        found = find_runs(run_ids, word)
         whole = [run_id for run_id in found if run_id.startswith(f"{word.removesuffix('-')}-")]
         if len(found) == 1 or whole:
             return whole or found
-        raise _unclear(word, found, self.project)
+        raise unclear(word, found, self.project)
 
     def _run_ids(self, prefix: str) -> list[str]:
         """All jobs, or all run directories where no job's id begins with `prefix`."""
@@ -444,6 +464,11 @@ class QueueClient(SchedulerClient):
         if any(run_id.startswith(prefix) for run_id in run_ids):
             return run_ids
         return [paths.run_id for paths in self.project.all_runs()]
+
+
+def _refuse_imported(runs: Mapping[str, RunSpec]) -> None:
+    if imported := next((run_id for run_id, spec in runs.items() if spec.imported), ""):
+        raise ConfigError("was trained elsewhere and imported: it cannot be run", where=imported)
 
 
 def _checked_place(project: ProjectPaths, on: Place, runs: Iterable[RunSpec]) -> str:
@@ -473,19 +498,3 @@ def _missing(run_ids: Iterable[str], forced: Collection[str], states: Mapping[st
         for run_id in run_ids
         if run_id in forced or states.get(run_id, JobState.CANCELLED) is JobState.CANCELLED
     ]
-
-
-def _find_runs(run_ids: Sequence[str], prefix: str) -> list[str]:
-    """The run of that very id, else all whose ids begin with `prefix`."""
-    return [prefix] if prefix in run_ids else [run_id for run_id in run_ids if run_id.startswith(prefix)]
-
-
-def _unclear(prefix: str, found: Sequence[str], project: ProjectPaths) -> UnknownRunError:
-    """Why a word names no run, or not one alone."""
-    if not found:
-        what = f"no run begins with {prefix!r}, and no experiment with runs is called so"
-        return UnknownRunError(
-            what, where=str(project.runs), fix="`datasize-tui status` shows what is queued"
-        )
-    shown = ", ".join(sorted(found)[:_CANDIDATES_SHOWN]) + (", ..." if len(found) > _CANDIDATES_SHOWN else "")
-    return UnknownRunError(f"{prefix!r} is ambiguous ({len(found)} runs)", fix=f"write more of it: {shown}")

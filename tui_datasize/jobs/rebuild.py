@@ -164,6 +164,7 @@ def _add(store: Store, run: _Found) -> None:
     seen, run_id = run.seen, run.paths.run_id
     state, reason = state_of(seen)
     store.add(run.document.job(run_id, seen, state, reason))
+    store.searches.join(run_id, run.document.rung)
     if state is JobState.RUNNING and seen.claim:
         store.record_attempt(run_id, PastAttempt(seen.claim.attempt, seen.claim.tag, utc_now()))
     elif past := _past_attempt(run.paths, seen):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -13,12 +12,17 @@ from tui_datasize.errors import ConfigError, StorageError
 from tui_datasize.experiments.device_settings import DeviceOptions, DeviceSettings, as_in_file, shown
 from tui_datasize.experiments.keys import rows
 from tui_datasize.jobs.queue.commands import CommandKind
-from tui_datasize.jobs.queue.database import create_database, open_database, storage_errors, transaction
+from tui_datasize.jobs.queue.database import (
+    create_database,
+    insert_commands,
+    open_database,
+    storage_errors,
+    transaction,
+)
 from tui_datasize.jobs.queue.requests import Acknowledgement
 from tui_datasize.jobs.queue.settings import QueueSettings, Settings
 from tui_datasize.jobs.scheduler import launch
 from tui_datasize.jobs.scheduler.lock import read_notes
-from tui_datasize.runlog.claim import utc_now
 from tui_datasize.runlog.paths import ProjectPaths
 
 _RESTARTS = 3
@@ -222,26 +226,6 @@ class SchedulerClient:
     def _database(self) -> Iterator[sqlite3.Connection]:
         with closing(open_database(self.project.queue)) as connection, storage_errors(self.project.queue):
             yield connection
-
-
-def insert_commands(
-    connection: sqlite3.Connection,
-    kind: CommandKind,
-    rows: Sequence[tuple[str, int, bool, str]],
-    batch: str = "",
-) -> tuple[int, ...]:
-    """Add one command per (run id, amount, force, document) and return their ids."""
-    if not rows:
-        return ()
-    batch, now = batch or os.urandom(16).hex(), utc_now()
-    connection.executemany(
-        "INSERT INTO commands (batch, kind, run_id, amount, force, document, created_at) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?)",
-        [(batch, kind, *row, now) for row in rows],
-    )
-    last = connection.execute("SELECT max(id) FROM commands").fetchone()[0]
-    # The transaction keeps others from inserting in between: the ids are consecutive.
-    return tuple(range(last - len(rows) + 1, last + 1))
 
 
 def _shown(devices: DeviceSettings, name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -13,6 +14,7 @@ import polars as pl
 
 from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.recipe_columns import recipe_columns, recipe_values
+from tui_datasize.experiments.search import SEARCH, Rung
 from tui_datasize.experiments.spec import SCHEMA_VERSION, Budget, RunSpec
 from tui_datasize.experiments.variants import variant_labels
 from tui_datasize.runlog.claim import Observation, observe, read_claim, read_exit
@@ -87,6 +89,7 @@ def describe_run(paths: RunPaths) -> dict[str, Any] | Problem:
     if (document.get("run_id"), spec.experiment) != (paths.run_id, paths.experiment):
         return Problem(str(paths.directory), f"holds run {document.get('run_id')} of {spec.experiment}")
     queued = {key: document.get(key) for key in ("queued_at", "git_commit", "git_dirty")}
+    queued |= {"rung": _rung(document)}
     try:
         execution = _execution(paths)
     except OSError as error:
@@ -221,6 +224,13 @@ def _of_means(facts: Any) -> dict[str, Any]:
         return {}
     known = spreads if isinstance(spreads, dict) else {}
     return {MEANS_OF: n_runs, SPREADS: json.dumps(known, sort_keys=True)}
+
+
+def _rung(document: Mapping[str, Any]) -> str | None:
+    """Where a run stands in a search, in words; None where it is of none, or that cannot be read."""
+    with suppress(KeyError, TypeError, ValueError, ArithmeticError):
+        return Rung.from_dict(document[SEARCH]).told
+    return None
 
 
 def _execution(paths: RunPaths) -> dict[str, Any]:

@@ -36,6 +36,25 @@ def read_reached(run: RunPaths) -> Reached | None:
     return None
 
 
+def last_validation(run: RunPaths) -> tuple[float, float] | None:
+    """Accuracy and loss of the last evaluation of the images held out; None where there is none.
+
+    Raises OSError: the log is there, and cannot be read.
+    """
+    try:
+        lines = run.metrics.read_bytes().splitlines()
+    except FileNotFoundError:
+        return None
+    for line in reversed(lines):
+        if b'"validation"' in line:
+            with suppress(TypeError, ValueError):
+                row = parse_object(line)
+                accuracy, loss = row.get("accuracy"), row.get("loss")
+                if row.get("split") == "validation" and accuracy is not None and loss is not None:
+                    return float(accuracy), float(loss)
+    return None
+
+
 def resumed_at(run: RunPaths) -> int | None:
     """The update from which the newest attempt has gone on, 0 where it began anew; None where none has."""
     with suppress(OSError):

@@ -126,6 +126,7 @@ RUNS: Schema = MappingProxyType(
         **schema(
             (pl.String, "transfer", "transfer_source"),
             (pl.Boolean, "as_published"),
+            (pl.String, "rung"),
             (pl.Int64, "parameters", "flops_per_image"),
             (pl.Float64, "wall_s", "images_per_s"),
             (pl.String, "device"),
@@ -151,7 +152,9 @@ counts those of a size from 1, null for all others; `subset_seed` is null where 
 a JSON object of the standard deviations over these runs, by metric.
 `state` is told from the directory alone: queued, running, succeeded, incomplete (it says that it succeeded,
 and evaluations are missing), failed, cancelled or interrupted. `flops_per_image` are those of one forward
-pass, a multiplication and an addition counted as two; `label_noise` is the share asked for; `pack_width` is
+pass, a multiplication and an addition counted as two; `label_noise` is the share asked for; `rung` is
+`default` of the recipe that a search is compared with and `1 of 3`, `2 of 3`, ... of its candidates, null of
+runs of no search; `pack_width` is
 how many runs were computed together in the last updates, this one included, `pack_implementation` how."""
 
 
@@ -159,6 +162,15 @@ INCOMPLETE = "incomplete"
 """The state of a run that is told to have succeeded, but lacks evaluations: not done, it counts nowhere."""
 IS_INCOMPLETE = pl.col("state") == INCOMPLETE
 """Of a frame `runs`."""
+
+
+def in_full(runs: pl.DataFrame) -> pl.DataFrame:
+    """Those of some runs, schema `RUNS`, that no rung of a search has cut short."""
+    if "rung" not in runs.columns:
+        return runs
+    rung = pl.col("rung").str.extract_groups(r"^(\d+) of (\d+)$")
+    is_short = rung.struct[0].cast(pl.Int64) < rung.struct[1].cast(pl.Int64)
+    return runs.filter(~is_short.fill_null(value=False))
 
 
 def is_chosen() -> pl.Expr:

@@ -179,7 +179,8 @@ def enqueue_command(snapshot: Snapshot, cells: Sequence[Cell], terms: QueueTerms
     known = {run.run_id: run for plan in plans for run in plan.sources}
     sources = needed(specs, known)
     lost = (run.run_id for run in (*sources, *specs) if snapshot.state_of(run.run_id) == INCOMPLETE)
-    return Enqueue(tuple(specs), snapshot.data_dir, sources, terms, tuple(lost))
+    rungs = {run_id: place for plan in plans for run_id, place in plan.rungs.items()}
+    return Enqueue(tuple(specs), snapshot.data_dir, sources, terms, tuple(lost), rungs=rungs)
 
 
 def queue_facts(

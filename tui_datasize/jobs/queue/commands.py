@@ -29,6 +29,10 @@ class CommandKind(StrEnum):
     this is to make room for another one (amount 1)."""
 
 
+PROMOTION = "search "
+"""What the name of a batch begins with that the scheduler itself gives, for what a search goes on with."""
+
+
 class Amount(NamedTuple):
     """What the amount of a command is."""
 

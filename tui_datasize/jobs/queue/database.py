@@ -10,7 +10,7 @@ import os
 import sqlite3
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,9 +24,11 @@ from tui_datasize.errors import (
     StorageError,
     exit_status_of,
 )
+from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.file_systems import KEEP_LOCAL, check_file_system
 from tui_datasize.jobs.queue.schema import SCHEMA_VERSION, statements
 from tui_datasize.runlog.atomic import rename
+from tui_datasize.runlog.claim import utc_now
 from tui_datasize.runlog.locks import lock_file, make_private, make_runs, private_mode
 
 _APPLICATION_ID = 0x64733162
@@ -279,3 +281,23 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
         fix = "use the version of datasize-tui that wrote it, or move the file away"
         raise StorageError(what, where=str(path), fix=fix)
     return version
+
+
+def insert_commands(
+    connection: sqlite3.Connection,
+    kind: CommandKind,
+    rows: Sequence[tuple[str, int, bool, str]],
+    batch: str = "",
+) -> tuple[int, ...]:
+    """Add one command per (run id, amount, force, document) and return their ids."""
+    if not rows:
+        return ()
+    batch, now = batch or os.urandom(16).hex(), utc_now()
+    connection.executemany(
+        "INSERT INTO commands (batch, kind, run_id, amount, force, document, created_at) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [(batch, kind, *row, now) for row in rows],
+    )
+    last = connection.execute("SELECT max(id) FROM commands").fetchone()[0]
+    # The transaction keeps others from inserting in between: the ids are consecutive.
+    return tuple(range(last - len(rows) + 1, last + 1))

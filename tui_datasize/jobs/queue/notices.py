@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.schema import UNFINISHED
 from tui_datasize.jobs.queue.state import JobState
 
@@ -62,8 +63,11 @@ class Notices:
         ]
 
     def _is_over(self, experiment: str) -> bool:
+        # Those of a search that go on are to be queued in a moment.
         left = self._connection.execute(
-            f"SELECT 1 FROM jobs WHERE experiment = ? AND {UNFINISHED} LIMIT 1", (experiment,)
+            f"SELECT 1 FROM jobs WHERE experiment = ?1 AND {UNFINISHED} UNION ALL SELECT 1 FROM commands "
+            "WHERE applied_at IS NULL AND kind = ?2 AND instr(run_id, ?1 || '-n') = 1 LIMIT 1",
+            (experiment, CommandKind.ENQUEUE),
         )
         return left.fetchone() is None
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tui_datasize.experiments.cluster_settings import Place
     from tui_datasize.experiments.device_settings import DeviceOptions
     from tui_datasize.experiments.load import Order as SweepOrder
+    from tui_datasize.experiments.search import Rung
     from tui_datasize.experiments.spec import RunSpec
 
 ANSWER_WITHIN_S = 10.0
@@ -57,6 +58,8 @@ class Enqueue:
     incomplete: tuple[str, ...] = ()
     """Runs among them that had succeeded, and whose evaluations were lost."""
     force: bool = False
+    rungs: Mapping[str, Rung] = field(default_factory=dict)
+    """By run id, where those of a search stand."""
 
 
 @dataclass(frozen=True, slots=True)

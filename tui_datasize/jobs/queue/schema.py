@@ -265,9 +265,22 @@ CREATE INDEX jobs_anew ON jobs (state) WHERE anew AND {UNRENEWED};
 """
 """`anew` tells of a finished run that is trained anew for its checkpoint."""
 
+_RUNGS = """
+CREATE TABLE rungs (
+    search TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    run_id TEXT NOT NULL,
+    stands TEXT NOT NULL,
+    PRIMARY KEY (search, number, run_id)
+) WITHOUT ROWID;
+CREATE INDEX rungs_run ON rungs (run_id);
+"""
+"""The runs of each rung of a search at a train size, and where each stands in it, as JSON: of the first rung
+as they are queued, of the others as they are promoted."""
+
 STEPS = (
     *(_FIRST, _DEPENDENCIES, _SHAPES, _FAULTS, _CARDS, _MEMORY, _PROBES, _ANSWERS, _CONTEXTS),
-    *(_SOURCE_SETS, _CHANGED, _CLUSTER, _RENEWALS),
+    *(_SOURCE_SETS, _CHANGED, _CLUSTER, _RENEWALS, _RUNGS),
 )
 """What takes a database from each version to the next; a new one takes them all. Never edit a step
 that was released: add another."""

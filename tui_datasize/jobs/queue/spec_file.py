@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import tui_datasize
 from tui_datasize.experiments.packing import memory_key
+from tui_datasize.experiments.search import SEARCH, Rung
 from tui_datasize.experiments.spec import SCHEMA_VERSION, RunSpec
 from tui_datasize.files import parse_object
 from tui_datasize.jobs.queue.records import NewJob
@@ -26,11 +28,13 @@ def write_documents(
     after: Mapping[str, Sequence[str]],
     place: str = "",
     anew: Collection[str] = (),
+    rungs: Mapping[str, Rung] = MappingProxyType({}),
 ) -> dict[str, str]:
     """The content of `spec.json` by run id, in the order of `runs`, with the git commit of `root`.
 
     `after` has the runs that each run waits for, by run id; those without any may be missing. `place` names
-    the cluster that is to make them. Those to be trained `anew` have finished, and lost their checkpoints.
+    the cluster that is to make them. Those to be trained `anew` have finished, and lost their checkpoints;
+    `rungs` tell where those of a search stand.
     """
     commit, dirty = _git_state(root)
     facts: dict[str, Any] = {
@@ -44,9 +48,21 @@ def write_documents(
     } | ({"on": place} if place else {})
     documents = {}
     for run_id, spec in runs.items():
-        own = {"run_id": run_id, "after": list(after.get(run_id, ())), "spec": spec.to_dict()}
-        documents[run_id] = json.dumps(facts | own | ({"anew": True} if run_id in anew else {}))
+        own: dict[str, Any] = {"run_id": run_id, "after": list(after.get(run_id, ())), "spec": spec.to_dict()}
+        own |= {"anew": True} if run_id in anew else {}
+        own |= {SEARCH: rungs[run_id].to_dict()} if run_id in rungs else {}
+        documents[run_id] = json.dumps(facts | own)
     return documents
+
+
+def promoted_document(document: str, rung: Rung) -> tuple[str, str]:
+    """The id and the document of a candidate's run on a rung, by that of one on another rung."""
+    content = parse_object(document)
+    spec = RunSpec.from_dict(content["spec"])
+    spec = replace(spec, budget=replace(spec.budget, amount=rung.amounts[rung.number]))
+    own = {"queued_at": utc_now(), "run_id": spec.run_id, "spec": spec.to_dict(), SEARCH: rung.to_dict()}
+    content.pop("anew", None)
+    return spec.run_id, json.dumps(content | own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +79,8 @@ class QueuedSpec:
     """The cluster that makes it; empty for the machine that queued it."""
     anew: bool = False
     """Whether it had finished, and is trained anew for its checkpoint."""
+    rung: Rung | None = None
+    """Where it stands in a search; None of a run of none."""
 
     @classmethod
     def read(cls, text: str) -> QueuedSpec:
@@ -76,6 +94,7 @@ class QueuedSpec:
             str(content.get("queued_at", "")),
             str(content.get("on", "")),
             bool(content.get("anew")),
+            Rung.from_dict(content[SEARCH]) if SEARCH in content else None,
         )
 
     def job(

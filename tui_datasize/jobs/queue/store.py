@@ -42,6 +42,7 @@ from tui_datasize.jobs.queue.schema import (
     WAITING,
     shape_of,
 )
+from tui_datasize.jobs.queue.searches import Searches
 from tui_datasize.jobs.queue.settings import NOT_DRAINING, Settings
 from tui_datasize.jobs.queue.state import IllegalTransitionError, JobState, sources
 from tui_datasize.runlog.claim import utc_now
@@ -67,6 +68,7 @@ class Store:
         self.known_gpus = KnownGpus(self._connection)
         self.dependencies = Dependencies(self._connection)
         self.cluster = Handed(self._connection, self.dependencies)
+        self.searches = Searches(self._connection, path.parent)
         self.notices = Notices(self._connection)
         self.settings = Settings(self._connection)
         self.faults = Faults(self._connection, path)
@@ -84,14 +86,15 @@ class Store:
             return False
 
     def data_version(self) -> int:
-        """A number that changes whenever another process commits."""
-        return int(self._one("PRAGMA data_version")[0])
+        """A number that changes whenever another process commits, or a search gives commands."""
+        return int(self._one("PRAGMA data_version")[0]) + self.searches.asked
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All or nothing; committed to disk at the end of the block."""
         with storage_errors(self.path), transaction(self._connection):
             yield
+            self.searches.advance()
             self.dependencies.count()
 
     @contextmanager
@@ -185,6 +188,7 @@ class Store:
             self._shape(job.document),
         )
         self.dependencies.follow(job.run_id)
+        self.searches.follow(job.run_id)
 
     def queue_again(self, run_id: str) -> None:
         """Put a finished job back to the end of the queue with a fresh allowance of attempts."""
@@ -262,6 +266,8 @@ class Store:
         )
         if changed != 1:
             raise IllegalTransitionError(f"job {run_id} cannot become {state}: it is in none of {allowed}")
+        if state.is_final:
+            self.searches.follow(run_id)
 
     def has_cancelled_beside(self, run_id: str, tag: str) -> bool:
         """Whether another run of the worker with this tag was cancelled, or is to be."""

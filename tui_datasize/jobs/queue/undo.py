@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from tui_datasize.errors import ConfigError
-from tui_datasize.jobs.queue.commands import JOB_COMMANDS, CommandKind
+from tui_datasize.jobs.queue.commands import JOB_COMMANDS, PROMOTION, CommandKind
 from tui_datasize.jobs.queue.requests import ChangeJobs, Drain
 from tui_datasize.jobs.queue.schema import UNFINISHED
 from tui_datasize.jobs.queue.state import JobState
@@ -64,7 +64,8 @@ def last_done(connection: sqlite3.Connection) -> Done:
             # One that was refused has taken nothing back.
             undone.update({batch.removeprefix(UNDO)} if followed or pending else ())
             continue
-        if batch in undone:
+        # What a search goes on with nobody has asked for by itself.
+        if batch in undone or batch.startswith(PROMOTION):
             continue
         if pending:
             raise ConfigError("the last command is not applied yet", fix="undo it in a moment, once it is")

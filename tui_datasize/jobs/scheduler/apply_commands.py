@@ -138,17 +138,18 @@ class CommandApplier:
             return Verdict(
                 False, f"the scheduler has another version and cannot read it ({error}); restart it"
             )
+        has_joined = self._store.searches.join(command.run_id, document.rung)
         is_stranded = self._store.dependencies.has_failed_for(command.run_id)
         is_renewed = document.anew and state is JobState.SUCCEEDED
         if command.force or state is JobState.CANCELLED or is_stranded or is_renewed:
             return self._enqueue_again(command, state, document)
         if state is None:
             return self._add(command, document)
-        if state is JobState.FAILED:
+        if state is JobState.FAILED and not has_joined:
             return Verdict(False, "has failed before; retry it, or queue it with --force")
         if not state.is_final and self._store.value(command.run_id, "cancel_requested"):
             return Verdict(False, "is just being cancelled; queue it again in a moment")
-        told = "has succeeded already" if state is JobState.SUCCEEDED else "is in the queue already"
+        told = f"has {state} already" if state.is_final else "is in the queue already"
         return Verdict(True, told, changed=False)
 
     def _enqueue_again(

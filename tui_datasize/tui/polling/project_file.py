@@ -13,6 +13,7 @@ from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.cluster_settings import Place
 from tui_datasize.experiments.device_settings import DeviceSettings
 from tui_datasize.experiments.load import Experiment, Project, data_directory, load_project
+from tui_datasize.experiments.rungs import later_runs, rungs_of
 from tui_datasize.experiments.sweep import check_runs, further_runs, plan_runs, source_runs
 from tui_datasize.experiments.variants import recipe_of, variant_labels
 from tui_datasize.jobs.client import QueueClient
@@ -125,11 +126,20 @@ def _plan_experiment(experiment: Experiment, project: Project, is_listed: bool) 
         sources = source_runs(specs, project)
     except DatasizeError as error:
         return ExperimentPlan(name, title, dataset, (), error.line)
-    labels = variant_labels(specs)
-    named = ((spec.run_id, spec) for spec in specs)
-    cells = tuple(Cell(run_id, spec, labels[run_id], total_updates(spec)) for run_id, spec in named)
+    further = later_runs(experiment)
+    labels = variant_labels((*specs, *further))
+    cells, later = (
+        tuple(Cell(run_id, spec, labels[run_id], total_updates(spec)) for run_id, spec in named)
+        for named in ([(spec.run_id, spec) for spec in runs] for runs in (specs, further))
+    )
     return ExperimentPlan(
-        *(name, title, dataset, cells), sources=sources, order=order, n_runs=len(cells), **place
+        *(name, title, dataset, cells),
+        sources=sources,
+        order=order,
+        n_runs=experiment.n_runs if later else len(cells),
+        rungs=rungs_of(experiment, specs),
+        later=later,
+        **place,
     )
 
 
@@ -150,12 +160,13 @@ def with_further(
     shape_of = {run_id: n for run_id, n in queue.runs_of_shapes(shapes.keys()).items() if run_id in unlisted}
     found = []
     for plan in plans:
-        variants = {cell.variant: cell.spec for cell in plan.cells}
+        variants = {cell.variant: cell.spec for cell in (*plan.cells, *plan.later)}
         runs = further_runs(variants.values(), shapes, shape_of)
         labels = {recipe_of(spec): variant for variant, spec in variants.items()}
         new = [Cell(run.run_id, run, labels[recipe_of(run)], total_updates(run)) for run in runs]
-        cells = (*plan.cells, *new)
+        cells, own = (*plan.cells, *new), {recipe_of(cell.spec) for cell in plan.later}
+        n_runs = plan.n_runs + sum(recipe_of(cell.spec) not in own for cell in new)
         told = queue.mixed_rules(rules_of([cell.spec for cell in plan.cells]))
-        changed = replace(plan, cells=cells, n_runs=len(cells), told=told)
+        changed = replace(plan, cells=cells, n_runs=n_runs, told=told)
         found.append(changed if new or told else plan)
     return tuple(found)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from tui_datasize.experiments.cluster_settings import Place
     from tui_datasize.experiments.load import Order as SweepOrder
+    from tui_datasize.experiments.search import Rung
     from tui_datasize.experiments.spec import RunSpec
     from tui_datasize.jobs.queue.faults import Fault
     from tui_datasize.jobs.scheduler.devices import DeviceReport
@@ -71,6 +72,10 @@ class ExperimentPlan:
     """Where its runs are made, unless another place is asked for."""
     has_cluster: bool = False
     """Whether there is another."""
+    rungs: Mapping[str, Rung] = field(default_factory=dict)
+    """By run id, where cells stand that a search begins with."""
+    later: tuple[Cell, ...] = ()
+    """One cell of each recipe that the search may go on with, of any size, draw and seed."""
 
 
 @dataclass(frozen=True, slots=True)

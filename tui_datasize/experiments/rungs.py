@@ -1,0 +1,127 @@
+"""Where runs stand in the search that they are of, and what runs of its later rungs look like."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from tui_datasize.experiments.budget import samples_at, total_updates
+from tui_datasize.experiments.load import Experiment
+from tui_datasize.experiments.search import DEFAULT, Rung, Search
+from tui_datasize.experiments.spec import RunSpec
+from tui_datasize.experiments.sweep import spec_at
+from tui_datasize.experiments.variants import recipe_of
+from tui_datasize.text import plural
+
+
+def rungs_of(experiment: Experiment, specs: Sequence[RunSpec]) -> Mapping[str, Rung]:
+    """By run id, where those of some runs stand that a search begins with: its default and its first rung.
+
+    None of an experiment without a search.
+    """
+    search = experiment.search
+    if search is None:
+        return {}
+    places = {
+        recipe_of(spec_at(experiment, recipe, 1, 0, 0)): candidate
+        for candidate, recipe in enumerate(search.on_rung(0))
+    }
+    default = recipe_of(spec_at(experiment, experiment.recipes[0], 1, 0, 0))
+    names = {size: _digest(experiment, search, size) for size in {spec.train_size for spec in specs}}
+    amounts = tuple(search.recipe(0, rung).spec.budget.amount for rung in range(len(search.parts)))
+    cells = len(experiment.seeds) * len(experiment.subset_seeds)
+    found = {}
+    for spec in specs:
+        recipe = recipe_of(spec)
+        if recipe == default:
+            found[spec.run_id] = Rung("")
+        elif recipe in places:
+            found[spec.run_id] = Rung(
+                *(names[spec.train_size], 0, places[recipe]), cells=cells, kept=search.kept, amounts=amounts
+            )
+    return found
+
+
+def climbed(experiment: Experiment, runs: Iterable[RunSpec]) -> tuple[RunSpec, ...]:
+    """Those of some runs to which the search of an experiment may promote a candidate."""
+    later = {recipe_of(run) for run in later_runs(experiment)}
+    return tuple(run for run in runs if recipe_of(run) in later)
+
+
+def later_runs(experiment: Experiment) -> tuple[RunSpec, ...]:
+    """One run of each recipe to which candidates may be promoted, of any size, draw and seed."""
+    later = experiment.search.later if experiment.search else ()
+    return tuple(spec_at(experiment, recipe, 1, 0, 0) for recipe in later)
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """What one rung of a search takes, or its default."""
+
+    told: str
+    """As of `Rung.told`."""
+    candidates: int
+    n_runs: int
+    updates: int
+    """Of all its runs together; the mean of all candidates stands for those that nobody knows yet."""
+    images: int
+    """Trained on, each counted as often as it is seen."""
+
+    @property
+    def line(self) -> str:
+        """Such as `rung 1 of 3: 20 candidates, 40 runs, 10,000 updates, 320,000 images`."""
+        each = "" if self.told == DEFAULT else f"{plural(self.candidates, 'candidate')}, "
+        name = self.told if self.told == DEFAULT else f"rung {self.told}"
+        counted = f"{plural(self.n_runs, 'run')}, {plural(self.updates, 'update')}"
+        return f"{name}: {each}{counted}, {plural(self.images, 'image')}"
+
+
+def outlook(experiment: Experiment, specs: Sequence[RunSpec]) -> tuple[Stretch, ...]:
+    """What a search takes that begins with some of its runs, unless runs fail; nothing without a search."""
+    search = experiment.search
+    if search is None:
+        return ()
+    places = rungs_of(experiment, specs)
+    defaults = [spec for spec in specs if spec.run_id in places and not places[spec.run_id].search]
+    first = [spec for spec in specs if spec.run_id in places and places[spec.run_id].search]
+    stretches = [Stretch(DEFAULT, 1, len(defaults), *_taken(defaults))] if defaults else []
+    for number, kept in enumerate(search.kept if first else ()):
+        on_it = [_on_rung(spec, places[spec.run_id], number) for spec in first]
+        share = kept / len(search.candidates)
+        updates, images = (round(taken * share) for taken in _taken(on_it))
+        told = f"{number + 1} of {len(search.parts)}"
+        stretches.append(Stretch(told, kept, round(len(on_it) * share), updates, images))
+    return tuple(stretches)
+
+
+def _on_rung(spec: RunSpec, place: Rung, number: int) -> RunSpec:
+    if not place.climbs:
+        return spec
+    return replace(spec, budget=replace(spec.budget, amount=place.amounts[number]))
+
+
+def outlook_in_words(stretches: Sequence[Stretch]) -> list[str]:
+    """A line each, and one for all."""
+    if len(stretches) < 2:
+        return [one.line for one in stretches]
+    runs, updates, images = (
+        sum(getattr(one, name) for one in stretches) for name in ("n_runs", "updates", "images")
+    )
+    whole = f"in all: {plural(runs, 'run')}, {plural(updates, 'update')}, {plural(images, 'image')}"
+    return [*(one.line for one in stretches), whole]
+
+
+def _taken(specs: Iterable[RunSpec]) -> tuple[int, int]:
+    """Updates of some runs, and images that they train on."""
+    updates = {spec: total_updates(spec) for spec in specs}
+    return sum(updates.values()), sum(samples_at(spec, count) for spec, count in updates.items())
+
+
+def _digest(experiment: Experiment, search: Search, size: int) -> str:
+    """What changes whenever other runs of a size are compared with each other."""
+    seeds, draws = experiment.seeds, experiment.subset_seeds
+    candidates = [spec_at(experiment, one, size, seeds[0], draws[0]).run_id for one in search.on_rung(0)]
+    told = json.dumps([candidates, seeds, draws, search.parts, search.kept])
+    return hashlib.sha256(told.encode()).hexdigest()[:12]
