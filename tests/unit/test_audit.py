@@ -344,6 +344,9 @@ def test_images_are_audited():
     assert "stratified or" not in found["missing-class"].to_do
     at_random = found_in(runs.with_columns(subset_strategy=pl.lit("random")), subsets=subsets)
     assert "Draw stratified" in at_random["missing-class"].to_do
+    strategies = pl.Series(["random", *["margin"] * (runs.height - 1)])
+    on_a_path = found_in(runs.with_columns(subset_strategy=strategies), subsets=subsets)
+    assert on_a_path["missing-class"].to_do.startswith("Begin the path at a larger size")
     assert "10 of 50 test images (20.0 %)" in found["test-in-training"].what
     changed = pl.concat([data_sets(runs), data_sets(runs[1:]).with_columns(fingerprint=pl.lit("g"))])
     assert found_in(runs, datasets=changed)["data-changed"].severity is Severity.ERROR

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests.fakes import fake_dataset, fake_spec, write_run
 from tests.unit.record_desk import said
-from tui_datasize.answers import levers, overlap, variance
+from tui_datasize.answers import agreement, levers, overlap, spread, variance
 from tui_datasize.answers.answer import Asked, Map, Sheet
 from tui_datasize.answers.record import Reading, Record
 from tui_datasize.experiments.spec import SubsetSpec
@@ -115,12 +115,26 @@ def test_runs_that_chose_are_left_out_of_the_variance_and_the_overlap_and_it_is_
     answer = overlap.ask(record)
     assert told in said(answer)
     assert {*answer.rows()["draw_a"]} <= {f"random nested d{n}" for n in range(3)}
+    answer = agreement.ask(record)
+    assert told in said(answer)
+    assert {*answer.rows()["variant"]} == {"strategy=random"}
+    assert answer.rows()["overlap"].null_count() == 0
+
+
+def test_no_seed_of_a_strategy_is_called_better_than_others(record):
+    tests = {row["variant"]: row for row in record.comparisons.table.filter(asks="seed").to_dicts()}
+    assert (tests["strategy=random"]["failure"], tests["strategy=random"]["p"] is None) == (None, False)
+    why = "needs images that do not depend on the training seed"
+    assert (tests["strategy=margin"]["failure"], tests["strategy=margin"]["p"]) == (why, None)
+    assert f"Seeds are not compared over sizes: that {why}." in said(
+        spread.ask(record.of_variant("strategy=margin"))
+    )
 
 
 def test_where_all_runs_chose_nothing_is_said_of_draws_but_why(record):
     alone = record.all_runs.filter(subset_strategy="margin")
     record = replace(record, reading=Reading(record.log, alone))
-    for question in (variance, overlap):
+    for question in (variance, overlap, agreement):
         assert question.ask(record).why_not.startswith("Runs of margin are left out")
 
 

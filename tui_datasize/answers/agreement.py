@@ -10,6 +10,7 @@ from tui_datasize.answers.answer import Answer, Axis, Chart, Column, Line, Sente
 from tui_datasize.answers.columns import SIZE_AND_RUNS, of_kind
 from tui_datasize.answers.record import Record, bounded, named, numbers, per_variant
 from tui_datasize.metric import Metric
+from tui_datasize.runlog.schema import drawn_runs
 from tui_datasize.stats.agreement import PAIRS_OF_RUNS, overlap_and_agreement, pairs_of_runs
 from tui_datasize.stats.group_tests import SIGNIFICANT
 from tui_datasize.stats.overlap import find_draws
@@ -28,7 +29,7 @@ _COLUMNS = (
 
 def ask(record: Record) -> Answer:
     """Correlations of overlap with agreement over the pairs of runs of each size."""
-    runs, left_out = bounded(record.runs)
+    runs, left_out = bounded(drawn_runs(record.runs))
     frames = [pl.DataFrame(schema=dict(PAIRS_OF_RUNS))]
     draws = find_draws(record.all_runs)
     # Size by size: the predictions of all runs at once may not fit into memory.
@@ -37,12 +38,13 @@ def ask(record: Record) -> Answer:
         frames.append(pairs_of_runs(own, record.metric.name, record.reading.overlaps, predictions, draws))
     pairs = pl.concat(frames)
     if pairs.is_empty():
-        return does_not_apply("No size has two finished runs to compare. Add seeds, or draws.")
+        why = "No size has two finished runs to compare. Add seeds, or draws."
+        return does_not_apply(" ".join([*(one.text for one in record.left_out), why]))
     table = overlap_and_agreement(runs, pairs)
     drawn = pairs.drop_nulls(["overlap", "agreement"])
     return Answer.of_each(
         (named(variant, _told(rows, record.metric)) for variant, rows in per_variant(table)),
-        [*relations(table), *(Sentence(text, "note") for text in left_out)],
+        [*relations(table), *(Sentence(text, "note") for text in left_out), *record.left_out],
         tables=[Table(table, _COLUMNS, record.metric)],
         figures=[_chart(variant, rows) for variant, rows in per_variant(drawn)],
         about="pairs of runs of one size; p by permutation of runs, one-sided",

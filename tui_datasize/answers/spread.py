@@ -26,7 +26,7 @@ from tui_datasize.metric import METRICS_OFFERED, Metric
 from tui_datasize.stats.curve import points
 from tui_datasize.stats.fits import FitFailure
 from tui_datasize.stats.group_tests import SIGNIFICANT
-from tui_datasize.stats.groups import SizeComparison
+from tui_datasize.stats.groups import SEEDS_CHOOSE, SizeComparison
 from tui_datasize.stats.groups_table import sizes_table
 from tui_datasize.stats.pairwise import Difference
 from tui_datasize.stats.spread import SpreadLaw, best_values, box_table
@@ -165,6 +165,8 @@ def _alone(found: SizeComparison) -> Iterator[str]:
     if len(found.sizes) > 1:
         yield trend_of(found.spread)
     if isinstance(found.seed, FitFailure):
+        if found.seed.reason == SEEDS_CHOOSE:
+            yield f"Seeds are not compared over sizes: that {SEEDS_CHOOSE}."
         return
     if found.seed.p < SIGNIFICANT:
         yield f"A seed that is good at one size is good at others ({found.seed.brief}): compare equal seeds."

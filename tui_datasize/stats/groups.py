@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from tui_datasize.metric import Metric, metric_named
+from tui_datasize.runlog.schema import drawn_runs
 from tui_datasize.stats.clusters import Clusters, find_clusters
 from tui_datasize.stats.curve import points, size_runs
 from tui_datasize.stats.fits import FitFailure
@@ -18,6 +19,9 @@ from tui_datasize.stats.paired import Curve, compare, curve_of, variant_curves
 from tui_datasize.stats.pairwise import Difference, corrected
 from tui_datasize.stats.spread import SpreadLaw, spread_law
 from tui_datasize.stats.trend import trend
+
+SEEDS_CHOOSE = "needs images that do not depend on the training seed"
+"""Why seeds of a labelling strategy are not compared: each has images of its own."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +65,11 @@ class VariantComparison:
 def compare_sizes(runs: pl.DataFrame, metric: str) -> tuple[SizeComparison, ...]:
     """Compare the train sizes within each experiment and variant."""
     offered = metric_named(metric)
-    curves = points(runs, metric).group_by("experiment", "variant", maintain_order=True)
-    return tuple(_compare_sizes(str(e), str(v), offered, values) for (e, v), values in curves)
+    drawn = set(drawn_runs(runs).select("experiment", "variant").iter_rows())
+    return tuple(
+        _compare_sizes(str(e), str(v), offered, values, is_drawn=(e, v) in drawn)
+        for (e, v), values in points(runs, metric).group_by("experiment", "variant", maintain_order=True)
+    )
 
 
 def compare_variants(runs: pl.DataFrame, metric: str) -> tuple[VariantComparison, ...]:
@@ -97,7 +104,9 @@ def seed_table(values: pl.DataFrame) -> tuple[list[int], list[int], Floats]:
     return complete.to_list(), sizes.to_list(), kept["value"].to_numpy().reshape(len(complete), len(sizes))
 
 
-def _compare_sizes(experiment: str, variant: str, metric: Metric, values: pl.DataFrame) -> SizeComparison:
+def _compare_sizes(
+    experiment: str, variant: str, metric: Metric, values: pl.DataFrame, *, is_drawn: bool
+) -> SizeComparison:
     sizes = size_runs(values)
     curve = curve_of(values)
     at_sizes = {_size_name(size): {0: cells} for size, cells in curve.items()}
@@ -108,7 +117,7 @@ def _compare_sizes(experiment: str, variant: str, metric: Metric, values: pl.Dat
         sizes=tuple(curve),
         n_runs=tuple(len(size.values) for size in sizes),
         trend=trend(curve),
-        seed=_seed_test(values),
+        seed=_seed_test(values) if is_drawn else FitFailure(SEEDS_CHOOSE),
         pairs=corrected(_pairs(at_sizes)),
         spread=spread_law(sizes),
         clusters=find_clusters(sizes),

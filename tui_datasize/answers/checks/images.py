@@ -10,10 +10,12 @@ from collections.abc import Iterator
 import polars as pl
 
 from tui_datasize.answers.checks.finding import Finding, Severity, finding, sizes_words
+from tui_datasize.runlog.schema import is_chosen
 from tui_datasize.stats.overlap import find_leaks
 from tui_datasize.text import plural
 
 _MOST_PAIRS = 3
+_START_LATER = "Begin the path at a larger size: draws by class would need the labels of all images."
 
 
 def check_missing_classes(
@@ -40,7 +42,8 @@ def check_missing_classes(
         f"{draws} {'lacks' if concerned.height == 1 else 'lack'} {number} entirely "
         f"({sizes_words(concerned['train_size'].unique().sort().to_list())}): no model can score on them."
     )
-    to_do = _draw_otherwise(concerned)
+    is_path = not runs.filter(is_chosen()).is_empty()
+    to_do = _START_LATER if is_path else _draw_otherwise(concerned)
     yield finding(Severity.WARNING, "missing-class", concerned, what, to_do, names_sizes=True)
 
 
