@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests.fakes import fake_dataset, fake_spec, write_run
 from tests.unit.record_desk import said
-from tui_datasize.answers import agreement, levers, overlap, spread, variance
+from tui_datasize.answers import agreement, levers, overlap, plan, spread, variance
 from tui_datasize.answers.answer import Asked, Map, Sheet
 from tui_datasize.answers.record import Reading, Record
 from tui_datasize.experiments.spec import SubsetSpec
@@ -136,6 +136,22 @@ def test_where_all_runs_chose_nothing_is_said_of_draws_but_why(record):
     record = replace(record, reading=Reading(record.log, alone))
     for question in (variance, overlap, agreement):
         assert question.ask(record).why_not.startswith("Runs of margin are left out")
+
+
+@pytest.mark.parametrize("variant", [None, "strategy=random"])
+def test_a_plan_names_no_size_that_the_path_does_not_have(record, variant):
+    sweep = [
+        fake_spec(train_size=size, seed=seed, subset=SubsetSpec(strategy, seed=number, path=PATH).up_to(size))
+        for strategy in ("random", "margin")
+        for size in PATH
+        for seed in range(2)
+        for number in range(3)
+    ]
+    answer = plan.ask(replace(record, sweep=sweep, asked=Asked(variant=variant, runs=6)))
+    assert answer.proposed
+    assert {spec.train_size for spec in answer.proposed} <= {*PATH}
+    assert said(answer).count("No new sizes are planned: each would be a point of the path.") == 1
+    assert " runs at " not in said(answer)
 
 
 def test_a_sheet_that_is_no_picture_is_none(record):

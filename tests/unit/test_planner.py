@@ -17,7 +17,7 @@ from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.experiments.sweep import listed_runs, plan_runs
 from tui_datasize.stats.fits import FitFailure
 from tui_datasize.stats.noise import noise_of
-from tui_datasize.stats.placing import UNKNOWN_ROOM, Room, new_sizes, place_runs
+from tui_datasize.stats.placing import NO_ROOM, UNKNOWN_ROOM, Room, new_sizes, place_runs
 from tui_datasize.stats.plan_table import PLAN, plans_table
 from tui_datasize.stats.planner import Plan, plan_next_runs
 from tui_datasize.stats.question import Question
@@ -104,6 +104,15 @@ def test_what_is_told_of_a_plan_is_what_the_forecast_is_then():
     there = curve.outlook.at(plan.at)
     assert plan.then[1] - plan.then[0] == pytest.approx(there.high - there.low, rel=0.5)
     assert there.high - there.low < 0.8 * (plan.now[1] - plan.now[0])
+
+
+def test_where_no_size_may_come_none_is_named():
+    runs = sweep(seeds=4)
+    ahead = plan_next_runs(runs, "test_accuracy", Question(runs=20), room=NO_ROOM)
+    assert set(placed(ahead)) <= {*SIZES}
+    assert ahead.beyond is None
+    between = plan_next_runs(runs, "test_accuracy", Question(at=560, runs=4), room=NO_ROOM)
+    assert [size.train_size for size in between.sizes] == [400, 800]
 
 
 def test_a_plan_that_would_change_nothing_says_so_first_and_has_runs_only_for_a_budget():

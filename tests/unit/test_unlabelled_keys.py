@@ -161,5 +161,5 @@ def test_a_folder_that_cannot_be_learned_from_is_told_before_it_is_queued(tmp_pa
 
 @pytest.mark.parametrize(("rule", "most"), [(FIXMATCH, 29), (Unlabelled(), 30)])
 def test_a_plan_leaves_an_image_without_a_label(rule, most):
-    record = SimpleNamespace(images_of=lambda _: [10, 20])
+    record = SimpleNamespace(images_of=lambda _: [10, 20], sweep=())
     assert room_of(record, pl.DataFrame(), [fake_spec(unlabelled=rule)]).most == most

@@ -29,6 +29,9 @@ MOST_PLANNED = 12
 """Variants that a plan is made for."""
 BATCHES = 3
 """A plan is made from what is foreseen; after this part of it a new one is better."""
+_NO_NEW_SIZES = (
+    "No new sizes are planned: each would be a point of the path. A longer path in experiments.toml has more."
+)
 _COLUMNS = (
     Column("train_size", "train size"),
     Column("runs", "runs now"),
@@ -58,6 +61,8 @@ def ask(record: Record) -> Answer:
     left_out = record.runs["variant"].n_unique() - len(groups)
     if left_out:
         told.append(f"The first {MOST_PLANNED} variants are planned, {left_out:,} are not.")
+    if len(made) > 1 and all(_NO_NEW_SIZES in one.words for one in made.values()):
+        told.append(_NO_NEW_SIZES)
     bare_plans = {v: one.plan if isinstance(one, Planned) else one for v, one in plans.items()}
     every = {(record.experiment, variant): plan for variant, plan in bare_plans.items()}
     return Answer.of_each(
@@ -92,13 +97,15 @@ def make_plan(record: Record, runs: pl.DataFrame) -> Planned | FitFailure:
     if isinstance(made, FitFailure):
         return made
     words = plan_words(made, prices.of_plan(record, made), prices.of_beyond(record, made))
+    words += (_NO_NEW_SIZES,) if room == NO_ROOM else ()
     return Planned(made, propose(made, cells, runs, record.sweep, record.unlisted), words)
 
 
 def room_of(record: Record, runs: pl.DataFrame, cells: Sequence[RunSpec]) -> Room:
     """Which new train sizes there can be: as many images as the data set of the runs has, if it is known."""
     images = record.images_of(runs)
-    if any(spec.subset.path for spec in cells):
+    # The random runs of a path carry none.
+    if any(spec.subset.path for spec in (*cells, *record.sweep)):
         return NO_ROOM
     # Of a half of the classes, or of classes of unequal parts, other numbers hold.
     is_whole = all(spec.classes == ClassSplit() and spec.subset.imbalance == 1 for spec in cells)

@@ -21,7 +21,7 @@ from tui_datasize.stats.extrapolate import LEVEL, Outlook, look_ahead
 from tui_datasize.stats.fits import FitFailure
 from tui_datasize.stats.laws import WHAT_LAWS_DESCRIBE, flipped, loss_of
 from tui_datasize.stats.noise import Noise, noise_of
-from tui_datasize.stats.placing import TWICE, UNKNOWN_ROOM, Room, new_sizes, place_runs
+from tui_datasize.stats.placing import NO_ROOM, TWICE, UNKNOWN_ROOM, Room, new_sizes, place_runs
 from tui_datasize.stats.question import MOST_PLANNED, NOTHING_ASKED, Question
 from tui_datasize.stats.run_costs import RunCosts
 from tui_datasize.stats.size_needed import foreseen_sizes
@@ -153,6 +153,8 @@ def plan_next_runs(
     if isinstance(planned, FitFailure):
         return planned
     plan = _plan(runs, state, question, at, planned)
+    if room == NO_ROOM:
+        plan = replace(plan, beyond=None)
     if plan.is_idle and not question.has_budget:
         return replace(plan, sizes=tuple(replace(one, add=0, samples=0.0, seconds=0.0) for one in planned))
     return plan
@@ -208,6 +210,8 @@ class _State:
         known = [size for size in costs.sizes if size not in self.odd]
         if at <= max(self.largest, room.fits(TWICE * self.largest)):
             near = [size for size in known if max(size / at, at / size) < SAME_BY]
+            if room == NO_ROOM:
+                return near[:1] or sorted(known or costs.sizes, key=lambda size: abs(size - at))[:2]
             return near[:1] or [max(1, round(at / room.unit)) * room.unit]
         return sorted({*(known or costs.sizes), *new_sizes(np.array(costs.sizes, float), room)})
 
