@@ -16,7 +16,7 @@ from tui_datasize.answers.columns import INTERVAL, SIZE, SIZE_AXIS, metric_axis,
 from tui_datasize.answers.labelling import labelled
 from tui_datasize.answers.record import NO_RUN, Comparisons, Record, per_variant, said_plainly
 from tui_datasize.metric import Metric, metric_named
-from tui_datasize.runlog.schema import Schema, schema
+from tui_datasize.runlog.schema import Schema, is_chosen, schema
 from tui_datasize.stats.curve import learning_curve
 from tui_datasize.stats.effective import Saved
 from tui_datasize.stats.levers import BASELINE, MEMBERS, lever_runs, told_by, worth
@@ -38,8 +38,9 @@ LEVERS: Schema = schema(
 """A lever a row, the baseline first. `images` are what it needs for what is asked, in words; at `train_size`
 it is worth `of_baseline` images of the baseline, `ratio` times its own, from `low` to `high`; `p` is
 corrected for as many levers as there are; `wall_s` is a training's time for as many updates as one of the
-baseline has, all members of an ensemble together, `price` that of labels and one training; `is_cheapest`
-within 5 % of the lowest price, without prices of the fewest images, of those that are told apart."""
+baseline has, all members of an ensemble and all runs before on a path together, `price` that of labels and
+one training; `is_cheapest` within 5 % of the lowest price, without prices of the fewest images, of those that
+are told apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class _Lever:
     """The same at each of its sizes."""
     against: Difference | None
     wall_s: float
-    """Of one training of as many updates as one of the baseline has."""
+    """Of one training of as many updates as one of the baseline has, and of those that it needs before."""
 
     @property
     def is_apart(self) -> bool:
@@ -116,7 +117,7 @@ def ask(record: Record) -> Answer:
 _HOW = (
     "The baseline pulls no lever: no augmentation, no transfer, no images without labels, the labels as they "
     "are, the smallest model; v chooses another. Levers that cannot be told apart from it are in no order. "
-    "Times are of as many updates."
+    "Times are of as many updates, those of a labelling strategy with all runs before on the path."
 )
 
 
@@ -150,12 +151,17 @@ def _needed(compared: Comparisons, name: str, asked: float) -> tuple[str, float]
 
 
 def _seconds(runs: pl.DataFrame, name: str) -> float:
-    """Of a training with as many updates as the baseline's have, at the largest size."""
+    """Of a training with as many updates as the baseline's have, at the largest size.
+
+    That of a strategy has to be trained at each size before, to choose what it learns from.
+    """
     largest = runs.filter(
         pl.col("train_size") == pl.col("train_size").max().over("variant"), state="succeeded"
     )
     own, other = (largest.filter(variant=variant) for variant in (name, BASELINE))
-    return _mean(own["wall_s"]) / _mean(own["updates"]) * _mean(other["updates"])
+    path = runs.filter(is_chosen(), variant=name, state="succeeded").join(own, on="train_size", how="anti")
+    before = [_mean(of_size["wall_s"]) for of_size in path.partition_by("train_size")]
+    return sum(before) + _mean(own["wall_s"]) / _mean(own["updates"]) * _mean(other["updates"])
 
 
 def _mean(values: pl.Series) -> float:
@@ -204,7 +210,8 @@ def _times_told(levers: Sequence[_Lever], runs: pl.DataFrame) -> Iterator[str]:
     longer = [one for one in levers if one.wall_s > 1.2 * wall_s]
     if longer:
         named = ", ".join(f"{one.name} {one.wall_s / wall_s:.1f} times" for one in longer)
-        yield f"As many updates as the baseline's take longer with: {named}."
+        path = " and the runs before on the path" if runs.filter(is_chosen()).height else ""
+        yield f"As many updates as the baseline's{path} take longer with: {named}."
 
 
 def _table(
