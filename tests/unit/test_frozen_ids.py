@@ -126,7 +126,7 @@ FROZEN_SHIPPED = {
     "noise-cifar10-smoke": (4, "noise-cifar10-smoke-n2500-d0-s0-1d6120d6", "52ce17e885334b2f"),
     "imbalance-cifar10-smoke": (3, "imbalance-cifar10-smoke-n2500-d0-s0-ca2b8859", "b8147df984722bbc"),
     "levers-mnist10k-source": (5, "levers-mnist10k-source-n20000-d0-s101-303fadf3", "967d62aee725942f"),
-    "levers-mnist10k": (1080, "levers-mnist10k-n50-d1-s101-129667fa", "e50efcd87feb63a4"),
+    "levers-mnist10k": (1350, "levers-mnist10k-n50-d1-s101-129667fa", "15dedf5b245ec931"),
     "levers-mnist10k-source-cpu": (
         5,
         "levers-mnist10k-source-cpu-n20000-d0-s101-aa7e2368",
@@ -140,7 +140,7 @@ FROZEN_SHIPPED = {
         "levers-mnist10k-source-smoke-n20000-d0-s101-5b1fae68",
         "003e6c46d5216a5c",
     ),
-    "levers-mnist10k-smoke": (216, "levers-mnist10k-smoke-n50-d1-s101-039a5367", "4c6669c689db577b"),
+    "levers-mnist10k-smoke": (270, "levers-mnist10k-smoke-n50-d1-s101-039a5367", "158837084f1d9ae5"),
     "levers-cifar10-source-smoke": (
         3,
         "levers-cifar10-source-smoke-n20000-d0-s101-73c701dd",
@@ -171,7 +171,7 @@ FROZEN_BY_RULES_2 = {
     "noise-cifar10-smoke": (4, "noise-cifar10-smoke-n2500-d0-s0-49b1a53c", "745abf8a11be4641"),
     "imbalance-cifar10-smoke": (3, "imbalance-cifar10-smoke-n2500-d0-s0-9d2b7d8e", "521b2c905444e915"),
     "levers-mnist10k-source": (5, "levers-mnist10k-source-n20000-d0-s101-528513f7", "d2dd2fa7ac59bb8d"),
-    "levers-mnist10k": (1080, "levers-mnist10k-n50-d1-s101-8edf622f", "213150e75f8dd19d"),
+    "levers-mnist10k": (1350, "levers-mnist10k-n50-d1-s101-8edf622f", "a5af8a8a1a51dd57"),
     "levers-mnist10k-source-cpu": (
         5,
         "levers-mnist10k-source-cpu-n20000-d0-s101-17b1111d",
@@ -183,7 +183,7 @@ FROZEN_BY_RULES_2 = {
         "levers-mnist10k-source-smoke-n20000-d0-s101-9d5a57b3",
         "34e3d9c76f740f9d",
     ),
-    "levers-mnist10k-smoke": (216, "levers-mnist10k-smoke-n50-d1-s101-95d8c180", "8d2a73ff8a9e97fc"),
+    "levers-mnist10k-smoke": (270, "levers-mnist10k-smoke-n50-d1-s101-95d8c180", "7b0939929b7d86d9"),
     "levers-cifar10-source-smoke": (
         3,
         "levers-cifar10-source-smoke-n20000-d0-s101-0c366c31",

@@ -20,6 +20,9 @@ AS_PUBLISHED = "as published"
 """The mark of runs that are measured or trained as a study's code did it, not as its text says."""
 _LONGEST_LABEL = 24
 """That is shown as it is."""
+_BROUGHT_BY = {"subset.features": "subset.strategy"}
+_OF_A_RUN = re.compile(r"-n\d+-d\d+-s\d+-[0-9a-f]+$")
+"""Of the id of a run all but its experiment."""
 _AXES = ("experiment", "train_size", "seed", "subset.seed", "subset.path")
 
 
@@ -47,9 +50,13 @@ def variant_labels(specs: Iterable[RunSpec]) -> dict[str, str]:
     flat = {shape: dict(_flatten(_complete(spec))) for shape, spec in shapes.items()}
     keys = sorted({key for values in flat.values() for key in values} - set(_AXES))
     varying = [key for key in keys if len({repr(values.get(key)) for values in flat.values()}) > 1]
-    if _MODEL in varying:
-        brought = {key for key in varying if key.startswith("model.") and _comes_along(key, flat.values())}
-        varying = [key for key in varying if key not in brought]
+    brought = {
+        key
+        for key in varying
+        for by in (_BROUGHT_BY.get(key, _MODEL if key.startswith("model.") else ""),)
+        if by in varying and _comes_along(key, by, flat.values())
+    }
+    varying = [key for key in varying if key not in brought]
     varying = sorted(varying, key=lambda key: _UNNAMED.index(key) if key in _UNNAMED else len(_UNNAMED))
     names = dict(_short_names(varying))
     if _BUDGET in varying and "budget.unit" not in varying:
@@ -113,12 +120,12 @@ def _said(found: re.Match[str]) -> str:
     return f"{'all layers' if count == 'all' else f'the first {count} layers'} {done}{after}"
 
 
-def _comes_along(key: str, shapes: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether the model's name alone decides an option: then nobody swept it."""
-    by_model: dict[str, set[str]] = {}
+def _comes_along(key: str, by: str, shapes: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether another value alone, such as the model's name, decides an option: then nobody swept it."""
+    found: dict[str, set[str]] = {}
     for values in shapes:
-        by_model.setdefault(str(values[_MODEL]), set()).add(repr(values.get(key)))
-    return key != _MODEL and all(len(found) == 1 for found in by_model.values())
+        found.setdefault(str(values[by]), set()).add(repr(values.get(key)))
+    return key != by and all(len(own) == 1 for own in found.values())
 
 
 def _short_names(keys: Sequence[str]) -> Mapping[str, str]:
@@ -153,6 +160,7 @@ def _complete(spec: RunSpec) -> dict[str, Any]:
     return spec.to_dict() | {
         "model": {"name": spec.model.name, **defaults, **spec.model.options},
         "transfer": spec.condition,
+        "subset.features": _OF_A_RUN.sub("", spec.subset.features) or "none",
         # One word, as every part of a label.
         "tests": ",".join(f"{name}:{tests}" for name, tests in spec.tests) or "none",
     }
