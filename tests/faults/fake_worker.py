@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from tui_datasize.errors import EXIT_TRY_AGAIN
 from tui_datasize.runlog.claim import (
     ATTEMPT_VARIABLE,
     LEFT_WITH_PACK,
@@ -51,8 +52,12 @@ def main(argv: Sequence[str]) -> int:
     _BEHAVIOURS[options.get("behaviour", "work")](claim, options)
     if "validation" in options:
         _validate(paths, float(options["validation"]))
-    _note(paths, claim, "end")
-    claim.finish(RunOutcome.SUCCEEDED)
+    try:
+        _note(paths, claim, "end")
+        claim.finish(RunOutcome.SUCCEEDED)
+    except OSError:
+        # As a real one tells it.
+        return EXIT_TRY_AGAIN
     return 0
 
 

@@ -17,15 +17,17 @@ from tests.faults.fake_gpus import GPU
 from tests.faults.fake_worker import REFUSAL
 from tests.faults.lab import Lab, is_alive
 from tests.faults.no_processes import MARK
-from tui_datasize.errors import StorageError
+from tui_datasize.cli.dispatch import main as cli
+from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, StorageError
 from tui_datasize.experiments.packing import memory_key
 from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.faults import FaultKind
 from tui_datasize.jobs.queue.gpu_memory import CONTEXT_BYTES, Learned
-from tui_datasize.jobs.queue.state import JobState
+from tui_datasize.jobs.queue.state import MAX_ATTEMPTS, JobState
 from tui_datasize.jobs.queue.store import Store
 from tui_datasize.jobs.scheduler.placement import MARGIN_BYTES
 from tui_datasize.jobs.scheduler.slots import read_holders
+from tui_datasize.runlog.paths import RunPaths
 
 pytestmark = pytest.mark.faults
 
@@ -174,6 +176,15 @@ def queue_is_refused(lab: Lab, words: str, runs: int = 1) -> None:
     assert lab.client.jobs() == before
 
 
+def assert_unsaid_end_cost_nothing(lab: Lab, run: RunPaths) -> None:
+    """The first attempt could not write that it had ended: it is told why, and counts for nothing."""
+    with closing(Store(lab.project.queue)) as store:
+        reason = store._one("SELECT reason FROM attempts WHERE run_id = ? AND attempt = 1", run.run_id)[0]
+    assert reason == "its disk took nothing more, not even how it ended"
+    job = lab.job(run)
+    assert (job.attempts, job.max_attempts) == (2, MAX_ATTEMPTS + 1)
+
+
 def test_a_full_disk_is_waited_for_and_nothing_acknowledged_is_lost(lab: Lab, small_disk: SmallDisk) -> None:
     small_disk.mount(lab.project.runs)
     first, *later = lab.enqueue(lab.spec(0, gate=str(lab.gate())), *(lab.spec(seed) for seed in range(1, 3)))
@@ -190,8 +201,8 @@ def test_a_full_disk_is_waited_for_and_nothing_acknowledged_is_lost(lab: Lab, sm
     for run in later:
         assert lab.wait_for(run, JobState.SUCCEEDED).attempts == 1
         lab.assert_ran_once(run)
-    # Its first attempt could not write that it had ended, and counts for nothing.
     assert lab.wait_for(first, JobState.SUCCEEDED).attempts == 2
+    assert_unsaid_end_cost_nothing(lab, first)
     assert scheduler.poll() is None
     assert "Traceback" not in lab.log()
 
@@ -225,6 +236,7 @@ def test_a_disk_that_becomes_read_only_under_a_run_loses_nothing(lab: Lab, small
     for run in (first, *later):
         lab.wait_for(run, JobState.SUCCEEDED)
         lab.assert_ran_once(run)
+    assert_unsaid_end_cost_nothing(lab, first)
     assert scheduler.poll() is None
     assert "Traceback" not in lab.log()
 
@@ -253,6 +265,32 @@ def test_a_scheduler_without_a_disk_to_write_to_refuses_in_one_line_and_later_en
     lab.gate().touch()
     lab.wait_for(run, JobState.SUCCEEDED)
     lab.assert_ran_once(run)
+
+
+def test_a_scheduler_that_a_signal_stops_or_kills_is_told_until_one_works(
+    lab: Lab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run,) = lab.enqueue(lab.spec(gate=str(lab.gate())))
+    # A stopped one is known by its command line.
+    scheduler = lab.spawn_scheduler()
+    lab.wait_for(run, JobState.RUNNING)
+    status = ["status", "--project", str(lab.project.root)]
+    assert cli(status) == EXIT_OK
+    os.kill(scheduler.pid, signal.SIGSTOP)
+    lab.wait(lambda: cli(status) == EXIT_RUN_FAILED)
+    stopped = f"fault: the scheduler (process {scheduler.pid}) was stopped by a signal"
+    assert stopped in capsys.readouterr().err
+    assert cli(["doctor", "--project", str(lab.project.root)]) != EXIT_OK
+    assert f"`kill -CONT {scheduler.pid}` lets it go on" in " ".join(capsys.readouterr().out.split())
+    os.kill(scheduler.pid, signal.SIGCONT)
+    lab.wait(lambda: cli(status) == EXIT_OK)
+    lab.kill(scheduler)
+    assert cli(status) == EXIT_RUN_FAILED
+    assert "fault: no scheduler for 1 run; `datasize-tui scheduler start`" in capsys.readouterr().err
+    lab.start_scheduler()
+    assert cli(status) == EXIT_OK
+    lab.gate().touch()
+    assert lab.wait_for(run, JobState.SUCCEEDED).attempts == 1
 
 
 @pytest.mark.parametrize("starts", [pytest.param("cold", marks=pytest.mark.exhaustive), "warm"])

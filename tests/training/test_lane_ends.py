@@ -16,7 +16,7 @@ import torch
 
 from tests.training.conftest import Compute, QueueRun
 from tests.training.pack_runs import CNN, SPEC, after, ask_to_leave, diverging, ends, specs_of, work
-from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, DeviceUnavailable
+from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, EXIT_TRY_AGAIN, DeviceUnavailable
 from tui_datasize.experiments.spec import Budget
 from tui_datasize.runlog import claim as claims
 from tui_datasize.runlog.claim import RunOutcome, read_exit, take_lock
@@ -249,7 +249,7 @@ def test_an_end_that_is_never_written_fails_the_worker(
 
     monkeypatch.setattr(claims, "write_json", write_no_exit)
     runs = [queue_run(spec) for spec in specs_of(SPEC, 2)]
-    assert work(runs) == EXIT_RUN_FAILED
+    assert work(runs) == EXIT_TRY_AGAIN
     assert ends(runs) == [None, None]
 
 

@@ -345,8 +345,10 @@ def _queue(paths: ProjectPaths) -> Check:
 def _faults(paths: ProjectPaths) -> Iterator[Check]:
     # Of a queue that cannot be read its own check tells.
     with suppress(DatasizeError):
-        for fault in QueueClient(paths).faults():
-            if fault.kind is FaultKind.SCHEDULER:
+        client = QueueClient(paths)
+        is_down = not client.scheduler_alive()
+        for fault in client.faults():
+            if fault.kind is FaultKind.SCHEDULER and is_down:
                 # Told with the queue.
                 continue
             met = f" (met {plural(fault.count, 'time')} since {fault.since})" if fault.count > 1 else ""

@@ -21,6 +21,7 @@ from tui_datasize.jobs.queue.faults import (
     Fault,
     FaultKind,
     Faults,
+    fault_of_halted,
     fault_of_scheduler,
     faults_of_disk,
     new_fault,
@@ -394,9 +395,12 @@ class QueueClient(SchedulerClient):
             gone = [] if self.scheduler_alive() else list(fault_of_scheduler(connection, count))
         # A full disk may keep the scheduler from writing that it is full; nobody else need try what rests.
         seen = [*faults_of_disk(self.project.runs, tries=count > 0), *gone]
-        notes = read_notes(self.project.scheduler_lock)
-        if notes and notes.fault:
-            seen.append(new_fault(FaultKind.DATABASE, "", notes.fault))
+        if notes := read_notes(self.project.scheduler_lock):
+            # A disk that takes nothing is what keeps the scheduler from its database.
+            if notes.fault and not any(fault.kind is FaultKind.DISK for fault in seen):
+                seen.append(new_fault(FaultKind.DATABASE, "", notes.fault))
+            if count and launch.is_halted(notes.pid, self.project):
+                seen.append(fault_of_halted(notes.pid))
         known = {(fault.kind, fault.subject) for fault in told}
         return told + [fault for fault in seen if (fault.kind, fault.subject) not in known]
 

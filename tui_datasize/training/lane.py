@@ -114,6 +114,11 @@ class Lane:
             end.outcome is RunOutcome.FAILED or bool(end.device_fault or end.lack) or not self._is_written
         )
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether it has ended and nothing on the disk says so."""
+        return self._end is not None and not self._is_written
+
     def telling(self) -> AbstractContextManager[None]:
         """While inside, what is printed also goes to the run's own logs, if it would not anyway.
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, EXIT_RUN_FAILED, StorageError
+from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, EXIT_RUN_FAILED, EXIT_TRY_AGAIN, StorageError
 from tui_datasize.programs import private_caches
 from tui_datasize.runlog.claim import ATTEMPT_VARIABLE, ClaimRefused, Lack, acquire, next_attempt
 from tui_datasize.runlog.paths import RunPaths
@@ -34,7 +34,8 @@ environment:
   DATASIZE_DATA         where data sets lie (default: as experiments.toml says)
   {ATTEMPT_VARIABLE}      number of the attempt (default: one more than the newest); with {PACK_OPTION}
                         one for each directory in their order, as 2,1,1
-exit status: 0 all succeeded or left when asked to, 1 a run failed or has no device, 2 usage"""
+exit status: 0 all succeeded or left when asked to, 1 a run failed or has no device, 2 usage, 3 its end
+could not be written"""
 
 
 Assignment: TypeAlias = tuple[RunPaths, int | None]
@@ -46,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
 
     Returns:
         Exit status: 0 all succeeded, were another worker's, or were left in order; 1 one failed, or
-        its device cannot be used; 2 usage.
+        its device cannot be used; 2 usage; 3 how one ended could not be written, which this then tells.
     """
     if list(argv) in (["-h"], ["--help"]):
         print(USAGE)
@@ -92,17 +93,16 @@ def _work_through(packs: Sequence[Sequence[Assignment]], stop: StopRequest) -> i
         # Runs that nobody claimed stay free for another worker.
         if stop.requested:
             break
-        has_failed, ruins_process = _work(assignments, stop)
-        if has_failed:
-            status = EXIT_RUN_FAILED
+        ended, ruins_process = _work(assignments, stop)
+        status = max(status, ended)
         if ruins_process:
             break
     return status
 
 
-def _work(assignments: Sequence[Assignment], stop: StopRequest) -> tuple[bool, bool]:
-    """Claim and execute runs together; whether one failed, and whether the process can execute no other."""
-    has_failed = False
+def _work(assignments: Sequence[Assignment], stop: StopRequest) -> tuple[int, bool]:
+    """Claim and execute runs together; the exit status, and whether the process can execute no other."""
+    status = EXIT_OK
     lanes: list[Lane] = []
     for paths, attempt in assignments:
         try:
@@ -110,14 +110,15 @@ def _work(assignments: Sequence[Assignment], stop: StopRequest) -> tuple[bool, b
         except OSError as error:
             where = str(paths.directory)
             tell_log(StorageError(f"cannot be written: {error.strerror}", where=where))
-            has_failed = True
+            status = EXIT_RUN_FAILED
             continue
         if lane:
             lanes.append(lane)
     if lanes:
         _execute(lanes, stop)
-    has_failed = has_failed or any(lane.has_failed for lane in lanes)
-    return has_failed, any(lane.ruins_process for lane in lanes)
+    if any(lane.has_failed for lane in lanes):
+        status = EXIT_TRY_AGAIN if any(lane.is_lost for lane in lanes) else EXIT_RUN_FAILED
+    return status, any(lane.ruins_process for lane in lanes)
 
 
 def _claim(paths: RunPaths, attempt: int | None, *, is_one_of_several: bool) -> Lane | None:

@@ -90,6 +90,12 @@ def fault_of_scheduler(connection: sqlite3.Connection, count: int) -> Iterator[F
         yield new_fault(FaultKind.SCHEDULER, "", sentence)
 
 
+def fault_of_halted(pid: int) -> Fault:
+    """That the scheduler is there and does nothing."""
+    what = f"the scheduler (process {pid}) was stopped by a signal, so that nothing starts or is noted"
+    return new_fault(FaultKind.SCHEDULER, "", f"{what}; `kill -CONT {pid}` lets it go on")
+
+
 def read_faults(connection: sqlite3.Connection) -> list[Fault]:
     """The faults that stand in the queue's database, oldest first."""
     rows = connection.execute(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
 
+from tui_datasize.errors import EXIT_TRY_AGAIN
 from tui_datasize.files import read_end
 from tui_datasize.jobs.queue.faults import FaultKind
 from tui_datasize.jobs.queue.gpu_memory import Learned
@@ -131,6 +132,7 @@ def ending_of(
     """What is known of a run's attempt that is over; its worker may have written no `record` of the end."""
     job = run.job
     could_not_begin = finding is AttemptState.UNCLAIMED and run.worker.error is not None
+    is_unsaid = finding is AttemptState.VANISHED and run.worker.status == EXIT_TRY_AGAIN
     return Ending(
         outcome=record.outcome if record else RunOutcome.FAILED if could_not_begin else None,
         reason=record.reason if record else _reason_without_exit(run, finding),
@@ -141,7 +143,7 @@ def ending_of(
         has_shared=run.worker.lanes > 1,
         is_for_another=is_for_another,
         lost_gpu=bool(record and record.device_fault) and job.device not in (CPU, ""),
-        lack=record.lack if record else Lack.NOTHING,
+        lack=record.lack if record else Lack.DISK if is_unsaid else Lack.NOTHING,
     )
 
 
@@ -149,6 +151,8 @@ def _reason_without_exit(run: ActiveRun, finding: AttemptState) -> str:
     how = describe_status(run.worker.status) if run.worker.status is not None else ""
     if finding is AttemptState.LEFTOVERS:
         return "an unknown process keeps the run's lock"
+    if finding is AttemptState.VANISHED and run.worker.status == EXIT_TRY_AGAIN:
+        return "its disk took nothing more, not even how it ended"
     if finding is AttemptState.VANISHED:
         return f"worker vanished: {how}" if how else "worker vanished"
     if run.worker.error:

@@ -35,6 +35,16 @@ def scheduler_alive(project: ProjectPaths) -> bool:
         return is_locked(project.scheduler_lock)
 
 
+def is_halted(pid: int, project: ProjectPaths) -> bool:
+    """Whether the project's scheduler has that number and is stopped, by a signal or a debugger."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return False
+    state = stat[stat.rindex(b")") + 1 :].split()[0]
+    return state in (b"T", b"t") and _is_scheduler(pid, project)
+
+
 def ensure_scheduler(project: ProjectPaths, options: Sequence[str] = ()) -> int | None:
     """Start a detached scheduler unless one runs, and wait until the queue has one.
 

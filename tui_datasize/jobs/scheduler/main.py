@@ -15,11 +15,11 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import FrameType
+from types import FrameType, MappingProxyType
 from typing import TYPE_CHECKING
 
 from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, DatasizeError, StorageError
@@ -43,7 +43,7 @@ from tui_datasize.jobs.scheduler.slots import slot_directory
 from tui_datasize.jobs.scheduler.superseded import put_back
 from tui_datasize.jobs.scheduler.supervisor import Supervisor
 from tui_datasize.jobs.workers.process import ROOT_VARIABLE, root_mark
-from tui_datasize.jobs.workers.spawn import SCARCITIES, ColdSpawner
+from tui_datasize.jobs.workers.spawn import SCARCITIES, ColdSpawner, Worker
 from tui_datasize.jobs.workers.warm import Spawner, WarmSpawner
 from tui_datasize.programs import python_module
 from tui_datasize.runlog.paths import ProjectPaths
@@ -108,7 +108,14 @@ class SchedulerSettings:
 class Scheduler:
     """Applies commands, watches what runs, and starts what can run."""
 
-    def __init__(self, settings: SchedulerSettings, lock: SchedulerLock, spawner: Spawner) -> None:
+    def __init__(
+        self,
+        settings: SchedulerSettings,
+        lock: SchedulerLock,
+        spawner: Spawner,
+        workers: Mapping[str, Worker] = MappingProxyType({}),
+    ) -> None:
+        """Open the queue; `workers` are those that this spawner has started already, by tag."""
         project = settings.project
         self._settings = settings
         self._lock = lock
@@ -116,7 +123,9 @@ class Scheduler:
         self._selector = selectors.DefaultSelector()
         self._store = Store(project.queue)
         self._pause = StartPause(self._store, settings.pause_s)
-        self._supervisor = Supervisor(self._store, project, self._selector, settings.grace_s, self._pause)
+        self._supervisor = Supervisor(
+            *(self._store, project, self._selector, settings.grace_s, self._pause, workers)
+        )
         self._applier = CommandApplier(self._store, project)
         self._monitor = DeviceMonitor(
             used=self._store.known_gpus.used, forgettings=self._store.known_gpus.forgettings
@@ -137,6 +146,11 @@ class Scheduler:
         self._idle_since_s: float | None = None
         self._log_at_s = 0.0
         self._hold(settings.devices)
+
+    @property
+    def workers(self) -> Mapping[str, Worker]:
+        """Those that this spawner has started, by tag, once it is closed."""
+        return self._supervisor.workers_by_tag
 
     @property
     def stop_requested(self) -> bool:
@@ -355,7 +369,7 @@ def serve(settings: SchedulerSettings) -> None:
         first.dismiss_old_stops(newest)
         scheduler: Scheduler | None = first
         while scheduler and not _runs_to_its_end(scheduler, stop, trouble):
-            scheduler = _open_again(settings, lock, spawner, stop, trouble)
+            scheduler = _open_again(settings, lock, spawner, stop, trouble, scheduler.workers)
     finally:
         spawner.close()
         lock.release()
@@ -380,12 +394,13 @@ def _open_again(
     spawner: Spawner,
     stop: SchedulerStop,
     trouble: DatabaseTrouble,
+    workers: Mapping[str, Worker],
 ) -> Scheduler | None:
     """Wait until the database can be used again; None where someone asks to stop before that."""
     while not stop.wait(settings.pause_s):
         try:
             with _scarcity_passes():
-                return Scheduler(settings, lock, spawner)
+                return Scheduler(settings, lock, spawner, workers)
         except PassingStorageError as error:
             trouble.meet(error)
     return None

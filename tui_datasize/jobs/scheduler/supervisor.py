@@ -9,9 +9,10 @@ import signal
 import sqlite3
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from types import MappingProxyType
 
 from tui_datasize.errors import DatasizeError
 from tui_datasize.files import fault_of
@@ -72,7 +73,8 @@ class Supervisor:
     """Takes active jobs from their start to their end; every decision is committed before it counts.
 
     The selector is woken when a worker ends. A cancelled one has `grace_s` between TERM and KILL. The pause
-    is told how far runs get, and judges early ends; None for one that nobody else looks at.
+    is told how far runs get, and judges early ends; None for one that nobody else looks at. `workers` are
+    those that this process has started already, by tag.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Supervisor:
         selector: selectors.BaseSelector,
         grace_s: float,
         pause: StartPause | None = None,
+        workers: Mapping[str, Worker] = MappingProxyType({}),
     ) -> None:
         self._store = store
         self._project = project
@@ -93,6 +96,8 @@ class Supervisor:
         self._remnants: set[str] = set()
         """Tags of workers that other runs need, and whose descendants are to be killed behind them."""
         self._lost_gpus: dict[str, str] = {}
+        self.workers_by_tag = dict(workers)
+        """Those that this process has started, as of when it last began to watch, or stopped."""
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -182,9 +187,14 @@ class Supervisor:
         """Stop watching; the workers go on."""
         for run in self._runs.values():
             self._unwatch(run)
+        # It may stop before it has looked at any.
+        self.workers_by_tag |= {run.job.tag: run.worker for run in self._runs.values() if not run.adopted}
         self._runs.clear()
 
     def _adopt(self, job: ActiveJob) -> None:
+        if known := self.workers_by_tag.get(job.tag):
+            self.add(job, known)
+            return
         paths = self._project.run(job.experiment, job.run_id)
         worker = next((run.worker for run in self._runs.values() if job.tag and run.job.tag == job.tag), None)
         if worker is None:
