@@ -395,9 +395,12 @@ class QueueClient(SchedulerClient):
             gone = [] if self.scheduler_alive() else list(fault_of_scheduler(connection, count))
         # A full disk may keep the scheduler from writing that it is full; nobody else need try what rests.
         seen = [*faults_of_disk(self.project.runs, tries=count > 0), *gone]
+        takes_nothing = any(fault.kind is FaultKind.DISK for fault in seen)
+        if takes_nothing:
+            # What ended runs, and keeps the scheduler from its database, is the same.
+            told = [fault for fault in told if fault.kind is not FaultKind.DISK or fault.subject]
         if notes := read_notes(self.project.scheduler_lock):
-            # A disk that takes nothing is what keeps the scheduler from its database.
-            if notes.fault and not any(fault.kind is FaultKind.DISK for fault in seen):
+            if notes.fault and not takes_nothing:
                 seen.append(new_fault(FaultKind.DATABASE, "", notes.fault))
             if count and launch.is_halted(notes.pid, self.project):
                 seen.append(fault_of_halted(notes.pid))
