@@ -108,7 +108,8 @@ BAD = {
     "path = 80": "steps.subset.path: expected a list of whole numbers above 0, got 80",
     "path = [20, 80], nested = false": "subset.nested: each step of a path keeps the images before it",
     "path = [20, 80], strategy = 'first'": "subset.strategy: expected one of margin, entropy, k-center, ",
-    "strategy = 'margin'": "steps.subset: margin chooses along a path; give its sizes: path = [100, ",
+    "path = [20, 80], strategy = 'magin'": "steps.subset.strategy: expected one of margin, entropy, ",
+    "strategy = 'margin'": "steps.subset: strategies are swept along a path; give its sizes: path = [100, ",
     "strategy = 'random'": "steps.subset: strategies are swept along a path; give its sizes",
     "path = [20, 80] }\nimbalance = 2 #": "steps.imbalance: an imbalance and a path exclude each other",
     "path = [1, 20, 80] }\nvalidation = 0.2 #": "validation = 0.2 holds none of 1 image out",
@@ -129,5 +130,9 @@ def test_what_is_no_path_is_one_line(project, subset, message):
 
 @pytest.mark.parametrize("unit", ["per_class = [2, 8]", "fractions = [0.1, 0.5]"])
 def test_a_path_needs_sizes(project, unit):
+    text = STEPS.replace("sizes   = [20, 80]", unit)
     with pytest.raises(ConfigError, match="and a path exclude each other; give sizes"):
-        project(STEPS.replace("sizes   = [20, 80]", unit))
+        project(text)
+    with pytest.raises(ConfigError, match="along a path; give its sizes") as caught:
+        project(text.replace("path = [20, 40, 80, 160]", "strategy = 'margin'"))
+    assert len(getattr(caught.value, "errors", "1")) == 1

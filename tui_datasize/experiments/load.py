@@ -424,8 +424,9 @@ def _check_on_path(
 def _read_subset(table: TomlTable, size_unit: SizeUnit) -> tuple[Strategy, bool, tuple[int, ...]]:
     has_path = table.has("path")
     default: Strategy = "random" if has_path else "balanced" if size_unit == "per_class" else "stratified"
-    strategy = table.choice("strategy", STRATEGIES, default)
-    if size_unit == "per_class" and strategy != "balanced" and not has_path:
+    # Along a path each recipe reads it.
+    strategy = table.take("strategy", default) if has_path else table.choice("strategy", STRATEGIES, default)
+    if size_unit == "per_class" and strategy not in ("balanced", *CHOSEN) and not has_path:
         raise table.error("strategy", "balanced, since the sizes are given per class")
     nested = table.boolean("nested", True)
     # Each recipe reads it.
