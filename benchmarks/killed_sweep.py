@@ -90,9 +90,13 @@ def run_sweep(
 
 
 def compare(one: ProjectPaths, other: ProjectPaths) -> tuple[int, bool]:
-    """Number of evaluations of the first sweep, and whether the other has the same, bit for bit."""
-    first, second = _evaluations(one), _evaluations(other)
-    return first.height, first.equals(second)
+    """Number of evaluations of the first sweep, and whether the other has the same, bit for bit.
+
+    So must be the images that its runs learned from, with why they were chosen, and what they predict.
+    """
+    first, second = ([_evaluations(paths), *_tables(paths)] for paths in (one, other))
+    alike = [mine.equals(theirs) for mine, theirs in zip(first, second, strict=True)]
+    return first[0].height, all(alike)
 
 
 def _copy(project: Path, root: Path) -> ProjectPaths:
@@ -130,6 +134,10 @@ def _pids(module: str, paths: ProjectPaths) -> list[int]:
 def _evaluations(paths: ProjectPaths) -> pl.DataFrame:
     rows = RunLog(paths).metrics().filter(pl.col("event") == "evaluation")
     return rows.drop(*TIME_COLUMNS).sort("run_id", "update", "split")
+
+
+def _tables(paths: ProjectPaths) -> list[pl.DataFrame]:
+    return [pl.read_parquet(file) for run in paths.all_runs() for file in (run.subset, run.predictions)]
 
 
 if __name__ == "__main__":
