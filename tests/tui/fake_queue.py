@@ -176,7 +176,7 @@ class FakeQueue:
                     entry.run_id,
                     self.specs[entry.run_id],
                     entry.state,
-                    entry.device,
+                    entry.place or entry.device,
                     USED_S if entry.device else 0.0,
                 )
                 for entry in self.entries

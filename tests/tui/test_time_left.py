@@ -9,6 +9,8 @@ from tests.tui.stage import Stage, look
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.jobs.queue.time_left import KeptTimeLeft
 from tui_datasize.text import duration
+from tui_datasize.tui.queue.actions import _time_facts
+from tui_datasize.tui.queue_dialog import time_words
 
 
 def test_runs_at_work_have_the_rest_of_their_updates_and_others_all_of_them(busy: Stage):
@@ -34,6 +36,23 @@ def test_the_cost_of_what_is_not_queued_is_learned_from_the_same(busy: Stage):
     assert forecast.estimate_s(busy.specs()[14:]) == pytest.approx(USED_S)
     busy.queue.specs.clear()
     assert look(busy).time_left.estimate_s(busy.specs()[14:]) is None
+
+
+def test_a_cluster_takes_runs_one_after_the_other_and_begins_them_when_it_likes(busy: Stage):
+    busy.queue.entries = [
+        entry._replace(place="slurm", device="slurm" if entry.device else "") for entry in busy.queue.entries
+    ]
+    snapshot, new = look(busy), busy.specs()[14:]
+    runs, waits = (
+        next(snapshot.time_left.estimates[row.run_id] for row in snapshot.jobs if row.state is state)
+        for state in (JobState.RUNNING, JobState.QUEUED)
+    )
+    assert (runs.ends_in_s, runs.awaits_cluster) == (pytest.approx(USED_S / 2), False)
+    assert (waits.ends_in_s, waits.awaits_cluster) == (None, True)
+    assert snapshot.time_left.ends_in_s is None
+    assert ("done in", "not known: Slurm decides when it begins") in _time_facts(waits)
+    assert time_words(snapshot, new, "slurm") == "about 8 s of nodes"
+    assert time_words(snapshot, new) == "about 4 s on 2 slots"
 
 
 def test_a_run_waits_for_its_source_even_where_slots_are_free(busy: Stage):

@@ -107,3 +107,20 @@ def test_a_run_of_a_pack_of_which_nothing_is_known_yet_keeps_no_other_from_its_e
         work("r1", is_running=True, worker="t", model="mlp"),
     ]
     assert [e.remaining_s for e in estimate_ends(lanes, Paces([]), slots=1)] == [5, None]
+
+
+def test_runs_of_a_cluster_take_no_slot_and_begin_when_it_likes():
+    paces = Paces([work(used_s=10.0), work(device="the cluster", used_s=4.0)])
+    away = {"device": "the cluster", "is_away": True}
+    runs = work("runs", **away, updates=50, used_s=2.0, is_running=True, worker="its own")
+    waits, here, behind = work("waits", **away), work("here"), work("behind", after=("waits",))
+    found = {one.run_id: one for one in estimate_ends([waits, here, runs, behind], paces, slots=1)}
+    told = {name: (one.remaining_s, one.ends_in_s, one.awaits_cluster) for name, one in found.items()}
+    assert told == {
+        "runs": (pytest.approx(2), pytest.approx(2), False),
+        "waits": (pytest.approx(4), None, True),
+        "here": (pytest.approx(10), pytest.approx(10), False),
+        "behind": (pytest.approx(10), None, False),
+    }
+    assert found["waits"].basis == "1 finished run of cnn3 on the cluster"
+    assert latest(found.values()) is None

@@ -21,6 +21,7 @@ from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.requests import Acknowledgement, Enqueue, Outcome, QueueTerms, outcome_of
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.jobs.scheduler.dispatch import Dispatcher
+from tui_datasize.jobs.scheduler.lock import SchedulerLock
 from tui_datasize.jobs.scheduler.slurm.calls import SlurmCommands
 from tui_datasize.jobs.scheduler.slurm.executor import SlurmExecutor
 from tui_datasize.runlog.claim import (
@@ -235,3 +236,23 @@ def test_this_machine_makes_no_runs_in_a_directory_that_the_cluster_shares(
     (tmp_path / "large").mkdir()
     (cluster.project.runs / "digits").symlink_to(tmp_path / "large")
     cluster.queue.enqueue(fake_spec("digits"))
+
+
+def test_status_tells_what_runs_still_take_and_why_not_when_all_end(cluster: Cluster, capsys) -> None:
+    from tests.fakes import metric_rows
+    from tui_datasize.cli.dispatch import main
+
+    runs, waits = specs(2)
+    cluster.enqueue(runs, waits)
+    cluster.round()
+    cluster.begin(1)
+    cluster.round()
+    rows = metric_rows(runs, [1, 2], 0.5)
+    cluster.paths(runs).metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    authority = SchedulerLock(cluster.project.scheduler_lock)
+    assert authority.take()
+    assert main(["status", "--project", str(cluster.root)]) == 0
+    authority.release()
+    said = "".join(capsys.readouterr())
+    assert "time left: not known for 2 runs: Slurm decides when 1 of them begins" in said
+    assert "learned from its own first 2 updates (1 run)" in said

@@ -129,7 +129,7 @@ class Look:
             del row["shape"]
             row["after"], row["waits_for"] = numbers.get(id(job.after)), len(job.waits_for)
             estimate = self.estimates.get(job.run_id, _NOT_KNOWN)
-            _, _, row["remaining_s"], row["ends_in_s"], row["basis"] = estimate
+            row["remaining_s"], row["ends_in_s"], row["basis"] = estimate[2:5]
             row["variant"], row["incomplete"] = self.variants.get(job.run_id, ""), self._is_lost(job)
             yield row
 
@@ -173,11 +173,16 @@ class Look:
 
     def _time_left(self) -> str:
         runs, ends_in_s = plural(len(self.estimates), "run"), latest(self.estimates.values())
-        if not self.slots and ends_in_s is None:
-            why = "there are 0 slots, so no waiting job starts; `datasize-tui doctor` says why"
-            return f"time left: not known for {runs}: {why}"
+        away = sum(estimate.awaits_cluster for estimate in self.estimates.values())
+        why = ""
         if stops_everything(self.faults):
-            return f"time left: not known for {runs}: nothing moves until that is mended"
+            why = "nothing moves until that is mended"
+        elif away:
+            why = f"Slurm decides when {away:,} of them {'begins' if away == 1 else 'begin'}"
+        elif not self.slots and ends_in_s is None:
+            why = "there are 0 slots, so no waiting job starts; `datasize-tui doctor` says why"
+        if why:
+            return f"time left: not known for {runs}: {why}"
         known = "not known yet" if ends_in_s is None else f"about {duration(ends_in_s)}"
         known = "any moment" if ends_in_s == 0 else known
         return f"time left: {known} for {runs}" + (f" on {plural(self.slots, 'slot')}" if self.slots else "")

@@ -120,10 +120,17 @@ class QueueDialog(ModalScreen[Chosen | None]):
     def _show(self) -> None:
         palette, cancelled = palette_of(self.app), len(self._cells) - len(self._new)
         left = f"{cancelled:,} cancelled: x {'leaves them out' if self._includes else 'to include'}"
-        facts = queue_facts(self._snapshot, self._plan, self.chosen, left if cancelled else "")
+        facts = queue_facts(self._snapshot, self._plan, self.chosen, left if cancelled else "", self._place())
         self._facts.update(facts_table(facts, palette.muted))
         keys = [("enter", f"queue {plural(len(self.chosen), 'run')}"), ("tab", "terms"), ("esc", "back")]
         self._answers.update(answers_text(keys, palette))
+
+    def _place(self) -> Place:
+        """Where the runs are to be made."""
+        return next((place for place in self._places if place in self._chosen("#on")), self._places[0])
+
+    def on_cycle_field_cycled(self) -> None:
+        self._show()
 
     def action_include(self) -> None:
         self._includes = not self._includes and len(self._cells) > len(self._new)
@@ -146,8 +153,7 @@ class QueueDialog(ModalScreen[Chosen | None]):
         else:
             asked = int(attempts.value)
             others = asked if asked != MAX_ATTEMPTS else None
-            on = next((place for place in self._places if place in self._chosen("#on")), self._places[0])
-            terms = QueueTerms(tuple(words), others, self._other_order(), on)
+            terms = QueueTerms(tuple(words), others, self._other_order(), self._place())
             self.dismiss(Chosen(self.chosen, terms))
 
     def _other_order(self) -> SweepOrder | None:
@@ -184,7 +190,7 @@ def enqueue_command(snapshot: Snapshot, cells: Sequence[Cell], terms: QueueTerms
 
 
 def queue_facts(
-    snapshot: Snapshot, plan: ExperimentPlan, cells: Sequence[Cell], left: str
+    snapshot: Snapshot, plan: ExperimentPlan, cells: Sequence[Cell], left: str, on: Place
 ) -> list[tuple[str, str]]:
     """What queueing some cells of an experiment would add and cost; `left` says what else could be added."""
     present = snapshot.cell_counts(plan)
@@ -197,7 +203,7 @@ def queue_facts(
     told = (f"{new:,} new" if left else plural(new, "run")) + lost_evaluations(states[INCOMPLETE])
     failed = f"{present[JobState.FAILED]:,} failed: r runs them again" if present[JobState.FAILED] else ""
     updates = sum(cell.updates for cell in cells)
-    estimate = time_words(snapshot, [cell.spec for cell in cells])
+    estimate = time_words(snapshot, [cell.spec for cell in cells], on)
     return [
         ("", plan.title),
         ("", ""),
@@ -209,8 +215,11 @@ def queue_facts(
     ]
 
 
-def time_words(snapshot: Snapshot, specs: Sequence[RunSpec]) -> str:
+def time_words(snapshot: Snapshot, specs: Sequence[RunSpec], on: Place = "local") -> str:
     """How long some runs would take with all slots to themselves, by what others took."""
+    if on != "local":
+        seconds = snapshot.time_left.estimate_s(specs, on)
+        return f"about {duration(seconds)} of nodes" if seconds is not None else "time not known yet"
     slots = snapshot.time_left.slots
     seconds = snapshot.time_left.estimate_s(specs)
     if seconds is None:

@@ -42,6 +42,8 @@ class Work(NamedTuple):
     """Runs that must end before it starts."""
     worker: str = ""
     """Names the worker that has it, and maybe others: its seconds are then its part of the worker's."""
+    is_away: bool = False
+    """Whether a cluster makes it, and decides when: it takes no slot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,8 @@ class TimeEstimate(NamedTuple):
     """Seconds from now to its end, its waiting for a device included; None where nobody knows."""
     basis: str
     """How the time is known, see `Pace`; empty where it is not."""
+    awaits_cluster: bool = False
+    """Whether a cluster decides when it begins, so that nobody knows when it ends."""
 
 
 class Paces:
@@ -144,20 +148,23 @@ def estimate_ends(unfinished: Iterable[Work], paces: Paces, slots: int) -> list[
     `slots` are the workers that the devices take at once; with 0 nothing that waits begins.
     """
     works = sorted(unfinished, key=lambda work: not work.is_running)
-    packs = _packs(works, paces)
+    packs = _packs((work for work in works if not work.is_away), paces)
     free_at_s = sorted(sum(pack) for pack in packs.values())
     ends_s: dict[str, float | None] = {}
     estimates = []
     for work in works:
         remaining_s, basis = paces.remaining(work)
-        if work.worker:
+        if work.is_away:
+            ends_s[work.run_id] = remaining_s if work.is_running else None
+        elif work.worker:
             if remaining_s is not None:
                 # Until it ends, all that are not done have the same part of the worker.
                 remaining_s = sum(min(remaining_s, other_s) for other_s in packs[work.worker])
             ends_s[work.run_id] = remaining_s
         else:
             ends_s[work.run_id] = _end(work, remaining_s, ends_s, free_at_s, slots)
-        told = (work.run_id, work.kind.experiment, remaining_s, ends_s[work.run_id], basis)
+        awaits = work.is_away and not work.is_running
+        told = (work.run_id, work.kind.experiment, remaining_s, ends_s[work.run_id], basis, awaits)
         estimates.append(TimeEstimate._make(told))
     return estimates
 

@@ -57,7 +57,7 @@ class Execution(NamedTuple):
     runs that are alike but for these."""
     state: JobState
     device: str
-    """GPU UUID or `cpu`; empty where it never ran."""
+    """GPU UUID or `cpu`; empty where it never ran; the cluster where one makes it, or is to."""
     used_s: float
     """Seconds of one slot; its part of them where it shared a worker."""
     worker: str = ""
@@ -135,11 +135,11 @@ def read_tags(connection: sqlite3.Connection) -> frozenset[str]:
 def read_executions(
     connection: sqlite3.Connection, jobs: Iterable[Job], most_finished: int
 ) -> list[Execution]:
-    """Those of jobs that are of this machine: the unfinished ones, and the latest that succeeded.
+    """Those of jobs that are unfinished, and of the latest that succeeded.
 
     The jobs were just read; those found are in the order in which they run.
     """
-    own = [job for job in jobs if job.shape and not job.place]
+    own = [job for job in jobs if job.shape]
     ended = (job for job in own if job.state is JobState.SUCCEEDED)
     latest = {job.run_id for job in heapq.nlargest(most_finished, ended, attrgetter("finished_at"))}
     found = [job for job in own if job.state not in _FINAL or job.run_id in latest]
@@ -155,7 +155,9 @@ def read_executions(
     specs = read_shapes(connection)
     found.sort(key=lambda job: -job.priority)
     return [
-        Execution._make((job.run_id, spec, job.state, job.device, *used.get(job.run_id, (0.0, ""))))
+        Execution._make(
+            (job.run_id, spec, job.state, job.place or job.device, *used.get(job.run_id, (0.0, "")))
+        )
         for job in found
         if (spec := specs.get(job.shape))
     ]

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 from tui_datasize.jobs.queue.paces import Kind, Paces, TimeEstimate, Work, estimate_ends, latest
-from tui_datasize.jobs.queue.state import CPU, Job, JobState
+from tui_datasize.jobs.queue.state import CPU, SLURM, Job, JobState
 
 if TYPE_CHECKING:
     from tui_datasize.experiments.spec import RunSpec
@@ -47,7 +47,7 @@ class TimeLeft:
     def without_ends(self) -> TimeLeft:
         """The same while nothing moves: nobody knows when anything ends."""
         ends = {
-            run_id: TimeEstimate._make((run_id, one.experiment, None, None, one.basis))
+            run_id: TimeEstimate._make((run_id, one.experiment, None, None, one.basis, one.awaits_cluster))
             for run_id, one in self.estimates.items()
         }
         unknown: Mapping[str, None] = dict.fromkeys(self.experiment_ends_in_s)
@@ -58,10 +58,14 @@ class TimeLeft:
             experiment_ends_in_s=MappingProxyType(unknown),
         )
 
-    def estimate_s(self, specs: Iterable[RunSpec]) -> float | None:
-        """Seconds that these runs would take with all slots to themselves; None where nobody knows."""
-        works = [Work(spec.run_id, _kind(spec, self.device)) for spec in specs]
-        return latest(estimate_ends(works, self.paces, self.slots))
+    def estimate_s(self, specs: Iterable[RunSpec], cluster: str = "") -> float | None:
+        """Seconds that these runs would take with all slots to themselves; None where nobody knows.
+
+        On a `cluster` those that they take one after the other.
+        """
+        device = _sort(cluster) if cluster else self.device
+        works = [Work(spec.run_id, _kind(spec, device)) for spec in specs]
+        return latest(estimate_ends(works, self.paces, 1 if cluster else self.slots))
 
 
 NOTHING_KNOWN = TimeLeft(MappingProxyType({}), 1, CPU, Paces([]))
@@ -79,7 +83,7 @@ def time_left_of(
     """
     after = {job.run_id: job.waits_for for job in jobs if job.waits_for}
     # A job that waits will probably run where the others have run.
-    usual = next((_sort(e.device) for e in reversed(executions) if e.device), CPU)
+    usual = next((_sort(e.device) for e in reversed(executions) if e.device not in ("", SLURM)), CPU)
     kinds = _kinds(executions, usual)
     lanes = Counter(e.worker for e in executions)
     succeeded: list[Work] = []
@@ -140,7 +144,7 @@ _FROM_NOTHING = frozenset({JobState.QUEUED, JobState.HELD, JobState.FAILED, JobS
 
 
 def _sort(device: str) -> str:
-    return CPU if device == CPU else "GPU"
+    return {CPU: CPU, SLURM: "the cluster"}.get(device, "GPU")
 
 
 def _kind(spec: RunSpec, device: str) -> Kind:
@@ -167,10 +171,10 @@ def _kinds(executions: Iterable[Execution], usual: str) -> Iterator[Kind]:
 def _work(
     execution: Execution, kind: Kind, after: tuple[str, ...], reached: RunProgress | None, lanes: int
 ) -> Work:
-    state = execution.state
+    state, is_away = execution.state, execution.device == SLURM
     if state in _FROM_NOTHING:
-        return Work._make((execution.run_id, kind, 0.0, None, False, after, ""))
+        return Work._make((execution.run_id, kind, 0.0, None, False, after, "", is_away))
     updates, used_s = None, execution.used_s
     if reached is not None and reached.updates and state is not JobState.SUCCEEDED:
         updates, used_s = reached.updates, reached.wall_s / (lanes if execution.worker else 1)
-    return Work(execution.run_id, kind, used_s, updates, state.is_active, after, execution.worker)
+    return Work(execution.run_id, kind, used_s, updates, state.is_active, after, execution.worker, is_away)

@@ -113,6 +113,8 @@ def _time_facts(estimate: TimeEstimate | None) -> list[tuple[str, str]]:
     rows = [("time left", f"about {duration(estimate.remaining_s)}, from {estimate.basis}")]
     if estimate.ends_in_s is not None:
         rows.append(("done in", f"about {duration(estimate.ends_in_s)}, its turn in the queue included"))
+    elif estimate.awaits_cluster:
+        rows.append(("done in", "not known: Slurm decides when it begins"))
     return rows
 
 
@@ -130,6 +132,8 @@ def experiment_facts(snapshot: Snapshot, plan: ExperimentPlan, usage: Usage | No
     slots = snapshot.time_left.slots
     on = f" on {plural(slots, 'slot')}" if slots else ""
     unknown = "not known yet" if slots else "not known: there are 0 slots, so no waiting job starts"
+    if away := sum(estimate.awaits_cluster for estimate in estimates):
+        unknown = f"not known: Slurm decides when {plural(away, 'run')} {'begins' if away == 1 else 'begin'}"
     left = unknown if ends_in_s is None else f"about {duration(ends_in_s)}{on}"
     bases = Counter(estimate.basis for estimate in estimates if estimate.basis)
     most = bases.most_common(_MOST_BASES)

@@ -184,6 +184,9 @@ class CycleField(LineView, can_focus=True):
         Binding("left,h", "cycle(-1)", "before"),
     ]
 
+    class Cycled(Message):
+        """Another value was chosen."""
+
     def __init__(self, choices: Sequence[tuple[str, str]], value: str, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._meanings = dict(choices)
@@ -200,3 +203,4 @@ class CycleField(LineView, can_focus=True):
         values = list(self._meanings)
         self.value = values[(values.index(self.value) + step) % len(values)]
         self.redraw()
+        self.post_message(self.Cycled())

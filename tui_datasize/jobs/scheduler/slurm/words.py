@@ -16,7 +16,7 @@ _REASONS: Mapping[str, str] = MappingProxyType(
         "JobHeldUser": "held on the cluster",
         "JobHeldAdmin": "held by the cluster's administrators",
         "BeginTime": "waits a moment before it is started again",
-        "JobArrayTaskLimit": "waits: as many at once as array_width allows",
+        "JobArrayTaskLimit": "waits: array_width allows no more at once",
         "Licenses": "waits for a licence",
         "Reservation": "waits for a reservation",
         "ReqNodeNotAvail": "waits for nodes that are down or reserved",
