@@ -96,6 +96,7 @@ def test_the_row_of_a_finished_run(log):
         "stop": "none",
         "refit": False,
         "unlabelled": "none",
+        "synthetic": "none",
         "transfer": "base",
         "transfer_source": None,
         "as_published": False,

@@ -19,7 +19,7 @@ from tests.training.small_library import DEEP, SMALL, WHOLE, input_px, kind_of, 
 from tui_datasize.experiments.architectures import MODELS
 from tui_datasize.experiments.spec import CHOSEN, Budget, ModelSpec, RunSpec, Transfer
 from tui_datasize.training.arrays import ImageSplit, LoadedDataset
-from tui_datasize.training.engine import Batch, Trainer
+from tui_datasize.training.engine import Batch, Beside, Trainer
 from tui_datasize.training.models.parts import Dropout
 from tui_datasize.training.packs.implementations import IMPLEMENTATIONS
 from tui_datasize.training.placement import has_room, nowhere
@@ -151,7 +151,7 @@ def trainer_of(spec: RunSpec, **changes: Any) -> Trainer:
         plain = Trainer(replace(spec, transfer=None), DATA, np.arange(20), torch.device("cpu"))
         source = SourceWeights(spec.transfer, plain.model.state_dict(), "source")
     rest = DATA.train if spec.unlabelled.is_rest else None
-    return Trainer(spec, DATA, np.arange(20), LAZY, source, unlabelled=rest, **changes)
+    return Trainer(spec, DATA, np.arange(20), LAZY, source, beside=Beside(rest), **changes)
 
 
 def train(gpu: LazyGpu, trainer: Trainer, *, again: bool = False) -> None:

@@ -25,7 +25,7 @@ from tui_datasize.training import prepare as prepare_module
 from tui_datasize.training import session as session_module
 from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.datasets import load_unlabelled
-from tui_datasize.training.engine import Trainer
+from tui_datasize.training.engine import Beside, Trainer
 from tui_datasize.training.stop import StopRequest
 from tui_datasize.training.task import make_task
 from tui_datasize.training.unlabelled import (
@@ -56,7 +56,7 @@ def trainer_of(spec: RunSpec, digits: LoadedDataset, **options: object) -> Train
     task = make_task(spec, digits)
     trained = task.subset[~task.is_held_out]
     rest = task.rest if spec.unlabelled.is_rest else None
-    return Trainer(spec, task.dataset, trained, CPU, unlabelled=rest, **options)
+    return Trainer(spec, task.dataset, trained, CPU, beside=Beside(rest), **options)
 
 
 def test_fixmatch_takes_what_is_sure_as_the_target() -> None:

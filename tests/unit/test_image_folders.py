@@ -104,7 +104,7 @@ def test_splits_have_other_names_too(folder, train, test):
     listing = walk.walk(root, NEWEST)
     assert (len(listing.train[0]), len(listing.test[0])) == (1, 2)
     # Also where they are measured on alone.
-    assert len(walk.walk_tests(root, NEWEST).test[0]) == 2
+    assert len(walk.walk_part(root, NEWEST).test[0]) == 2
 
 
 @pytest.mark.parametrize("other", ["Train/cat/1.png", "training/cat/1.png", "Test/cat/1.png"])

@@ -308,7 +308,8 @@ def _folder(named: NamedImages, data_dir: Path) -> Check:
     except DataError as error:
         return Check("data set", "fail", error.line)
     train, test = (sum(map(len, split)) for split in (listing.train, listing.test))
-    images = f"{test:,} further test images" if role == "tests" else f"{train:,} and {test:,} images"
+    further = {"tests": f"{test:,} further test images", "synthetic": f"{test:,} generated images"}
+    images = further.get(role, f"{train:,} and {test:,} images")
     counted = f"{name}, {images} of {plural(len(listing.test), 'class', 'classes')}"
     if role == "unlabelled":
         counted = f"{name}, {plural(test, 'image')} without labels"

@@ -18,7 +18,7 @@ from tui_datasize.experiments.images.walk import (
     Role,
     trained_classes,
     walk,
-    walk_tests,
+    walk_part,
     walk_unlabelled,
 )
 from tui_datasize.files import named_path
@@ -162,9 +162,12 @@ def walked(name: str, data_dir: Path, reading: ImageReading, role: Role = "own")
     Raises DataError: it is missing, or has no images.
     """
     folder = image_folder(name, data_dir)
+    arrays = data_dir / ARRAYS
     if role == "unlabelled":
-        return walk_unlabelled(folder, reading, data_dir / ARRAYS)
-    return (walk_tests if role == "tests" else walk)(folder, reading, data_dir / ARRAYS)
+        return walk_unlabelled(folder, reading, arrays)
+    if role == "synthetic":
+        return walk_part(folder, reading, arrays, ("train",))
+    return (walk_part if role == "tests" else walk)(folder, reading, arrays)
 
 
 def seen(listing: Listing, data_dir: Path, reading: ImageReading) -> SeenImages:
@@ -180,8 +183,8 @@ def refuse_unshown(
 ) -> SeenImages | None:
     """Refuse images that cannot be shown as a person sees them, and say what is to be told of the others.
 
-    None for what is no image folder, and under the first rules. A further test set is made as large as the
-    images of the data set when it is decoded; see `refuse_other_size` for images without labels.
+    None for what is no image folder, and under the first rules. Further test sets and generated images are
+    made as large as those of the data set when decoded; see `refuse_other_size` for images without labels.
 
     Raises DataError: some are bad and not skipped, or differ in size where `image_px` is 0.
     """
@@ -192,7 +195,7 @@ def refuse_unshown(
     # What is bad by its place is told together with what is by its content.
     skipping = replace(reading, on_bad_image="skip")
     found = seen(walked(name, data_dir, skipping, role), data_dir, reading)
-    if not image_px and role != "tests":
+    if not image_px and role not in ("tests", "synthetic"):
         refuse_sizes(found)
     return found
 
@@ -240,14 +243,16 @@ def refuse_tests(tests: str, name: str | None, data_dir: Path, reading: ImageRea
         found = frozenset(walked(tests, data_dir, reading, "tests").class_names)
     else:
         found = frozenset(DATASETS[tests].class_names)
-    if name is None:
-        return
-    if name.startswith(IMAGE_FOLDER):
-        known = trained_classes(image_folder(name, data_dir), reading)
-    else:
-        known = frozenset(DATASETS[name].class_names)
+    known = frozenset(known_classes(name, data_dir, reading)) if name else None
     if known:
         refuse_classes(found - known, tests)
+
+
+def known_classes(name: str, data_dir: Path, reading: ImageReading) -> tuple[str, ...]:
+    """The names of a data set's classes by label; empty where only its files would tell."""
+    if name.startswith(IMAGE_FOLDER):
+        return tuple(sorted(trained_classes(image_folder(name, data_dir), reading)))
+    return DATASETS[name].class_names
 
 
 def refuse_classes(unknown: Collection[str], tests: str) -> None:

@@ -7,10 +7,14 @@ from contextlib import contextmanager
 
 from tui_datasize.errors import ConfigError, DataError, DatasizeError
 from tui_datasize.experiments.architectures import TIMM
-from tui_datasize.experiments.catalogue import refuse_tests, walked
+from tui_datasize.experiments.catalogue import known_classes, refuse_tests, walked
 from tui_datasize.experiments.groups import refuse_groups
+from tui_datasize.experiments.images.named import named_images
 from tui_datasize.experiments.load import Experiment, Project
+from tui_datasize.experiments.synthetic import refuse_inside, refuse_other_classes
 from tui_datasize.files import named_path, open_regular
+
+_LEARNED = ("unlabelled", "synthetic")
 
 
 def wrong_files(
@@ -30,22 +34,24 @@ def wrong_files(
             why = error.strerror if isinstance(error, OSError) else error
             where = f"{experiment.where}.model.weights"
             yield ConfigError(f"{file!r} cannot be read: {why}", where=where, fix="correct the path")
-    for source in sorted({spec.unlabelled.source for spec in specs} - {""}):
+    reading = experiment.reading(experiment.recipes[0])
+    beside = {(one.role, one.name) for spec in specs for one in named_images(spec) if one.role in _LEARNED}
+    for role, source in sorted(beside):
         try:
-            with named_in(f"{experiment.where}.unlabelled.from"):
-                walked(
-                    source,
-                    project.data_dir,
-                    experiment.reading(experiment.recipes[0]).of_unlabelled,
-                    "unlabelled",
-                )
+            with named_in(f"{experiment.where}.{role}.from"):
+                found = walked(source, project.data_dir, reading.of_learned, role)
+                if role == "synthetic" and has_images:
+                    refuse_inside(source, experiment.dataset, project.data_dir)
+                    known = known_classes(experiment.dataset, project.data_dir, reading)
+                    needed = [name for name in known if all(spec.classes.half == "all" for spec in specs)]
+                    refuse_other_classes(source, found.class_names, known, needed)
         except DataError as error:
             yield error
     for name, tests in sorted({test for spec in specs for test in spec.tests}):
         try:
             with named_in(f"{experiment.where}.tests.{name}"):
                 own = experiment.dataset if has_images else None
-                refuse_tests(tests, own, project.data_dir, experiment.reading(experiment.recipes[0]))
+                refuse_tests(tests, own, project.data_dir, reading)
         except DataError as error:
             yield error
 

@@ -33,11 +33,13 @@ def pack_key(spec: RunSpec) -> str:
 
     Models of torchvision are trained alone: they are large enough to fill a device, and some of
     them use one random layer twice in a pass. So are runs that learn without labels, or from images without
-    labels too, whose batches are several times as large; those that train anew on all their images: that
-    begins at an update of their own; and models with batch normalisation that may end early.
+    labels too, whose batches are several times as large, or from generated ones, which each makes for itself;
+    those that train anew on all their images: that begins at an update of their own; and models with batch
+    normalisation that may end early.
     """
     is_coupled = spec.model.name in _COUPLED_BATCHES
-    is_alone = spec.imported or spec.refit or spec.unlabelled.method != "none" or not spec.task.has_labels
+    learns_beside = spec.unlabelled.method != "none" or spec.synthetic.is_on
+    is_alone = spec.imported or spec.refit or learns_beside or not spec.task.has_labels
     if is_alone or spec.model.name not in MODELS or (is_coupled and spec.stop.patience):
         return ""
     return f"{spec.model.name}-{_digest(spec, has_free_length=not is_coupled)}"
@@ -47,10 +49,10 @@ def memory_key(spec: RunSpec) -> str:
     """What decides the memory of a run on a GPU but for its training images: runs that share it need as much.
 
     All that `pack_key` has in it, whatever the model; image size, crop, precision and batch size are, and
-    what is learned from without labels. Where that is what a subset leaves out, its size is, too: the smaller
-    the subset, the more of the others may lie on the device.
+    what is learned from beside the subset. Where that is what the subset leaves out, or generated images, its
+    size is, too: it decides how many of these may lie on the device.
     """
-    digest = _digest(spec, has_free_length=not spec.unlabelled.is_rest)
+    digest = _digest(spec, has_free_length=not (spec.unlabelled.is_rest or spec.synthetic.is_on))
     return f"{spec.dataset} {spec.model.name} b{spec.batch_size} {digest}"
 
 

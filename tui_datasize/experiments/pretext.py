@@ -80,6 +80,7 @@ def _needing_labels(spec: RunSpec) -> Iterator[str]:
     named = {
         "transfer": spec.transfer,
         "unlabelled": spec.unlabelled.method != "none",
+        "synthetic": spec.synthetic.is_on,
         "label_noise": spec.label_noise.fraction,
         "label_smoothing": spec.label_smoothing,
         "imbalance": spec.subset.imbalance != 1,

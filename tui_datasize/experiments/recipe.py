@@ -33,6 +33,7 @@ from tui_datasize.experiments.spec import (
     SubsetSpec,
     TestSets,
 )
+from tui_datasize.experiments.synthetic import Synthetic
 from tui_datasize.experiments.toml import MOST_WHOLE, Problems, TomlTable, nearest
 from tui_datasize.experiments.unlabelled import TEACHER_NEEDS
 
@@ -193,6 +194,9 @@ def _check_together(spec: RunSpec, table: TomlTable) -> None:
         raise ConfigError("an imbalance and a path exclude each other", where=table.where("imbalance"))
     if spec.protocol.partial_batches and spec.augmentation.repeats > 1:
         raise ConfigError("partial batches and repeats exclude each other", where=table.where("protocol"))
+    if spec.protocol.partial_batches and spec.synthetic.is_on:
+        problem = "partial batches and generated images exclude each other: an epoch counts real ones alone"
+        raise ConfigError(problem, where=table.where("protocol"))
     if spec.unlabelled.method == "mean-teacher" and spec.ema_decay is None:
         raise ConfigError(TEACHER_NEEDS, where=table.where("ema_decay"), fix="give ema_decay = 0.99")
     count, taken = layer_count(spec.model), spec.transfer.layers if spec.transfer else None
@@ -296,6 +300,8 @@ def _check_within(made: Any, table: TomlTable) -> None:
         problem = "resized_crop needs crop_px, the side it is resized to"
     if isinstance(made, AugmentationSpec) and made.crop_padding_px and made.crop_px:
         problem = "crop_padding_px and crop_px exclude each other"
+    if isinstance(made, Synthetic):
+        problem = made.problem(says_ratio=table.has("ratio"))
     if problem:
         raise ConfigError(problem, where=table.where())
 

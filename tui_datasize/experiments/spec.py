@@ -16,6 +16,7 @@ from tui_datasize.experiments.keys import key, kinds_of, of_key
 from tui_datasize.experiments.plain_values import check_types, fields_of, hashable, to_plain, without_defaults
 from tui_datasize.experiments.pretext import LearningTask, TaskName
 from tui_datasize.experiments.schedule import ScheduleSpec
+from tui_datasize.experiments.synthetic import Synthetic
 from tui_datasize.experiments.unlabelled import Unlabelled
 
 SCHEMA_VERSION = 1
@@ -330,6 +331,13 @@ class RunSpec:
         "begin with it",
         short="name",
         column=None,
+    )
+    synthetic: Synthetic = key(
+        Synthetic(),
+        "learn from generated images, too; a size counts the real ones alone, and so does what is measured "
+        "of the subset",
+        short="model",
+        none="none",
     )
     imported: str = ""
     """Digest of the metric rows of a run that was trained elsewhere; empty for one that is trained here."""

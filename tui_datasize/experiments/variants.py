@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, get_args
 
 from tui_datasize.experiments.architectures import model_info
+from tui_datasize.experiments.plain_values import to_plain
 from tui_datasize.experiments.pretext import TaskName
 from tui_datasize.experiments.spec import RunSpec
 
@@ -139,7 +140,8 @@ def _short_names(keys: Sequence[str]) -> Mapping[str, str]:
     {'unlabelled.method': 'unlabelled=', 'unlabelled.ratio': 'ratio='}
     """
     # Short forms of the file stand for a name, or for the fraction of labels that are wrong.
-    whole = {key: key.removesuffix(".name").removesuffix(".fraction").removesuffix(".method") for key in keys}
+    shorts = (".name", ".fraction", ".method", ".model")
+    whole = {key: key.removesuffix(next(filter(key.endswith, shorts), "")) for key in keys}
     short = {key: name.rpartition(".")[2] for key, name in whole.items()}
     counts = Counter(short.values())
     return {
@@ -163,6 +165,7 @@ def _complete(spec: RunSpec) -> dict[str, Any]:
         "subset.features": _OF_A_RUN.sub("", spec.subset.features) or "none",
         # One word, as every part of a label.
         "tests": ",".join(f"{name}:{tests}" for name, tests in spec.tests) or "none",
+        "synthetic": to_plain(replace(spec.synthetic, source="")) | {"model": spec.synthetic.named},
     }
 
 

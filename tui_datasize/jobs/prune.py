@@ -162,7 +162,7 @@ def _has_ended_well(run: RunPaths) -> bool:
 
 
 def _files(run: RunPaths) -> Iterator[Prunable]:
-    weights: dict[Path, Holding] = {run.checkpoint: "last", run.best: "best"}
+    weights: dict[Path, Holding] = {run.checkpoint: "last", run.best: "best", run.generator: "last"}
     for path, holds in weights.items():
         if path.is_file():
             yield Prunable(path, path.stat().st_size, holds, run)

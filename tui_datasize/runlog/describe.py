@@ -53,6 +53,8 @@ _PROVENANCE = (
     *(
         "ended_update",
         "refit_update",
+        *("generated_images", "generated_missing", "generated_left_out"),
+        *("generator_s", "generated_fingerprint"),
         "parameters",
         "flops_per_image",
         "peak_memory_bytes",

@@ -37,6 +37,10 @@ class RunPaths:
     """Index, label and hash of every training image used."""
     chosen = _File("chosen.png")
     """The first and the last of the images that a labelling strategy has added."""
+    generated = _File("generated.png")
+    """Generated images that it learned from, a class a row."""
+    generator = _File("generator.pt")
+    """What made them, or has come as far as this in its own training."""
     per_class = _File("per_class.parquet")
     """Accuracy per class, last and best evaluation."""
     confusion = _File("confusion.parquet")

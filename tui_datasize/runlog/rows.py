@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import compress
+from typing import get_args
 
 import polars as pl
 
-from tui_datasize.runlog.schema import METRICS, SHARE_ROUNDING, SHARES
+from tui_datasize.runlog.schema import METRICS, SHARE_ROUNDING, SHARES, Event
 
 MOST_METRICS_BYTES = 2**26
 """Of a `metrics.jsonl`: 180,000 rows, some for every second of two days."""
@@ -67,7 +68,7 @@ def parse_rows(pieces: Sequence[bytes]) -> ParsedRows:
     broken = Counter(sources)
     broken.subtract(possible[SOURCE].to_list())
     return ParsedRows(
-        possible.filter(pl.col("event").is_in(["train", "evaluation", "resume"])),
+        possible.filter(pl.col("event").is_in(get_args(Event))),
         tuple(broken[source] for source in range(len(pieces))),
     )
 
@@ -99,6 +100,10 @@ def drop_voided(rows: pl.DataFrame, by: str) -> pl.DataFrame:
 
     Rows of one run, which the column `by` tells, are in file order.
     """
+    is_generator = pl.col("event") == "generator"
+    if not rows.filter(is_generator).is_empty():
+        is_last = pl.col("epoch").is_last_distinct().over(by, "event")
+        rows = rows.filter(~is_generator | is_last)
     is_resume = pl.col("event") == "resume"
     if rows.filter(is_resume).is_empty():
         return rows

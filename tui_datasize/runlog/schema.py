@@ -16,7 +16,7 @@ from tui_datasize.experiments.spec import Split as Split
 
 Schema: TypeAlias = Mapping[str, pl.DataType | DataTypeClass]
 Typed: TypeAlias = tuple[pl.DataType | DataTypeClass, *tuple[str, ...]]
-Event: TypeAlias = Literal["train", "evaluation", "resume"]
+Event: TypeAlias = Literal["train", "evaluation", "resume", "generator"]
 
 
 def schema(*columns: Typed) -> Schema:
@@ -42,15 +42,17 @@ METRICS: Schema = schema(
     (pl.String, "split"),
     (pl.Float64, *SCORES),
     (pl.Float64, "lr", "grad_norm", "images_per_s"),
-    (pl.Float64, "pseudo_accepted", "pseudo_accuracy"),
+    (pl.Float64, "pseudo_accepted", "pseudo_accuracy", "elbo", "divergence"),
     (pl.Int64, "memory_bytes"),
     (pl.Float64, "wall_s"),
     (pl.String, "time"),
 )
 """`metrics.jsonl`. `event` is "train" (mean over the updates since the last row, split "train"),
 "evaluation" (one pass over a whole split, or as published its last mini-batch; `split` may also be the name
-of a further test set) or "resume"
-(`update` alone: later rows before it are void). Of images without labels, `pseudo_accepted` is the share
+of a further test set), "resume" (`update` alone: later rows before it are void) or "generator": an `epoch` of
+the model that generates images, before update 1, with its `elbo` (evidence lower bound) and in it the
+`divergence`, means over the images in nats; of two rows of an epoch the later counts.
+Of images without labels, `pseudo_accepted` is the share
 that had a target, `pseudo_accuracy` the share of these targets that is the label that nobody told (null
 where nobody knows it), in rows of "train" of runs that learn from such. `memory_bytes` is what the process
 keeps of the GPU's memory for tensors, on a CPU all that it has in memory; rows of "train" have it, old ones
@@ -127,6 +129,9 @@ RUNS: Schema = MappingProxyType(
             (pl.String, "transfer", "transfer_source"),
             (pl.Boolean, "as_published"),
             (pl.String, "rung"),
+            (pl.Int64, "generated_images", "generated_missing", "generated_left_out"),
+            (pl.Float64, "generator_s"),
+            (pl.String, "generated_fingerprint"),
             (pl.Int64, "parameters", "flops_per_image"),
             (pl.Float64, "wall_s", "images_per_s"),
             (pl.String, "device"),
@@ -154,8 +159,11 @@ a JSON object of the standard deviations over these runs, by metric.
 and evaluations are missing), failed, cancelled or interrupted. `flops_per_image` are those of one forward
 pass, a multiplication and an addition counted as two; `label_noise` is the share asked for; `rung` is
 `default` of the recipe that a search is compared with and `1 of 3`, `2 of 3`, ... of its candidates, null of
-runs of no search; `pack_width` is
-how many runs were computed together in the last updates, this one included, `pack_implementation` how."""
+runs of no search; `generated_images` were learned from beside the `train_size` real ones, after `generator_s`
+of `wall_s` where the run made them; of those of a folder `generated_missing` fewer than asked were there,
+`generated_left_out` are or look like test images or are held out, `generated_fingerprint` changes with any
+pixel; `pack_width` is how many runs were computed together in the last updates, this one included,
+`pack_implementation` how."""
 
 
 INCOMPLETE = "incomplete"

@@ -64,6 +64,12 @@ class MetricsWriter:
 
         A file without rows stays as it is.
         """
+        self.end_torn_row()
+        if self._file.tell():
+            self._append({"event": "resume", "update": update})
+
+    def end_torn_row(self) -> None:
+        """End a row that was torn when a worker died, so that the next stands in a line of its own."""
         if self._file.tell() == 0:
             return
         with Path(self._file.name).open("rb") as file:
@@ -71,7 +77,6 @@ class MetricsWriter:
             is_torn = file.read(1) != b"\n"
         if is_torn:
             self._write(b"\n")
-        self._append({"event": "resume", "update": update})
 
     def _append(self, row: Mapping[str, object]) -> None:
         self._write(json.dumps(row, allow_nan=False).encode() + b"\n")

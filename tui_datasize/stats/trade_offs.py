@@ -50,8 +50,9 @@ _NAME = ".name"
 def cost_against_metric(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
     """Training time and size of each variant beside its metric, schema `COSTS`."""
     sign = 1 if metric_named(metric).higher_is_better else -1
-    # Samples are those with labels: of images that are seen beside them it is not told how many.
-    flops = pl.when(unlabelled="none").then(pl.col("flops_per_image"))
+    # Samples are those with labels: of images that are seen beside them, or to generate some, it is not told
+    # how many.
+    flops = pl.when(unlabelled="none", synthetic="none").then(pl.col("flops_per_image"))
     told = runs.select("run_id", "model", "wall_s", "parameters", flops, "samples_seen")
     costs = points(runs, metric).join(told, on="run_id")
     table = costs.group_by("experiment", "variant", "model", "train_size").agg(

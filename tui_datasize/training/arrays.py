@@ -31,7 +31,7 @@ UNKNOWN = -1
 class ChosenRows:
     """Some rows of an array in an order of their own; only those asked for are copied."""
 
-    array: Images | ChosenRows
+    array: ImageRows
     rows: Indices
 
     @property
@@ -48,14 +48,41 @@ class ChosenRows:
         return chosen
 
 
-ImageRows: TypeAlias = Images | ChosenRows
-"""Images that are read by row: an array, or some rows of one."""
+@dataclass(frozen=True, slots=True)
+class JoinedRows:
+    """The images of one array, then those of another of the same shape; only those asked for are copied."""
+
+    first: ImageRows
+    second: ImageRows
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """N, C, H, W."""
+        return (len(self), *self.first.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self.first) + len(self.second)
+
+    def __getitem__(self, rows: Indices | slice) -> Images:
+        """The images at these, shape (n, C, H, W)."""
+        chosen = np.arange(len(self))[rows] if isinstance(rows, slice) else rows
+        images = np.empty((len(chosen), *self.shape[1:]), dtype=np.uint8)
+        is_second = chosen >= len(self.first)
+        images[~is_second] = self.first[chosen[~is_second]]
+        images[is_second] = self.second[chosen[is_second] - len(self.first)]
+        return images
+
+
+ImageRows: TypeAlias = Images | ChosenRows | JoinedRows
+"""Images that are read by row: an array, some rows of one, or those of two."""
 
 
 def array_and_rows(images: ImageRows, rows: Indices) -> tuple[Images, Indices]:
-    """The array behind images, and where in it their `rows` are."""
+    """The array behind images, and where in it their `rows` are; of two, what is asked for is copied."""
     while isinstance(images, ChosenRows):
         rows, images = images.rows[rows], images.array
+    if isinstance(images, JoinedRows):
+        return images[rows], np.arange(len(rows))
     return np.asarray(images), rows
 
 

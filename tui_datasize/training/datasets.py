@@ -35,6 +35,7 @@ from tui_datasize.experiments.images.walk import Role, images_in
 from tui_datasize.experiments.load import data_directory
 from tui_datasize.experiments.spec import SubsetSpec
 from tui_datasize.experiments.subsets import draw
+from tui_datasize.experiments.synthetic import refuse_other_classes
 from tui_datasize.files import read_bounded
 from tui_datasize.training import failures
 from tui_datasize.training.arrays import FORMAT, UNKNOWN, ChosenRows, ImageSplit, LoadedDataset, cached
@@ -108,15 +109,40 @@ def load_tests(
     if found.image_shape != whole.image_shape:
         sizes = " and ".join("x".join(map(str, one.image_shape)) for one in (found, whole))
         raise DataError(f"the images of {name} and {whole.name} differ in channels, height or width: {sizes}")
-    place = {class_name: label for label, class_name in enumerate(class_names)}
-    labels = np.asarray([place.get(class_name, -1) for class_name in found.class_names])[found.test.labels]
-    rows = np.flatnonzero(labels >= 0)
-    if not len(rows):
+    tests = _of_classes(found, class_names)
+    if not len(tests.labels):
         raise DataError(
             f"{name} has no image of the classes that are trained on: {', '.join(class_names[:5])}",
             fix="put some there, or leave it out of tests",
         )
+    return tests
+
+
+def _of_classes(found: LoadedDataset, class_names: Sequence[str]) -> ImageSplit:
+    """The test images of some classes, whose labels are places in these."""
+    place = {class_name: label for label, class_name in enumerate(class_names)}
+    labels = np.asarray([place.get(class_name, -1) for class_name in found.class_names])[found.test.labels]
+    rows = np.flatnonzero(labels >= 0)
     return ImageSplit(ChosenRows(found.test.images, rows), labels[rows], found.test.hashes[rows])
+
+
+def load_synthetic(
+    name: str,
+    data_dir: Path,
+    whole: LoadedDataset,
+    class_names: Sequence[str],
+    reading: ImageReading = NEWEST,
+) -> tuple[ImageSplit, str]:
+    """The images of a folder by class in the shape of a whole data set, of some of its classes; fingerprint.
+
+    Labels are places in `class_names`.
+
+    Raises DataError: they cannot be decoded, one of these classes has none, or some are of another data set.
+    Raises OSError: `data_dir` cannot be written.
+    """
+    found = _decoded_as(name, data_dir, whole.image_shape, reading.of_learned, "synthetic")
+    refuse_other_classes(name, found.class_names, whole.class_names, class_names)
+    return _of_classes(found, class_names), found.fingerprint
 
 
 def load_unlabelled(
@@ -127,7 +153,7 @@ def load_unlabelled(
     Raises DataError: there are none, they cannot be decoded, or are of another size where `image_px` is 0.
     Raises OSError: `data_dir` cannot be written.
     """
-    reading, (_, height, width) = reading.of_unlabelled, whole.image_shape
+    reading, (_, height, width) = reading.of_learned, whole.image_shape
     if not image_px and (seen := refuse_unshown(name, data_dir, reading, 0, "unlabelled")):
         refuse_other_size(seen, whole.name, width, height)
     found = _decoded_as(name, data_dir, whole.image_shape, reading, "unlabelled").test
@@ -348,6 +374,8 @@ def main(argv: Sequence[str]) -> int:
         for name, role, image_px, reading in named[1:]:
             if role == "tests":
                 load_tests(name, data_dir, whole, whole.class_names, reading)
+            elif role == "synthetic":
+                load_synthetic(name, data_dir, whole, (), reading)
             else:
                 load_unlabelled(name, data_dir, whole, image_px, reading)
     except DatasizeError as error:

@@ -24,7 +24,7 @@ from tui_datasize.training.augment.pipeline import Pipeline
 from tui_datasize.training.descent import Descent
 from tui_datasize.training.evaluate import Integers
 from tui_datasize.training.graph import CaptureOn, Replays, capture_on
-from tui_datasize.training.placement import DeviceSplit, HasRoom, has_room, place_images
+from tui_datasize.training.placement import DeviceSplit, HasRoom, ImageBatches, has_room, place_images
 from tui_datasize.training.pretext import network, shown_by, similarities
 from tui_datasize.training.streams import BatchFeed, BatchOrder, Purpose, stream
 from tui_datasize.training.transfer import SourceWeights, take_over
@@ -78,6 +78,20 @@ class UpdateResult:
     """Where the protocol measures it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Images that a run learns from beside those of its subset."""
+
+    unlabelled: ImageSplit | None = None
+    generated: ImageSplit | None = None
+    """With labels: batches are of both alike."""
+    made_s: float = 0.0
+    """What it took to make these."""
+
+
+_NONE_BESIDE = Beside()
+
+
 class Trainer:
     """One run's training: `step` moves it by one update.
 
@@ -85,8 +99,7 @@ class Trainer:
     several runs together takes the parts of a step one by one: `next_batch`, `advance`, `loss`, and,
     once the parameters have their gradients, `apply_gradients` and `note`.
 
-    `subset` holds the indices of the training images, shape (n,), in draw order; `unlabelled` are those that
-    a run learns from beside them, if any.
+    `subset` holds the indices of the training images, shape (n,), in draw order.
 
     Raises DataError: the images or the source do not suit the model, or images are smaller than the crop.
     """
@@ -100,7 +113,7 @@ class Trainer:
         source: SourceWeights | None = None,
         capture: CaptureOn = capture_on,
         room: HasRoom = has_room,
-        unlabelled: ImageSplit | None = None,
+        beside: Beside = _NONE_BESIDE,
     ) -> None:
         self._spec, self.device, self.capture = spec, device, capture
         """How its updates may be recorded; the optimiser is prepared for it."""
@@ -109,21 +122,19 @@ class Trainer:
         self.model = _make_model(spec, dataset, device, self._dropout, source)
         normalise = normalisation(dataset.mean, dataset.std, device)
         self.view = normalisation(dataset.mean, dataset.std, device, spec.augmentation.crop_px)
-        self.subset = place_images(dataset.train, subset, device, room)
-        self.batch_size = spec.batch_size
-        self.update = 0
-        """Updates made."""
+        self.subset = place_images(dataset.train, subset, device, room, beside.generated)
+        # Evaluations of the subset are of its real images.
+        self.measured = self.subset.first(len(subset)) if beside.generated else self.subset
+        self.batch_size, self.update = spec.batch_size, 0
+        """Of the batches, and updates made."""
         self.replayed = 0
         """How many of those since this object was made were replays of a recorded one."""
         self.last_batch: SeenBatch | None = None
         """Of the last update, kept only where the protocol measures it."""
         self.autocast = accelerator_of(device).autocast(spec.precision)
         """Around each forward pass, in evaluations too."""
-        draws = stream(spec.seed, Purpose.BATCH_ORDER)
-        order = BatchOrder(len(subset), spec.batch_size, draws, self.subset.home)
-        counts = partial(_drawn, spec), partial(_repeated, spec)
-        self._feed = BatchFeed(self.subset, order, self._updates, *counts)
-        self.rest = None if unlabelled is None else Rest(spec, unlabelled, normalise, device, room)
+        self._feed = _feed(spec, self.subset)
+        self.rest = Rest(spec, beside.unlabelled, normalise, device, room) if beside.unlabelled else None
         self._augmentation = stream(spec.seed, Purpose.AUGMENTATION)
         self.pipeline_of = partial(Pipeline, spec.augmentation, normalise)
         self._pipeline = self.pipeline_of(self._augmentation)
@@ -288,6 +299,12 @@ class Trainer:
     def _next_rows(self) -> Tensor:
         """Positions within the subset of the next batch, each as often as augmentation repeats it."""
         return self._feed.next(self.update + 1)
+
+
+def _feed(spec: RunSpec, images: ImageBatches) -> BatchFeed:
+    draws = stream(spec.seed, Purpose.BATCH_ORDER)
+    order = BatchOrder(len(images), spec.batch_size, draws, images.home)
+    return BatchFeed(images, order, total_updates(spec), partial(_drawn, spec), partial(_repeated, spec))
 
 
 def _drawn(spec: RunSpec, update: int) -> int:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tui_datasize.experiments.device_settings import IMAGES_SHARE
 from tui_datasize.training.accelerator.device import accelerator_of
-from tui_datasize.training.arrays import ImageRows, ImageSplit, Indices
+from tui_datasize.training.arrays import ImageRows, ImageSplit, Indices, JoinedRows
 from tui_datasize.training.reading import ImageReader, upload
 
 HasRoom: TypeAlias = Callable[[int, torch.device], bool]
@@ -45,6 +45,10 @@ class DeviceSplit:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def first(self, count: int) -> DeviceSplit:
+        """The first so many, in the same memory."""
+        return DeviceSplit(self.images[:count], self.labels[:count])
+
     def batch(self, positions: Tensor | slice) -> tuple[Tensor, Tensor]:
         """Images, uint8 (B, C, H, W), and labels, int64 (B,), on the device; positions are int64 (B,)."""
         return self.images[positions], self.labels[positions]
@@ -69,9 +73,7 @@ class MappedSplit:
     device_bytes = 0
 
     def __init__(self, images: ImageRows, rows: Indices, host_labels: Tensor, device: torch.device) -> None:
-        self._images = images
-        self._rows = rows
-        self._labels = host_labels
+        self._images, self._rows, self._labels = images, rows, host_labels
         self._device = device
         self._reader = ImageReader(images, device)
         self.ahead = self._reader.ahead
@@ -83,6 +85,10 @@ class MappedSplit:
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    def first(self, count: int) -> MappedSplit:
+        """The first so many, with a reader of their own."""
+        return MappedSplit(self._images, self._rows[:count], self._labels[:count], self._device)
 
     def announce(self, positions: Tensor) -> None:
         """Tell which batch will be asked for behind those announced before."""
@@ -121,16 +127,29 @@ def has_room(images_bytes: int, device: torch.device) -> bool:
 
 
 def place_images(
-    split: ImageSplit, rows: Indices | slice, device: torch.device, room: HasRoom = has_room
+    split: ImageSplit,
+    rows: Indices | slice,
+    device: torch.device,
+    room: HasRoom = has_room,
+    behind: ImageSplit | None = None,
 ) -> ImageBatches:
-    """Make the images at `rows` of a split ready for batches, in this order; `room` says where they lie."""
+    """Make the images at `rows` of a split ready for batches, in this order; `room` says where they lie.
+
+    All those of the split `behind`, if any, follow.
+    """
     chosen = np.arange(len(split.labels))[rows] if isinstance(rows, slice) else rows
+    parts = [(split, chosen), *([(behind, np.arange(len(behind.labels)))] if behind else [])]
     # A copy: the arrays are read-only maps of files.
-    labels = torch.from_numpy(np.array(split.labels[chosen]))
-    if not room(len(chosen) * int(np.prod(split.images.shape[1:])), device):
-        return MappedSplit(split.images, chosen, labels, device)
-    images = torch.empty((len(chosen), *split.images.shape[1:]), dtype=torch.uint8, device=device)
-    upload(split.images, chosen, images)
+    labels = torch.from_numpy(np.concatenate([one.labels[own] for one, own in parts]))
+    if not room(len(labels) * int(np.prod(split.images.shape[1:])), device):
+        joined = JoinedRows(split.images, behind.images) if behind else split.images
+        chosen = np.concatenate([chosen, len(split.labels) + parts[-1][1]]) if behind else chosen
+        return MappedSplit(joined, chosen, labels, device)
+    images = torch.empty((len(labels), *split.images.shape[1:]), dtype=torch.uint8, device=device)
+    place = 0
+    for one, own in parts:
+        upload(one.images, own, images[place : place + len(own)])
+        place += len(own)
     return DeviceSplit(images, labels.to(device))
 
 

@@ -26,6 +26,7 @@ from tui_datasize.training.accelerator import device
 from tui_datasize.training.accelerator.interface import Capture
 from tui_datasize.training.arrays import ChosenRows, ImageSplit, LoadedDataset
 from tui_datasize.training.datasets import load_dataset, load_tests, load_unlabelled
+from tui_datasize.training.engine import Beside
 from tui_datasize.training.evaluate import Integers
 from tui_datasize.training.graph import capture_on
 from tui_datasize.training.labelling.choice import Choice, chosen_images
@@ -34,6 +35,7 @@ from tui_datasize.training.models.build import describe_cost
 from tui_datasize.training.placement import HasRoom, ImageBatches, has_room, place_images
 from tui_datasize.training.provenance import read_spec
 from tui_datasize.training.session import Session
+from tui_datasize.training.synthetic.images import Generated, generated_images
 from tui_datasize.training.task import Task, make_task, restrict_dataset
 from tui_datasize.training.transfer import read_source
 from tui_datasize.training.transforms import input_shape
@@ -85,6 +87,7 @@ def prepare(paths: RunPaths, attempt: int, shared: Shared, tell: Callable[[str],
     _describe(paths, task, _twins(task, whole), choice)
     test = shared.place(f"{dataset.fingerprint}{spec.task.name}", dataset.test, chosen)
     unlabelled = _unlabelled(spec, task, whole, data_dir)
+    made = generated_images(paths, spec, task, whole, data_dir, chosen, shared.room)
     session = Session(
         *(paths, spec, dataset, task.subset, chosen),
         source=read_source(paths, spec, dataset.test.hashes),
@@ -94,10 +97,10 @@ def prepare(paths: RunPaths, attempt: int, shared: Shared, tell: Callable[[str],
         capture=shared.capture(chosen),
         held_out=task.subset[task.is_held_out],
         further=_further(spec, whole, dataset, data_dir, partial(shared.place, chosen=chosen)),
-        unlabelled=unlabelled,
-        chosen=_seen_beside(choice, unlabelled if spec.unlabelled.source else None),
+        beside=Beside(unlabelled, made.images, made.wall_s) if made else Beside(unlabelled),
+        chosen=_seen_beside(choice, unlabelled if spec.unlabelled.source else None, made),
     )
-    facts |= _costs(session, test) | session.lengths()
+    facts |= _costs(session, test) | session.lengths() | (made.facts if made else {})
     write_json(paths.provenance, facts | (history if session.has_resumed else {}))
     return session
 
@@ -110,9 +113,13 @@ def _set_up(spec: RunSpec) -> torch.device:
     return chosen
 
 
-def _seen_beside(choice: Choice | None, unlabelled: ImageSplit | None) -> dict[str, str]:
-    """What sets runs apart that see the same data set: images that a model chose, and those of a folder."""
+def _seen_beside(
+    choice: Choice | None, unlabelled: ImageSplit | None, generated: Generated | None
+) -> dict[str, str]:
+    """What sets runs apart that see the same data set: images that a model chose or made, or of a folder."""
     seen = {"images": choice.digest} if choice else {}
+    if generated:
+        seen["generated"] = generated.digest
     if unlabelled:
         seen["unlabelled"] = hashlib.blake2b(unlabelled.hashes.tobytes(), digest_size=8).hexdigest()
     return seen
@@ -159,7 +166,7 @@ def _costs(session: Session, test: ImageBatches) -> dict[str, int]:
     shape, rest = session.dataset.image_shape, session.trainer.rest
     return {
         "image_bytes": math.prod(shape),
-        "train_images_device_bytes": session.trainer.subset.device_bytes,
+        "train_images_device_bytes": session.trainer.measured.device_bytes,
         "test_images_device_bytes": test.device_bytes,
         **({"unlabelled_images": len(rest.images)} if rest else {}),
         **describe_cost(session.trainer.model, input_shape(shape, session.spec.augmentation)),

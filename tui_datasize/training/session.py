@@ -28,8 +28,8 @@ from tui_datasize.training.accelerator.device import (
     peak_memory,
 )
 from tui_datasize.training.accelerator.interface import Capture
-from tui_datasize.training.arrays import ImageSplit, LoadedDataset
-from tui_datasize.training.engine import Readings, Trainer
+from tui_datasize.training.arrays import LoadedDataset
+from tui_datasize.training.engine import Beside, Readings, Trainer
 from tui_datasize.training.evaluate import (
     ALL_CLASSES_UP_TO,
     Evaluation,
@@ -48,6 +48,8 @@ from tui_datasize.training.stop import StopRequest, StopRequested
 from tui_datasize.training.streams import last_batch
 from tui_datasize.training.transfer import SourceWeights
 
+_NONE_BESIDE = Beside()
+_NO_BEST: Best | None = None
 _NONE: Integers = np.empty(0, dtype=np.int64)
 _READING_INTERVAL_S = 1.0
 _CHECKPOINT_INTERVAL_S = 9.0
@@ -72,9 +74,9 @@ class Session:
     makes the updates of several runs together enters the session and takes it in parts, as `run` does.
 
     `subset` holds the indices of the images with labels, shape (n,), in draw order, `held_out` those of
-    them that are not trained on but chosen by; `further` test sets are measured by their names, `unlabelled`
-    images are learned from, too. `tell` receives a line at each evaluation. Without `capture`, forward passes
-    of evaluations are made as they are.
+    them that are not trained on but chosen by; `further` test sets are measured by their names, images
+    `beside` are learned from, too. `tell` receives a line at each evaluation. Without `capture`, forward
+    passes of evaluations are made as they are.
     `chosen` tells of images that are not all in the digest of the data set, or that a model has chosen: with
     others it does not continue.
 
@@ -101,11 +103,11 @@ class Session:
         held_out: Integers = _NONE,
         further: Mapping[str, ImageBatches] = MappingProxyType({}),
         chosen: Mapping[str, str] = MappingProxyType({}),
-        unlabelled: ImageSplit | None = None,
+        beside: Beside = _NONE_BESIDE,
     ) -> None:
         self.spec, self.dataset, self.device, self._further = spec, dataset, device, further
         self._subset, self._capture, self._room = subset, capture, room
-        self._make_trainer = partial(Trainer, source=source, room=room, unlabelled=unlabelled)
+        self._make_trainer = partial(Trainer, source=source, room=room, beside=beside)
         self.trainer = self._make_trainer(spec, dataset, subset[~np.isin(subset, held_out)], device)
         self._validation = place_images(dataset.train, held_out, device, room) if len(held_out) else None
         # What the first training did, once the second has begun, on all images.
@@ -115,9 +117,9 @@ class Session:
         self._forward, kind = self._recorded_evaluations(), accelerator_of(device).kind
         self._identity = {"run": spec.run_id, "data": dataset.fingerprint, "device": kind, **chosen}
         self._paths, self._trained_spec, self._updates = paths, spec, total_updates(spec)
-        self._due = frozenset(evaluation_updates(self._updates, spec.evaluations))
-        self._best: Best | None = None
-        self._evaluated, self._earlier_wall_s, self._saving_s, self._earlier_replays = 0, 0.0, 0.0, 0
+        self._due, self._best = frozenset(evaluation_updates(self._updates, spec.evaluations)), _NO_BEST
+        self._evaluated = self._earlier_replays = 0
+        self._earlier_wall_s, self._saving_s = beside.made_s, 0.0
         self.has_resumed = self._restore()
         """Whether it continues from a checkpoint."""
         self.sharers, self._clock, self._tell = 1, clock, tell
@@ -335,7 +337,7 @@ class Session:
         """Outputs for the subset, or as published what the last update itself saw; images per second."""
         seen = self.trainer.last_batch
         if seen is None:
-            return self._pass(self.trainer.subset, stop)
+            return self._pass(self.trainer.measured, stop)
         tally = self._tally()
         tally.add(seen.logits, seen.labels)
         return self._checked(tally.outputs()), None

@@ -32,6 +32,10 @@ class Purpose(StrEnum):
     EVALUATION_VIEWS = "evaluation views"
     UNLABELLED_ORDER = "unlabelled order"
     UNLABELLED_AUGMENTATION = "unlabelled augmentation"
+    GENERATOR_INITIALISATION = "generator initialisation"
+    GENERATOR_ORDER = "generator order"
+    GENERATOR_NOISE = "generator noise"
+    GENERATED = "generated"
 
 
 def stream(

@@ -36,6 +36,9 @@ def named_images(spec: RunSpec, dataset: str = "", reading: ImageReading | None 
     reading = reading or spec.images
     named = [NamedImages(dataset or spec.dataset, "own", spec.image_px, reading)]
     named += [NamedImages(tests, "tests", 0, reading) for _, tests in spec.tests]
-    if source := spec.unlabelled.source:
-        named.append(NamedImages(source, "unlabelled", spec.image_px, reading.of_unlabelled))
+    learned: tuple[tuple[str, Role], ...] = (
+        (spec.unlabelled.source, "unlabelled"),
+        (spec.synthetic.source, "synthetic"),
+    )
+    named += [NamedImages(one, role, spec.image_px, reading.of_learned) for one, role in learned if one]
     return named

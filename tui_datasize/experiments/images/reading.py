@@ -9,7 +9,7 @@ from tui_datasize.experiments.keys import key
 
 FIRST_RULES, NEWEST_RULES = 1, 2
 """Rules 1 saw the pixels as they are stored, and the files that lie directly in `train/CLASS/` and so on."""
-_FIRST_OF_UNLABELLED = 2
+_FIRST_OF_LEARNED = 2
 OnBadImage: TypeAlias = Literal["fail", "skip"]
 
 
@@ -76,6 +76,6 @@ class ImageReading:
         return self.rules, self.split, self.split_seed, self.on_bad_image, self.most_megapixels
 
     @property
-    def of_unlabelled(self) -> ImageReading:
-        """How a folder without labels is read: its rules are no older than such folders."""
-        return replace(self, rules=max(self.rules, _FIRST_OF_UNLABELLED))
+    def of_learned(self) -> ImageReading:
+        """How a folder is read that is learned from beside the subset: rules no older than such folders."""
+        return replace(self, rules=max(self.rules, _FIRST_OF_LEARNED))

@@ -27,8 +27,9 @@ from tui_datasize.text import visible
 
 Files: TypeAlias = tuple[os.DirEntry[str], ...]
 Kind: TypeAlias = Literal["train", "test", "validation"]
-Role: TypeAlias = Literal["own", "tests", "unlabelled"]
-"""What a folder is to an experiment: its data set, measured on alone, or learned from without labels."""
+Role: TypeAlias = Literal["own", "tests", "unlabelled", "synthetic"]
+"""What a folder is to an experiment: its data set, measured on alone, or learned from beside it, without
+labels or as generated images."""
 
 FIRST_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
 _FURTHER_SUFFIXES = (
@@ -52,6 +53,7 @@ _KINDS: Mapping[str, Kind] = MappingProxyType(
         **dict.fromkeys(("val", "valid", "validation"), "validation"),
     }
 )
+_MEASURED: tuple[Kind, ...] = ("test", "validation")
 _LAYOUT = "an image folder holds train/CLASS/ and test/CLASS/ or val/CLASS/"
 _MOST_REASONS = 20
 _MOST_NAMED = 5
@@ -128,15 +130,19 @@ def walk(folder: Path, reading: ImageReading, arrays: Path | None = None) -> Lis
     return listing
 
 
-def walk_tests(folder: Path, reading: ImageReading, arrays: Path | None = None) -> Listing:
-    """List images that are measured on alone: those of `test/`, of `val/`, or of the folder itself.
+def walk_part(
+    folder: Path, reading: ImageReading, arrays: Path | None = None, named: Sequence[Kind] = _MEASURED
+) -> Listing:
+    """List the images of the first split that a folder has of those named, else those of CLASS/ in itself.
+
+    Whatever it is called, they are listed as test images. By default they are those to be measured on alone.
 
     Raises DataError: there are none.
     """
     found = _Walk(reading, arrays)
     with _reading(folder):
         kinds = _by_kind(folder, reading)
-    split = next((kinds[kind][0] for kind in ("test", "validation") if kinds[kind]), folder)
+    split = next((kinds[kind][0] for kind in named if kinds[kind]), folder)
     classes = found.classes(split)
     test = tuple(found.images(each) for each in classes.values())
     listing = found.listing(folder, tuple(classes), ((),) * len(test), test)

@@ -25,7 +25,7 @@ def check_images(specs: Sequence[RunSpec], data_dir: Path) -> Mapping[str, Seque
             told[name] = found.told
             if role == "own":
                 sizes[name] = found.headers[0][:2]
-            elif role != "tests" and beside in sizes and not image_px:
+            elif role == "unlabelled" and beside in sizes and not image_px:
                 refuse_other_size(found, beside, *sizes[beside])
     return told
 

@@ -150,10 +150,11 @@ def _sort(device: str) -> str:
 def _kind(spec: RunSpec, device: str) -> Kind:
     from tui_datasize.experiments.budget import total_updates
 
-    method = spec.unlabelled.method
-    # Updates that learn from several times as many images take as much longer.
-    how = spec.task.name if method == "none" else method
-    model = str(spec.model) if how == "classification" else f"{spec.model} with {how}"
+    # Updates that learn from several times as many images take longer, and a generator is trained first.
+    synthetic = spec.synthetic
+    beside = spec.task.name, spec.unlabelled.method, f"{synthetic.model} {synthetic.epochs}"
+    others = [one for one in beside if one != "classification" and not one.startswith("none")]
+    model = " with ".join([str(spec.model), *others])
     return Kind(spec.experiment, spec.dataset, model, spec.batch_size, device, total_updates(spec))
 
 

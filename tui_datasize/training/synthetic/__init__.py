@@ -1,0 +1,1 @@
+"""Generated images that a run learns from beside the real ones of its subset."""
