@@ -156,6 +156,16 @@ def _fail(claim: Claim, options: Mapping[str, Any]) -> None:
     sys.exit(0)
 
 
+def _lose_gpu(claim: Claim, options: Mapping[str, Any]) -> None:
+    """Find its GPU gone on the first attempt, once the gate is there."""
+    _work(claim, options)
+    if claim.attempt == 1:
+        _note(claim.paths, claim, "left")
+        reason = "the GPU has fallen off the bus"
+        claim.finish(RunOutcome.INTERRUPTED, reason, device_fault=reason)
+        sys.exit(1)
+
+
 def _leave_child(claim: Claim, options: Mapping[str, Any]) -> None:
     """Die on the first attempt, and leave a forked child behind that keeps the lock."""
     if claim.attempt > 1:
@@ -188,6 +198,7 @@ _BEHAVIOURS: Mapping[str, Callable[[Claim, Mapping[str, Any]], None]] = {
     "work": _work,
     "die": _die,
     "fail": _fail,
+    "lose GPU": _lose_gpu,
     "leave child": _leave_child,
     "parent": _parent,
 }

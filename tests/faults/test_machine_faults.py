@@ -317,6 +317,38 @@ def test_a_gpu_that_fails_its_probe_takes_no_runs_until_one_passes(
     assert lab.client.orphans() == []
 
 
+def test_a_gpu_that_is_lost_under_a_run_is_told_on_every_screen_until_it_is_back(
+    warm_lab: Lab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab = warm_lab
+    refusal = Path(os.environ["DATASIZE_SLOTS_DIR"]) / REFUSAL
+    run, other = lab.enqueue(lab.spec(0, behaviour="lose GPU", gate=str(lab.gate())), lab.spec(1))
+    of_gpus = {"through": ["tests.faults.fake_gpus"]}
+    scheduler = lab.start_scheduler("--no-cpu", "--slots-per-gpu", "1", **of_gpus)
+    lab.wait_for(run, JobState.RUNNING)
+    refusal.write_text('{"usable": false, "what": "the driver lost it", "fix": "reset the machine"}')
+    lab.gate().touch()
+    lab.wait(lambda: "the driver lost it" in str(lab.client.faults()))
+    assert cli(["status", "--project", str(lab.project.root)]) == EXIT_RUN_FAILED
+    told, says = "no jobs: the driver lost it; reset the machine", capsys.readouterr().err
+    assert f"fault: GPU 0 (Fake GPU) takes {told}" in says
+    assert "0 slots, so no waiting job starts" in says
+    assert cli(["--once", "queue", "--size", "120x24", "--project", str(lab.project.root)]) == EXIT_RUN_FAILED
+    header = " ".join(" ".join(capsys.readouterr().out.splitlines()[1:3]).split())
+    assert told in header
+    assert {lab.job(one).state for one in (run, other)} == {JobState.QUEUED, JobState.INTERRUPTED}
+    lab.kill(scheduler)
+    refusal.unlink()
+    lab.start_scheduler("--no-cpu", "--slots-per-gpu", "1", **of_gpus)
+    for one in (run, other):
+        lab.wait_for(one, JobState.SUCCEEDED)
+        lab.assert_ran_once(one)
+    job = lab.job(run)
+    # The try that the GPU ended is given back.
+    assert (job.attempts, job.max_attempts) == (2, MAX_ATTEMPTS + 1)
+    assert cli(["status", "--project", str(lab.project.root)]) == EXIT_OK
+
+
 def test_a_probe_outlives_its_scheduler_by_no_more_than_its_limit_and_leaves_no_orphan(lab: Lab) -> None:
     lab.enqueue(lab.spec())
     scheduler = lab.start_scheduler(

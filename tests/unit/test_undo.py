@@ -68,6 +68,38 @@ def test_a_job_that_a_command_did_not_change_is_not_changed_by_its_undo(
     assert states(queue) == [JobState.HELD, JobState.QUEUED, JobState.QUEUED]
 
 
+def test_a_retry_is_taken_back_where_nothing_has_begun(queue: Queue, undo: Callable[[], Outcome]) -> None:
+    queue.enqueue(*ALL)
+    queue.end(FIRST, JobState.FAILED)
+    queue.end(SECOND, JobState.FAILED)
+    queue.ask(CommandKind.CANCEL, OTHER)
+    queue.ask(CommandKind.RETRY, *ALL)
+    queue.begin(SECOND)
+    assert undo().sentence == "undo of: retry 3 runs: 2 runs: cancelled; 1 run left alone, as changed since"
+    assert states(queue) == [JobState.CANCELLED, JobState.RUNNING, JobState.CANCELLED]
+    # The command before: what was cancelled by it is queued again.
+    assert undo().sentence == f"undo of: cancel 1 run: {OTHER.run_id}: queued again"
+
+
+def test_a_release_and_a_lower_priority_are_taken_back(queue: Queue, undo: Callable[[], Outcome]) -> None:
+    queue.enqueue(*ALL)
+    queue.ask(CommandKind.HOLD, *ALL)
+    queue.ask(CommandKind.RELEASE, FIRST, SECOND)
+    queue.ask(CommandKind.PRIORITY, *ALL, amount=-3)
+    assert undo().answered is Answered.DONE
+    assert [queue.job(spec).priority for spec in ALL] == [0, 0, 0]
+    assert undo().sentence == "undo of: release 2 runs: 2 runs: held"
+    assert states(queue) == [JobState.HELD] * 3
+
+
+def test_an_end_of_draining_is_taken_back(queue: Queue, undo: Callable[[], Outcome]) -> None:
+    queue.client.request(Drain())
+    queue.client.request(Drain(draining=False))
+    assert undo().answered is Answered.DONE
+    assert queue.client.settings().draining
+    assert undo().sentence == "undo of: drain: the queue starts jobs again"
+
+
 def test_a_drain_is_taken_back(queue: Queue, undo: Callable[[], Outcome]) -> None:
     queue.client.request(Drain())
     assert queue.client.settings().draining
