@@ -15,9 +15,10 @@ from tui_datasize.experiments.load import load_project
 from tui_datasize.experiments.sweep_form import HINTS
 from tui_datasize.runlog.notes import read_remarks
 from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.tui.beginning import BeginDialog
 from tui_datasize.tui.queue.builder import BuilderDialog, DifferenceDialog
 from tui_datasize.tui.queue_dialog import QueueDialog
-from tui_datasize.tui.written_by_hand import BeginDialog, FieldsDialog
+from tui_datasize.tui.widgets.dialogs import FieldsDialog
 
 
 @pytest.fixture

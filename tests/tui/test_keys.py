@@ -10,6 +10,7 @@ from textual.binding import Binding
 from tui_datasize.tui.analysis.dialogs import AskDialog
 from tui_datasize.tui.analysis.tab import AnalysisPane
 from tui_datasize.tui.app import DatasizeApp
+from tui_datasize.tui.beginning import BeginDialog
 from tui_datasize.tui.devices_screen import DevicesScreen
 from tui_datasize.tui.keys import key_name
 from tui_datasize.tui.live.column_dialog import ColumnDialog, ColumnList
@@ -28,6 +29,7 @@ from tui_datasize.tui.widgets.dialogs import (
     ChooseDialog,
     ConfirmDialog,
     CycleField,
+    FieldsDialog,
     FollowingDialog,
     TextDialog,
     _Choices,
@@ -35,7 +37,6 @@ from tui_datasize.tui.widgets.dialogs import (
 from tui_datasize.tui.widgets.filter_box import _Entry
 from tui_datasize.tui.widgets.line_view import RowList
 from tui_datasize.tui.widgets.log_screen import LogScreen, _Term
-from tui_datasize.tui.written_by_hand import BeginDialog, FieldsDialog
 
 ROOT = Path(__file__).parents[2]
 TABS = {

@@ -10,6 +10,7 @@ import asyncio
 import os
 import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,11 @@ from rich.style import Style
 from textual.widgets import Input
 
 from tests.fakes import write_run
-from tests.tui.fake_queue import job
+from tests.tui.fake_queue import FakeQueue, job
 from tests.tui.stage import NARROW, WIDE, Show, Stage, empty_stage
 from tests.tui.test_devices_screen import MACHINE
 from tui_datasize.jobs.queue.state import JobState
+from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.analysis.analyst import PAGES
 from tui_datasize.tui.analysis.tab import AnalysisPane
 from tui_datasize.tui.polling.machine import MachineWatch
@@ -63,6 +65,13 @@ PARTS: tuple[tuple[str, tuple[str, ...], str, tuple[str, ...]], ...] = (
     ("live, chart", ("tab",), "Accuracy", ()),
 )
 """Of a tiny terminal, which shows one part at a time."""
+BEGINNING: tuple[tuple[str, tuple[str, ...], str, tuple[str, ...]], ...] = (
+    ("how to begin", (), "How to begin", ()),
+    ("import", ("i",), "Import results", ("escape",)),
+    ("left alone", (), "b builds a sweep", ()),
+    ("build a sweep", ("b", "b"), "Build a sweep", ("escape",)),
+)
+"""Of a directory without experiments."""
 TABLE = (*OPENED, *((f"analysis, {page.name}", ("p",), page.title, ()) for page in PAGES))
 
 
@@ -92,26 +101,49 @@ SELDOM = [
 ]
 
 
-@pytest.mark.parametrize(
+TERMINALS = pytest.mark.parametrize(
     ("mode", "size"),
     [
         *(("colours", WIDE), ("no-colour", NARROW), ("colours", TINY)),
         *(pytest.param(*one, marks=pytest.mark.exhaustive) for one in SELDOM),
     ],
 )
+
+
+@TERMINALS
 async def test_screens_are_as_they_were(
     mode: str, size: tuple[int, int], stage: Stage, monkeypatch: pytest.MonkeyPatch
 ):
+    await _compare(mode, size, stage, PARTS if size == TINY else TABLE, "", monkeypatch)
+
+
+@TERMINALS
+async def test_an_empty_directory_begins_as_it_did(
+    mode: str, size: tuple[int, int], stage: Stage, monkeypatch: pytest.MonkeyPatch
+):
+    empty = Stage(ProjectPaths(Path("empty")), FakeQueue(alive=False))
+    empty.project.root.mkdir()
+    await _compare(mode, size, empty, BEGINNING, "empty-", monkeypatch)
+
+
+async def _compare(
+    mode: str,
+    size: tuple[int, int],
+    stage: Stage,
+    table: Sequence[tuple[str, tuple[str, ...], str, tuple[str, ...]]],
+    prefix: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     system = MODES[mode]
     if system is None:
         monkeypatch.setenv("NO_COLOR", "1")
     else:
         monkeypatch.setattr("textual.constants.COLOR_SYSTEM", system.name.lower())
     monkeypatch.setattr(Input, "cursor_blink", False)
-    file = SCREENS / f"{mode}-{size[0]}x{size[1]}.ans"
+    file = SCREENS / f"{prefix}{mode}-{size[0]}x{size[1]}.ans"
     kept, differing = {} if WRITES == "1" else _read(file), []
     async with stage.open(size) as show:
-        for name, opening, shows, closing in PARTS if size == TINY else TABLE:
+        for name, opening, shows, closing in table:
             if (page := name.removeprefix("analysis, ")) in _PAGES and not _is_offered(show, page):
                 continue
             await show.press(*opening)

@@ -430,7 +430,7 @@ class DatasizeApp(PreferredApp):
             self._driver.write(codes)
 
     def action_note(self) -> None:
-        from tui_datasize.tui.written_by_hand import ask_for_remark
+        from tui_datasize.tui.notes import ask_for_remark
 
         self._begin("noting", ask_for_remark(self, self._project, self.pane.experiment_in_view))
 

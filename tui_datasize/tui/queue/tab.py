@@ -246,7 +246,7 @@ class QueuePane(Pane):
             self.post_message(self.Begun("beginning", self._offer_beginning()))
 
     async def _offer_beginning(self) -> str:
-        from tui_datasize.tui.written_by_hand import begin
+        from tui_datasize.tui.beginning import begin
 
         name, told = await begin(self.app, self._project, self._time_of)
         return told or self._written(name)

@@ -18,7 +18,7 @@ from textual.geometry import Size
 from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widget import Widget
-from textual.widgets import OptionList
+from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
 from tui_datasize.text import visible
@@ -204,3 +204,30 @@ class CycleField(LineView, can_focus=True):
         self.value = values[(values.index(self.value) + step) % len(values)]
         self.redraw()
         self.post_message(self.Cycled())
+
+
+class FieldsDialog(ModalScreen[tuple[str, ...] | None]):
+    """What is written into a few fields, on enter; None on escape."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "accept", "yes", priority=True),
+        Binding("escape", "dismiss(None)", "back"),
+    ]
+
+    def __init__(
+        self, title: str, before: str, fields: Sequence[tuple[str, Input]], yes: str, problem: str = ""
+    ) -> None:
+        super().__init__()
+        self._title, self._before, self._yes, self._problem = title, before, yes, problem
+        self._fields = fields
+
+    def compose(self) -> ComposeResult:
+        rows = (field(label, entry) for label, entry in self._fields)
+        keys = answers((("enter", self._yes), ("esc", "back")), palette_of(self.app))
+        box = Vertical(
+            Words(self._before), *rows, Words(self._problem, classes="problem"), keys, classes="dialog"
+        )
+        yield titled(box, self._title)
+
+    def action_accept(self) -> None:
+        self.dismiss(tuple(entry.value for _, entry in self._fields))

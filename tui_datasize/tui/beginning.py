@@ -1,10 +1,8 @@
-"""What is written into a project by hand: notes, and what an empty directory begins with."""
+"""How a directory without experiments begins: a sweep by form, the demonstration, a template, an import."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -18,17 +16,15 @@ from tui_datasize.errors import ConfigError, DatasizeError
 from tui_datasize.experiments.draft import folders
 from tui_datasize.experiments.samples import text_of_file
 from tui_datasize.files import named_path
-from tui_datasize.runlog.notes import add_note, read_remarks
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.project_file import FileChange
 from tui_datasize.tui.queue.builder import TimeOf, build_sweep, refuse_read_only
 from tui_datasize.tui.widgets.completing import FormInput
-from tui_datasize.tui.widgets.dialogs import answers, facts_table, field
+from tui_datasize.tui.widgets.dialogs import FieldsDialog, answers, facts_table
 from tui_datasize.tui.widgets.palette import palette_of
 from tui_datasize.tui.widgets.plain import Words, titled
 
 Beginning = Literal["build", "demo", "template", "import"]
-_NOTES_SHOWN = 6
 
 
 class BeginDialog(ModalScreen[Beginning | None]):
@@ -65,33 +61,6 @@ class BeginDialog(ModalScreen[Beginning | None]):
 
     def action_begin(self, choice: Beginning) -> None:
         self.dismiss(choice)
-
-
-class FieldsDialog(ModalScreen[tuple[str, ...] | None]):
-    """What is written into a few fields, on enter; None on escape."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "accept", "yes", priority=True),
-        Binding("escape", "dismiss(None)", "back"),
-    ]
-
-    def __init__(
-        self, title: str, before: str, fields: Sequence[tuple[str, Input]], yes: str, problem: str = ""
-    ) -> None:
-        super().__init__()
-        self._title, self._before, self._yes, self._problem = title, before, yes, problem
-        self._fields = fields
-
-    def compose(self) -> ComposeResult:
-        rows = (field(label, entry) for label, entry in self._fields)
-        keys = answers((("enter", self._yes), ("esc", "back")), palette_of(self.app))
-        box = Vertical(
-            Words(self._before), *rows, Words(self._problem, classes="problem"), keys, classes="dialog"
-        )
-        yield titled(box, self._title)
-
-    def action_accept(self) -> None:
-        self.dismiss(tuple(entry.value for _, entry in self._fields))
 
 
 async def begin(app: App[None], paths: ProjectPaths, time_of: TimeOf) -> tuple[str, str]:
@@ -144,23 +113,3 @@ def _bring_in(paths: ProjectPaths, experiment: str, place: str) -> str:
         raise ConfigError(str(error), where=place) from None
     layout = Layout()
     return "; ".join(bring_read(paths, experiment, read_all([file], layout, is_strict=False), layout))
-
-
-async def ask_for_remark(app: App[None], paths: ProjectPaths, experiment: str) -> str:
-    """Ask for a remark on an experiment and keep it; what is to be told.
-
-    Raises DatasizeError: it cannot be written.
-    """
-    if not experiment:
-        raise ConfigError("no experiment to remark on")
-    refuse_read_only(paths)
-    there = await asyncio.to_thread(read_remarks, paths, experiment)
-    shown = "\n".join(there[-_NOTES_SHOWN:]) or "No notes yet."
-    entry = Input(placeholder="what you want to remember", compact=True)
-    answered = await app.push_screen_wait(
-        FieldsDialog(f"Notes on {experiment}", shown, [("note", entry)], "keep it")
-    )
-    if answered is None or not answered[0].strip():
-        return ""
-    await asyncio.to_thread(add_note, paths, experiment, answered[0], datetime.now(UTC))
-    return f"noted in {paths.note(experiment).relative_to(paths.root)}"
