@@ -15,6 +15,7 @@ from tests.unit.record_desk import said
 from tui_datasize.answers import agreement, levers, overlap, plan, spread, variance
 from tui_datasize.answers.answer import Asked, Map, Sheet
 from tui_datasize.answers.record import Reading, Record
+from tui_datasize.experiments.sources import needed
 from tui_datasize.experiments.spec import SubsetSpec
 from tui_datasize.experiments.subsets import draw
 from tui_datasize.metric import metric_named
@@ -155,6 +156,12 @@ def test_a_plan_names_no_size_that_the_path_does_not_have(record, variant):
     assert {spec.train_size for spec in answer.proposed} <= {*PATH}
     assert said(answer).count("No new sizes are planned: each would be a point of the path.") == 1
     assert " runs at " not in said(answer)
+    # Of new seeds nothing is there, and those before them are not planned, but needed.
+    links = needed([spec for spec in answer.proposed if spec.subset.path], {})
+    there = set(record.all_runs["run_id"])
+    missing = len([run for run in links if run.run_id not in there])
+    assert (missing > 0) == (variant is None)
+    assert (f"{missing} runs before them on the path would be queued too." in said(answer)) == (missing > 0)
 
 
 def test_a_sheet_that_is_no_picture_is_none(record):

@@ -14,8 +14,10 @@ from tui_datasize.answers.ahead import DIGITS, bare, beyond
 from tui_datasize.answers.answer import Answer, Axis, Bar, Bars, Column, Table, does_not_apply
 from tui_datasize.answers.proposal import Proposal, cells_alike, propose, samples_per_run
 from tui_datasize.answers.record import Record, named, per_variant, said_plainly
+from tui_datasize.experiments.sources import needed
 from tui_datasize.experiments.spec import ClassSplit, RunSpec
 from tui_datasize.experiments.variants import in_words, short_labels
+from tui_datasize.stats.curve import COMING
 from tui_datasize.stats.fits import FitFailure
 from tui_datasize.stats.levers import baseline_of
 from tui_datasize.stats.placing import NO_ROOM, UNKNOWN_ROOM, Room
@@ -61,8 +63,9 @@ def ask(record: Record) -> Answer:
     left_out = record.runs["variant"].n_unique() - len(groups)
     if left_out:
         told.append(f"The first {MOST_PLANNED} variants are planned, {left_out:,} are not.")
-    if len(made) > 1 and all(_NO_NEW_SIZES in one.words for one in made.values()):
-        told.append(_NO_NEW_SIZES)
+    if len(made) > 1:
+        told += filter(None, [_links_told(sum(one.n_links for one in made.values()))])
+        told += [_NO_NEW_SIZES] if all(_NO_NEW_SIZES in one.words for one in made.values()) else []
     bare_plans = {v: one.plan if isinstance(one, Planned) else one for v, one in plans.items()}
     every = {(record.experiment, variant): plan for variant, plan in bare_plans.items()}
     return Answer.of_each(
@@ -83,6 +86,8 @@ class Planned:
     proposal: Proposal
     words: tuple[str, ...]
     """Of the plan, with its price."""
+    n_links: int
+    """Runs before these on a path, which come on top."""
 
 
 def make_plan(record: Record, runs: pl.DataFrame) -> Planned | FitFailure:
@@ -97,8 +102,11 @@ def make_plan(record: Record, runs: pl.DataFrame) -> Planned | FitFailure:
     if isinstance(made, FitFailure):
         return made
     words = plan_words(made, prices.of_plan(record, made), prices.of_beyond(record, made))
-    words += (_NO_NEW_SIZES,) if room == NO_ROOM else ()
-    return Planned(made, propose(made, cells, runs, record.sweep, record.unlisted), words)
+    proposal = propose(made, cells, runs, record.sweep, record.unlisted)
+    there = set(runs.filter(pl.col("state").is_in(COMING))["run_id"])
+    links = tuple(run for run in needed(proposal.specs, {}) if run.run_id not in there)
+    words += tuple(filter(None, (_links_told(len(links)), _NO_NEW_SIZES if room == NO_ROOM else "")))
+    return Planned(made, proposal, words, len(links))
 
 
 def room_of(record: Record, runs: pl.DataFrame, cells: Sequence[RunSpec]) -> Room:
@@ -133,6 +141,7 @@ def plan_dict(one: Planned) -> dict[str, Any]:
         "sizes": [asdict(size) for size in plan.sizes],
         "beyond": plan.beyond and asdict(plan.beyond),
         "n_added": plan.n_added,
+        "n_before": one.n_links,
         "run_ids": [spec.run_id for spec in proposal.specs],
         "lacking_seeds": {str(size): runs for size, runs in proposal.lacking.items()},
     }
@@ -142,6 +151,11 @@ def _told(one: Planned, *, is_alone: bool) -> list[str]:
     first, *others = one.words
     about_cells = [line for line in one.proposal.words.split("\n") if line]
     return [first, *about_cells, *others] if is_alone else [first]
+
+
+def _links_told(count: int) -> str:
+    """Of runs before those of a plan on their paths; empty where none are missing."""
+    return f"{plural(count, 'run')} before them on the path would be queued too." if count else ""
 
 
 def _bars(variant: str, plan: Plan) -> Bars:
