@@ -113,6 +113,9 @@ def test_where_no_size_may_come_none_is_named():
     assert ahead.beyond is None
     between = plan_next_runs(runs, "test_accuracy", Question(at=560, runs=4), room=NO_ROOM)
     assert [size.train_size for size in between.sizes] == [400, 800]
+    low, high = between.then
+    assert low < between.value < high
+    assert high - low < between.now[1] - between.now[0]
 
 
 def test_a_plan_that_would_change_nothing_says_so_first_and_has_runs_only_for_a_budget():

@@ -207,13 +207,16 @@ class _State:
 
     def candidates(self, costs: RunCosts, at: float, room: Room) -> list[int]:
         """Where runs may be added: at the size of the answer where it can be run, else where they help."""
-        known = [size for size in costs.sizes if size not in self.odd]
+        known = [size for size in costs.sizes if size not in self.odd] or list(costs.sizes)
         if at <= max(self.largest, room.fits(TWICE * self.largest)):
             near = [size for size in known if max(size / at, at / size) < SAME_BY]
             if room == NO_ROOM:
-                return near[:1] or sorted(known or costs.sizes, key=lambda size: abs(size - at))[:2]
+                below, above = (
+                    [one for one in known if (one < at) == is_below] for is_below in (True, False)
+                )
+                return near[:1] or below[-1:] + above[:1] or known
             return near[:1] or [max(1, round(at / room.unit)) * room.unit]
-        return sorted({*(known or costs.sizes), *new_sizes(np.array(costs.sizes, float), room)})
+        return sorted({*known, *new_sizes(np.array(costs.sizes, float), room)})
 
     def place(
         self, runs: pl.DataFrame, question: Question, costs: RunCosts, at: float, room: Room
@@ -322,8 +325,11 @@ def _plan(
         value, now = state.mean_between(at)
     elif at <= view.foreseen.farthest:
         now = view.band_at(at, LEVEL)
-    if len(planned) == 1:
-        then = state.measured(value, planned[0], level)
+    if len(planned) == 1 or not is_beyond:
+        # Between two sizes from the lower end of the one to the upper end of the other, as now.
+        means = [value] if len(planned) == 1 else [state.mean_between(one.train_size)[0] for one in planned]
+        ends = [state.measured(mean, one, level) for mean, one in zip(means, planned, strict=True)]
+        then = min(low for low, _ in ends), max(high for _, high in ends)
     else:
         views = state.views_with({size.train_size: size.runs + size.add for size in planned})
         then = _band(views, at)
