@@ -14,12 +14,14 @@ from tests.tui.fake_queue import CPU_ONLY, TWO_GPUS
 from tests.tui.stage import DEADLINE_S, Stage
 from tui_datasize.experiments.load import load_project
 from tui_datasize.experiments.sweep import plan_runs
+from tui_datasize.jobs.queue.faults import Fault, FaultKind
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.jobs.scheduler.devices import DeviceReport
 from tui_datasize.runlog.schema import RUNS
-from tui_datasize.tui.polling import poller, project_file, record
-from tui_datasize.tui.polling.collect import Collector, read_facts
+from tui_datasize.tui.polling import patient, poller, project_file, record
+from tui_datasize.tui.polling.collect import Collector, open_look, read_facts
 from tui_datasize.tui.polling.log_tail import read_tail, run_log_tail
+from tui_datasize.tui.polling.patient import PatientLook
 from tui_datasize.tui.polling.poller import Poller
 from tui_datasize.tui.polling.record import ProjectRecord
 from tui_datasize.tui.polling.snapshot import Interest, Snapshot
@@ -367,3 +369,43 @@ def test_a_log_names_only_other_runs(busy: Stage):
     paths = busy.project.run("digits", busy.specs()[7].run_id)
     paths.stdout.write_text(f"{paths.run_id}: update 38 of 188\nanother-run: update 1\n")
     assert run_log_tail(paths, prefer_errors=False).lines == ("update 38 of 188", "another-run: update 1")
+
+
+def test_a_disk_of_runs_that_does_not_answer_keeps_nothing_of_the_queue_back(busy: Stage, monkeypatch):
+    """Of a project whose runs a cluster makes."""
+    text = busy.project.experiments.read_text()
+    busy.project.experiments.write_text(f"[cluster]\nkind = 'slurm'\n{text}")
+    monkeypatch.setattr(patient, "_PATIENCE_S", DEADLINE_S)
+    look = open_look(busy.project, busy.queue, lambda: ProjectRecord(busy.project), lambda: CPU_ONLY)
+    assert isinstance(look, PatientLook)
+    while not (before := look(Interest())).is_ready:
+        pass
+    answers, waits = threading.Event(), Collector._runs
+
+    def hang(self: Collector, in_steps: bool) -> pl.DataFrame:
+        answers.wait()
+        return waits(self, in_steps)
+
+    monkeypatch.setattr(Collector, "_runs", hang)
+    monkeypatch.setattr(patient, "_PATIENCE_S", 0.01)
+    try:
+        busy.queue.entries[10] = busy.queue.entries[10]._replace(state=JobState.HELD)
+        busy.queue.standing = [Fault(FaultKind.CLUSTER, "disk", "the shared disk does not answer", "", 1, "")]
+        seen = look(Interest())
+    finally:
+        answers.set()
+    held = busy.queue.entries[10].run_id
+    assert (before.states[held], seen.states[held]) == (JobState.QUEUED, JobState.HELD)
+    counts = [snapshot.cell_counts(snapshot.experiments[0]) for snapshot in (before, seen)]
+    assert counts[1][JobState.HELD] == counts[0][JobState.HELD] + 1
+    assert [fault.sentence for fault in seen.faults] == ["the shared disk does not answer"]
+    assert "the disk of the runs has not answered" in seen.problems[0]
+    assert seen.facts == before.facts
+    assert seen.time_left.ends_in_s is None
+    monkeypatch.setattr(patient, "_PATIENCE_S", DEADLINE_S)
+    assert look(Interest()).problems == ()
+
+
+def test_a_project_without_a_cluster_is_looked_at_by_the_thread_that_asks(busy: Stage):
+    look = open_look(busy.project, busy.queue, lambda: ProjectRecord(busy.project), lambda: CPU_ONLY)
+    assert look.__func__ is Collector.look  # type: ignore[attr-defined]

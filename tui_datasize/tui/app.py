@@ -489,9 +489,9 @@ def _open_collector(
     open_record: Callable[[], ProjectRecord],
     read_devices: Callable[[], DeviceReport],
 ) -> Callable[[Interest], Snapshot]:
-    from tui_datasize.tui.polling.collect import Collector
+    from tui_datasize.tui.polling.collect import open_look
 
-    return Collector(project, queue, open_record, read_devices).look
+    return open_look(project, queue, open_record, read_devices)
 
 
 async def _loaded(module: str) -> None:

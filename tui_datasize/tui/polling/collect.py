@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
-from tui_datasize.errors import DatasizeError
+from tui_datasize.errors import ConfigError, DatasizeError
+from tui_datasize.experiments.load import cluster_settings
 from tui_datasize.experiments.variants import short_labels
 from tui_datasize.jobs.queue.faults import stops_everything
 from tui_datasize.jobs.queue.paces import TimeEstimate
@@ -127,10 +129,7 @@ class Collector:
         of_faults = {fault.sentence for fault in snapshot.faults}
         self._last = replace(
             snapshot,
-            counted=self._counted.of(
-                lambda *_: {plan.name: snapshot.cell_counts(plan) for plan in snapshot.experiments},
-                *(snapshot.experiments, snapshot.jobs, states, facts),
-            ),
+            counted=self._count(snapshot),
             curves=curves,
             troubles=troubles,
             log=log,
@@ -139,6 +138,38 @@ class Collector:
             problems=tuple(line for line in dict.fromkeys(told) if line not in of_faults),
         )
         return self._last
+
+    def look_at_queue(self, interest: Interest, last: Snapshot, problem: str) -> Snapshot:
+        """What was seen last, with what the queue alone says now; `problem` is told with it."""
+        problems: list[str] = []
+        glance = self._glance(interest, problems)
+        strangers = _strangers(self._jobs, last.facts)
+        variants = self._variants.of(_variants, glance.experiments)
+        is_first = not last.is_ready and not last.unread
+        left = last.time_left.without_ends()
+        snapshot = replace(
+            last,
+            experiments=glance.experiments,
+            scheduler_alive=glance.scheduler_alive,
+            stopped=glance.stopped,
+            draining=glance.draining,
+            data_dir=glance.data_dir,
+            file_problem=glance.file_problem,
+            jobs=_job_rows(self._jobs, strangers, last.facts, left, variants, {}),
+            time_left=left,
+            counted={},
+            states=_states(self._jobs, strangers),
+            faults=tuple(_attempt("faults", self._queue.faults, list(last.faults), problems)),
+            unread=len(self._jobs) if is_first else last.unread,
+            problems=(problem, *problems),
+        )
+        return replace(snapshot, counted=self._count(snapshot))
+
+    def _count(self, snapshot: Snapshot) -> Mapping[str, Counter[CellState]]:
+        return self._counted.of(
+            lambda *_: {plan.name: snapshot.cell_counts(plan) for plan in snapshot.experiments},
+            *(snapshot.experiments, snapshot.jobs, snapshot.states, snapshot.facts),
+        )
 
     def _glance(self, interest: Interest, problems: list[str]) -> Snapshot:
         """What the project's file and the queue say; what could not be read is added to `problems`."""
@@ -337,6 +368,24 @@ def read_facts(runs: pl.DataFrame) -> Mapping[str, RunFacts]:
 
 
 _WAITING = frozenset({JobState.QUEUED, JobState.INTERRUPTED})
+
+
+def open_look(
+    project: ProjectPaths,
+    queue: QueueClient,
+    open_record: Callable[[], ProjectRecord],
+    read_devices: Callable[[], DeviceReport],
+) -> Callable[[Interest], Snapshot]:
+    """What looks at a project; where a cluster makes its runs, it does not wait for their disk."""
+    collector = partial(Collector, project, queue, open_record, read_devices)
+    settings = None
+    with suppress(ConfigError):
+        settings = cluster_settings(project.root)
+    if settings is None:
+        return collector().look
+    from tui_datasize.tui.polling.patient import PatientLook
+
+    return PatientLook(collector)
 
 
 def _strangers(jobs: Iterable[Job], facts: Mapping[str, RunFacts]) -> list[RunFacts]:
