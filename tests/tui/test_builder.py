@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -11,11 +13,13 @@ from tests.tui.fake_queue import FakeQueue
 from tests.tui.stage import NARROW, WIDE, Show, Stage
 from tests.tui.test_every_dialog_key import closes, moves, opened
 from tests.tui.test_every_key import every_key
+from tui_datasize.experiments.draft import Draft, draft_of
 from tui_datasize.experiments.load import load_project
 from tui_datasize.experiments.sweep_form import HINTS
 from tui_datasize.runlog.notes import read_remarks
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.beginning import BeginDialog
+from tui_datasize.tui.queue import builder
 from tui_datasize.tui.queue.builder import BuilderDialog, DifferenceDialog
 from tui_datasize.tui.queue_dialog import QueueDialog
 from tui_datasize.tui.widgets.dialogs import FieldsDialog
@@ -105,6 +109,30 @@ async def test_each_mistake_is_told_in_its_field(nothing: Stage):
         for texts, says in MISTAKES:
             await write(show, **(dict.fromkeys(HINTS, "") | {"dataset": "digits"} | texts))
             await show.shows(says)
+
+
+async def test_a_mistake_is_not_told_of_what_was_mended_meanwhile(
+    nothing: Stage, monkeypatch: pytest.MonkeyPatch
+):
+    nothing.project.experiments.write_text("")
+    going_on = threading.Event()
+    async with nothing.open(NARROW) as show:
+        await opened(show, "b", BuilderDialog)
+        await write(show, dataset="digits", model="cnn4")
+        await show.shows("model: expected one of cnn3")
+
+        def slow_draft(*arguments: Any) -> Draft:
+            going_on.wait(60)
+            return draft_of(*arguments)
+
+        monkeypatch.setattr(builder, "draft_of", slow_draft)
+        form = show.app.screen
+        assert isinstance(form, BuilderDialog)
+        form._fields["model"].value = "mlp"
+        await show.shows("looking at what is written ...")
+        assert "model: expected" not in show.text
+        going_on.set()
+        await show.shows("24 runs = 6 sizes x 2 seeds x 2 draws")
 
 
 async def test_every_key_of_the_builder_and_of_the_lines(busy: Stage, tmp_path: Path):

@@ -44,6 +44,8 @@ from tui_datasize.tui.widgets.plain import Words, titled
 
 _RESTS_S = 0.15
 """So long nothing has been typed when it is looked at."""
+_STALE_S = 0.5
+"""How long what was told of something else stands while it is looked at."""
 TimeOf: TypeAlias = Callable[[Sequence[RunSpec]], str]
 """How long some runs take, in words."""
 
@@ -140,7 +142,13 @@ class BuilderDialog(ModalScreen[Draft | None]):
                 await asyncio.sleep(_RESTS_S)
                 if form == self.form:
                     kept = self._kept.get(form.name.strip(), self._kept.get("", {}))
-                    self._draft = await asyncio.to_thread(draft_of, form, self._project, kept)
+                    looking = asyncio.create_task(asyncio.to_thread(draft_of, form, self._project, kept))
+                    await asyncio.wait({looking}, timeout=_STALE_S)
+                    if not looking.done():
+                        # What stands there is of what was written before.
+                        self._told.update("looking at what is written ...")
+                        self._problem.update("")
+                    self._draft = await looking
                     runs = self._draft.runs
                     self._time = await asyncio.to_thread(self._time_of, runs) if runs else ""
                     self._draft_of = form
