@@ -1,9 +1,9 @@
 """What checkpoints cost a run, and what a kill takes from it.
 
-`python -m benchmarks.checkpoints [--models mlp cnn3 resnet18] [--runs 2]` trains each model on digits in a
-worker of its own, kills it (-9) at random 25 to 60 s after its first update, lets another worker go on, and
-prints how long one checkpoint took, which share of the time all took, and how many seconds of work were lost:
-from the state that the second worker went on from to the last row that the first one had written.
+`python -m benchmarks.checkpoints [--models mlp cnn3 torchvision:resnet18] [--runs 2]` trains each model on
+digits in a worker of its own, kills it (-9) at random 25 to 60 s after its first update, lets another worker
+go on, and prints how long one checkpoint took, which share of the time all took, and how many seconds of work
+were lost: from the state that the second worker went on from to the last row that the first one had written.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from tui_datasize.experiments.spec import Budget, ModelSpec
 from tui_datasize.runlog.paths import RunPaths
 
 _EARLIEST_S, _LATEST_S = 25.0, 60.0
-_PATIENCE_S = 120.0
+_PATIENCE_S = 600.0
 _COSTS = "costs"
 
 
 def main() -> int:
     """Measure each model."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", nargs="+", default=["mlp", "cnn3", "resnet18"])
+    parser.add_argument("--models", nargs="+", default=["mlp", "cnn3", "torchvision:resnet18"])
     parser.add_argument("--runs", type=int, default=2)
     parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
