@@ -1,4 +1,4 @@
-"""A Slurm for all tests of this folder, and a project whose runs it makes."""
+"""A Slurm for each test of this folder, and a project whose runs it makes."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def slurm() -> Iterator[Slurm]:
-    """munged, slurmctld and slurmd on loopback."""
+def daemons() -> Iterator[Slurm]:
+    """A directory and a munged for the Slurm of each test."""
     if problem := why_not():
         pytest.skip(problem)
     with tempfile.TemporaryDirectory(prefix="slurm.", ignore_cleanup_errors=True) as root:
@@ -40,6 +40,13 @@ def slurm() -> Iterator[Slurm]:
             yield slurm
         finally:
             slurm.stop()
+
+
+@pytest.fixture
+def slurm(daemons: Slurm) -> Slurm:
+    """munged, slurmctld and slurmd on loopback, as if just installed."""
+    daemons.renew()
+    return daemons
 
 
 class ClusterLab(Lab):
@@ -71,10 +78,8 @@ def lab(tmp_path: Path, slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> Iterat
     monkeypatch.setenv("DATASIZE_SLOTS_DIR", str(tmp_path / "slots"))
     monkeypatch.setenv("PYTHONPATH", str(_REPOSITORY))
     monkeypatch.setenv("PATH", f"{os.environ['PATH']}:/usr/sbin")
-    slurm.mend()
     root = tmp_path / "project"
     root.mkdir()
     lab = ClusterLab(root, slurm)
     yield lab
-    slurm.cancel_all()
     lab.close()

@@ -14,6 +14,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol")
@@ -78,7 +79,7 @@ class Slurm:
         key = root / "munge" / "munge.key"
         key.write_bytes(os.urandom(128))
         key.chmod(0o400)
-        host = os.uname().nodename.partition(".")[0]
+        self.host = host = os.uname().nodename.partition(".")[0]
         cpus = os.cpu_count() or 1
         conf = _CONF.format(root=root, host=host, ports=_free_ports(), cpus=cpus)
         (root / "slurm.conf").write_text(conf)
@@ -87,31 +88,33 @@ class Slurm:
         os.environ["SLURM_CONF"] = str(root / "slurm.conf")
 
     def start(self) -> None:
-        """Start all three, and wait until jobs can run."""
+        """Start munged, which lives as long as this."""
         munge = self.root / "munge"
         names = {"key-file": "munge.key", "socket": "munge.socket", "pid-file": "munged.pid"}
         names |= {"log-file": "munged.log", "seed-file": "munged.seed"}
         _run("munged", *(f"--{option}={munge / name}" for option, name in names.items()))
+
+    def renew(self) -> None:
+        """Start the other two with nothing of what was before: no job, no step, no GPU that counts as taken.
+
+        What other tests kill leaves all of these, and `scancel` has brought slurmctld down.
+        """
+        self._end("slurmd", "slurmctld")
+        for pid in self.steps():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.wait(lambda: not self.steps())
+        for name in ("state", "spool"):
+            shutil.rmtree(self.root / name)
+            (self.root / name).mkdir()
         self.start_controller("-c")
         self.start_node()
         self.wait(self.is_ready)
 
-    def mend(self) -> None:
-        """Start anew what has ended, by a test or by itself: `scancel` has brought slurmctld down."""
-
-        def is_mended() -> bool:
-            if not self.pid("slurmctld"):
-                self.start_controller()
-            if not self.pid("slurmd"):
-                self.start_node()
-            return self.is_ready()
-
-        self.wait(is_mended)
-
-    def cancel_all(self) -> None:
-        """End all jobs, and see that slurmctld has lived through it, or has not."""
-        self.ask("scancel", "--user=root")
-        self.wait(lambda: not self.pid("slurmctld") or not self.ask("squeue", "-h").strip())
+    def resume(self) -> None:
+        """Do as its administrator does for a node that Slurm has drained: kills leave "Duplicate jobid"."""
+        if "drain" in self.ask("sinfo", "-h", "-o", "%T"):
+            self.ask("scontrol", "update", f"NodeName={self.host}", "State=RESUME")
 
     def is_ready(self) -> bool:
         """Whether jobs can run."""
@@ -131,7 +134,7 @@ class Slurm:
         """kill -9 of slurmctld or slurmd."""
         if pid := self.pid(name):
             os.kill(pid, signal.SIGKILL)
-            self.wait(lambda: not _is_alive(pid))
+            self.wait(partial(_has_ended, pid))
 
     def pid(self, name: str) -> int:
         """The process that wrote the file, if it lives; 0 otherwise."""
@@ -174,13 +177,17 @@ class Slurm:
             self.ask("scancel", "--user=root")
             with suppress(AssertionError):
                 self.wait(lambda: not self.ask("squeue", "-h").strip(), 30.0)
-        for name in ("slurmd", "slurmctld", "munged"):
+        self._end("slurmd", "slurmctld", "munged")
+
+    def _end(self, *names: str) -> None:
+        for name in names:
             if pid := self.pid(name):
                 os.kill(pid, signal.SIGTERM)
                 with suppress(AssertionError):
-                    self.wait(lambda pid=pid: not _is_alive(pid), 20.0)
+                    self.wait(partial(_has_ended, pid), 20.0)
                     continue
                 os.kill(pid, signal.SIGKILL)
+                self.wait(partial(_has_ended, pid))
 
 
 def _free_ports() -> list[int]:
@@ -194,6 +201,10 @@ def _free_ports() -> list[int]:
 def _run(*words: str) -> None:
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+def _has_ended(pid: int) -> bool:
+    return not _is_alive(pid)
 
 
 def _is_alive(pid: int, name: str = "") -> bool:

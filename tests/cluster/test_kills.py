@@ -55,7 +55,12 @@ def test_every_run_succeeds_once_while_everything_is_killed(lab: ClusterLab) -> 
         killed[kill.__name__] += kill is not kill_worker
         # Moments, not a condition: the kills are to come at any of them.
         time.sleep(draw.uniform(0.1, 2.0))
-    lab.wait_until_over(timeout_s=600.0)
+
+    def is_over() -> bool:
+        lab.slurm.resume()
+        return all(job.state.is_final for job in lab.jobs().values())
+
+    lab.slurm.wait(is_over, 900.0)
     states = Counter(lab.job(paths).state for paths in runs)
     print(f"seed {seed}: {dict(killed)}, {states[JobState.SUCCEEDED]} of {len(runs)} runs succeeded")
     assert states == {JobState.SUCCEEDED: len(runs)}, f"seed {seed}: {lab.states()}"

@@ -177,6 +177,19 @@ def test_whatever_jobs_are_called_ours_are_found(
     assert torn == "" or torn.endswith("|.\n")
 
 
+def test_what_slurm_holds_since_it_could_not_start_it_is_released(cluster: Cluster) -> None:
+    failed, held = specs(2)
+    cluster.enqueue(failed, held)
+    cluster.round()
+    cluster.queue.ask(CommandKind.HOLD, held)
+    for task in cluster.slurm.tasks:
+        task.reason = "launch failed requeued held"
+    cluster.round(2)
+    assert [words[1:] for words in cluster.asked("scontrol")[1:]] == [["uhold", "1_1"], ["release", "1_0"]]
+    assert cluster.job(failed).reason == "waits for a free node"
+    assert cluster.slurm.tasks[0].reason == "Resources"
+
+
 def test_a_rebuilt_queue_is_not_misled_by_a_job_with_a_strange_name(cluster: Cluster) -> None:
     (spec,) = specs(1)
     cluster.enqueue(spec)

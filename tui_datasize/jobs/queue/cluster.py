@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from tui_datasize.errors import ConfigError
 from tui_datasize.jobs.queue.dependencies import Dependencies
@@ -20,10 +21,13 @@ from tui_datasize.runlog.paths import ProjectPaths
 _LEAVING = f"(cancel_requested AND {UNFINISHED})"
 """Condition on `jobs`: those that are being cancelled."""
 
+_TO_HAND = (
+    f"WHERE {STARTABLE} AND place = ? AND cancel_requested = 0 AND run_id NOT IN (SELECT run_id FROM handed)"
+)
 
-@dataclass(frozen=True, slots=True)
-class HandedRun:
-    """A run that a cluster was given, or whose worker is one of a cluster."""
+
+class HandedRun(NamedTuple):
+    """A run that a cluster was given, or whose worker is one of a cluster; there may be tens of thousands."""
 
     run_id: str
     experiment: str
@@ -54,6 +58,9 @@ class HandedRun:
         return (self.state, self.attempts, self.max_attempts, self.cancel_requested, self.array, self.task)
 
 
+_STATES = {state.value: state for state in JobState}
+
+
 @dataclass(frozen=True, slots=True)
 class Handed:
     """The tables of one open database; their changes belong to the caller's transaction."""
@@ -73,37 +80,39 @@ class Handed:
     def waiting(self, most: int) -> list[QueuedJob]:
         """The runs that are to be handed over, first in line first."""
         self._dependencies.count()
-        rows = self._connection.execute(
-            f"SELECT {QUEUED_JOB} FROM jobs WHERE {STARTABLE} AND place = ? AND cancel_requested = 0 "
-            "AND run_id NOT IN (SELECT run_id FROM handed) ORDER BY priority DESC, position LIMIT ?",
-            (SLURM, most),
-        )
-        return [QueuedJob.of(row) for row in rows]
+        told = f"SELECT {QUEUED_JOB} FROM jobs {_TO_HAND} ORDER BY priority DESC, position LIMIT ?"
+        return [QueuedJob.of(row) for row in self._connection.execute(told, (SLURM, most))]
+
+    def waiting_ids(self) -> set[str]:
+        """The ids of all of them."""
+        self._dependencies.count()
+        rows = self._connection.execute(f"SELECT run_id FROM jobs {_TO_HAND}", (SLURM,))
+        return {run_id for (run_id,) in rows}
 
     def runs(self) -> list[HandedRun]:
         """All that the cluster was given, by array and task; others of its workers first."""
-        told = f"place = ? AND ({ACTIVE} OR {_LEAVING} OR array IS NOT NULL) ORDER BY array, task"
-        return self._handed(told, SLURM)
-
-    def run(self, run_id: str) -> HandedRun | None:
-        """One of them, or another run, as it stands now; None of one that is not known."""
-        return next(iter(self._handed("run_id = ?", run_id)), None)
-
-    def _handed(self, condition: str, *values: object) -> list[HandedRun]:
         rows = self._connection.execute(
             "SELECT run_id, experiment, state, attempts, max_attempts, cancel_requested, reason, device, "
             "coalesce(array, '') AS array, coalesce(task, 0) AS task, coalesce(first, 1) AS first, "
             "coalesce(is_held, 0) AS is_held, coalesce(job_id, '') AS job_id FROM jobs "
-            f"LEFT JOIN handed USING (run_id) LEFT JOIN arrays ON name = array WHERE {condition}",
-            values,
+            "LEFT JOIN handed USING (run_id) LEFT JOIN arrays ON name = array "
+            f"WHERE place = ? AND ({ACTIVE} OR {_LEAVING} OR array IS NOT NULL) ORDER BY array, task",
+            (SLURM,),
         )
-        flags = ("cancel_requested", "is_held")
-        return [
-            HandedRun(
-                **dict(row) | {"state": JobState(row["state"])} | {name: bool(row[name]) for name in flags}
-            )
-            for row in rows
-        ]
+        made = (
+            (*row[:2], _STATES[row[2]], *row[3:5], bool(row[5]), *row[6:11], bool(row[11]), row[12])
+            for row in map(tuple, rows)
+        )
+        return [HandedRun._make(values) for values in made]
+
+    def standing(self, run_id: str) -> Sequence[object]:
+        """What is to be compared with that of a `HandedRun`: whether it is still as it was; () of none."""
+        row = self._connection.execute(
+            "SELECT state, attempts, max_attempts, cancel_requested, coalesce(array, ''), coalesce(task, 0) "
+            "FROM jobs LEFT JOIN handed USING (run_id) WHERE run_id = ?",
+            (run_id,),
+        ).fetchone()
+        return tuple(row or ())
 
     def arrays(self) -> Mapping[str, str]:
         """The cluster's number of each array, by name, in their order; empty where it is not known."""

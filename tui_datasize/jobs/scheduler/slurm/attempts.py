@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Generator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -83,17 +83,18 @@ class Attempts:
     """The tasks that Slurm has, by its names, of whichever submission."""
 
     def look(
-        self, run: HandedRun, task: ClusterTask | None, *, is_answered: bool, log: Path
+        self, run: HandedRun, task: ClusterTask | None, logs: Path, *, is_answered: bool
     ) -> Generator[bool, None, bool]:
         """Look at the directory of one run; whether Slurm has nothing to do with it any more.
 
         `task` is its own in the last answer of squeue, which `is_answered` if it tells of runs that it does
-        not name; `log` has what the task said before it had a run.
+        not name; `logs` have what tasks said before they had a run.
 
         Raises OSError: the directory cannot be read or written now.
         """
         paths = self.project.run(run.experiment, run.run_id)
         is_gone = is_answered and (task is None or task.is_over)
+        log = logs / f"{run.array}.log"
         sight = yield from self.reach(partial(see, run, paths, log, self.living, is_gone=is_gone))
         if self._has_changed(run):
             return False
@@ -114,8 +115,7 @@ class Attempts:
         return False
 
     def _has_changed(self, run: HandedRun) -> bool:
-        now = self.store.cluster.run(run.run_id)
-        return now is None or now.standing != run.standing
+        return self.store.cluster.standing(run.run_id) != run.standing
 
     def _begin(self, run: HandedRun, claim: ClaimRecord) -> HandedRun:
         """Note that a worker has begun an attempt, and what that says of the one before."""
@@ -132,7 +132,8 @@ class Attempts:
             store.change(run_id, JobState.RUNNING)
             store.update(run_id, device=claim.host or SLURM)
         _LOG.info("%s attempt %d: job %s on %s", run_id, claim.attempt, claim.job, claim.host)
-        return store.cluster.run(run_id) or run
+        most = run.max_attempts + run.state.is_active
+        return run._replace(state=JobState.RUNNING, attempts=claim.attempt, max_attempts=most)
 
     def _end(
         self, run: HandedRun, paths: RunPaths, end: ExitRecord, node: str, sight: Sight
@@ -194,7 +195,7 @@ class Attempts:
         reason = "worker vanished" if has_begun else _why_unseen(task, sight.said, log)
         is_forgiven = not has_begun and not self.evidence.is_own_fault(run.run_id, node)
         attempt = max(run.attempts + (not has_begun), sight.seen.newest_attempt, sight.leased)
-        ending = _ending(replace(run, attempts=attempt), None, reason, Lack.NOTHING)
+        ending = _ending(run._replace(attempts=attempt), None, reason, Lack.NOTHING)
         decision = decide(ending, is_machines_fault=is_forgiven)
         if not (yield from self._conclude(run, paths, attempt, decision, is_gone=True)):
             return False

@@ -20,6 +20,8 @@ _LINE = re.compile(r"(\d[^|\n]*)\|([A-Z_]+)\|([^|\n]*)\|([^|\n]*)\|(.*?)\|\.\n",
 _TASK = re.compile(r"(\d+)_(\d+)", re.ASCII)
 _QUEUE_FULL = b"sleeping and retrying"
 """What sbatch says before it waits for minutes: Slurm has as many jobs as it takes."""
+LAUNCH_FAILED = "launch failed requeued held"
+"""The reason of a task that Slurm could not start and holds, until somebody releases it."""
 _OVER = frozenset(
     {"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "PREEMPTED", "BOOT_FAIL", "DEADLINE"}
     | {"OUT_OF_MEMORY", "REVOKED"}

@@ -268,6 +268,7 @@ class SlurmExecutor:
         runs, free, adopted = self._store.cluster.runs(), list[str](), dict[str, str]()
         self._tell_reasons(settings, runs, by_run)
         unasked = self._next_unasked(runs) if tasks is None else frozenset()
+        logs = log_of(self._project, settings, "").parent
         for run in runs:
             is_answered = tasks is not None and (run.array in known or not run.array)
             task = by_run.get((run.array, run.job_id, run.task))
@@ -277,8 +278,7 @@ class SlurmExecutor:
                 if run.is_outdated:
                     is_free = is_answered and (task is None or task.is_over)
                 elif run.run_id in unasked or _may_have_changed(run, task, is_answered):
-                    log = log_of(self._project, settings, run.array)
-                    is_free = yield from attempts.look(run, task, is_answered=is_answered, log=log)
+                    is_free = yield from attempts.look(run, task, logs, is_answered=is_answered)
                     self._broken.pop(run.run_id, None)
                     yield True
                 else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Generator, Sequence
 from functools import partial
 from pathlib import Path
@@ -49,8 +48,7 @@ def plan_array(
     name = name_of([run for _, run in ready])
     with store.transaction():
         # A command may have been applied meanwhile.
-        still = {job.run_id for job in store.cluster.waiting(-1)}
-        if any(run_id not in still for run_id, _ in ready):
+        if not store.cluster.waiting_ids().issuperset(run_id for run_id, _ in ready):
             return ""
         store.cluster.hand(name, [(run_id, run.first) for run_id, run in ready])
     return name
@@ -70,17 +68,18 @@ def _prepare(project: ProjectPaths, settings: ClusterSettings, job: QueuedJob) -
     if isinstance(first, str):
         return first
     first = max(first, leases.newest(paths) + 1)
-    return HandedDirectory(paths.directory.resolve(), first, job.data_dir)
+    return HandedDirectory(paths.directory.parent.resolve() / job.run_id, first, job.data_dir)
 
 
 def directories(
     store: Store, project: ProjectPaths, runs: Sequence[HandedRun], reach: Reach
 ) -> Generator[bool, None, list[HandedDirectory]]:
     """The runs of an array as its script names them, in the order of its tasks."""
-    places = [project.run(run.experiment, run.run_id).directory for run in runs]
-    documents = [json.loads(store.value(run.run_id, "document")) for run in runs]
-    resolved = yield from reach(lambda: [place.resolve() for place in places])
-    return [
-        HandedDirectory(directory, run.first, document.get("data_dir") or "")
-        for directory, run, document in zip(resolved, runs, documents, strict=True)
-    ]
+    found, places = [], dict[str, Path]()
+    for run in runs:
+        place = project.run(run.experiment, run.run_id).directory
+        if run.experiment not in places:
+            places[run.experiment] = yield from reach(place.parent.resolve)
+        data_dir = store.value(run.run_id, "json_extract(document, '$.data_dir')") or ""
+        found.append(HandedDirectory(places[run.experiment] / place.name, run.first, data_dir))
+    return found

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tui_datasize.jobs.queue.cluster import HandedRun
 from tui_datasize.jobs.queue.state import JobState
-from tui_datasize.jobs.scheduler.slurm.calls import ClusterTask
+from tui_datasize.jobs.scheduler.slurm.calls import LAUNCH_FAILED, ClusterTask
 
 _NAMES_A_COMMAND = 200
 
@@ -48,7 +48,7 @@ def orders(
             cancel.append(task)
         elif task.is_pending and run.state is JobState.HELD and not run.is_held:
             hold.append(task)
-        elif task.is_pending and run.state.is_waiting and run.is_held:
+        elif task.is_pending and run.state.is_waiting and (run.is_held or task.reason == LAUNCH_FAILED):
             release.append(task)
     for part in _parts(cancel):
         yield Order(["scancel", *(task.name for task in part)])

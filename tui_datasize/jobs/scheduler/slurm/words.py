@@ -7,7 +7,7 @@ from datetime import datetime
 from types import MappingProxyType
 
 from tui_datasize.experiments.cluster_settings import ClusterSettings
-from tui_datasize.jobs.scheduler.slurm.calls import ClusterTask
+from tui_datasize.jobs.scheduler.slurm.calls import LAUNCH_FAILED, ClusterTask
 
 _REASONS: Mapping[str, str] = MappingProxyType(
     {
@@ -15,6 +15,7 @@ _REASONS: Mapping[str, str] = MappingProxyType(
         "Dependency": "waits for another job of the cluster",
         "JobHeldUser": "held on the cluster",
         "JobHeldAdmin": "held by the cluster's administrators",
+        LAUNCH_FAILED: "Slurm could not start it; it is released to be tried again",
         "BeginTime": "waits a moment before it is started again",
         "JobArrayTaskLimit": "waits: array_width allows no more at once",
         "Licenses": "waits for a licence",
