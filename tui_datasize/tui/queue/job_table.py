@@ -18,11 +18,14 @@ from tui_datasize.tui.widgets.filter_box import RunList
 from tui_datasize.tui.widgets.palette import STATE_LOOKS, Palette, progress_bar, state_style
 
 _WIDE = 104
+_NARROW_LAYOUTS = ((0, 0, 6), (0, 0, 0))
+"""Widths of the bar, the tries and the device, the most there is first."""
+_WIDE_LAYOUTS = ((14, 6, 6), (14, 6, 0), (0, 6, 0), (0, 0, 0))
 _STATE_WIDTH = 15
 _CELL = re.compile(r"-n(\d+)-d(\d+)-s(\d+)-[0-9a-f]+$")
 """What the id of a run tells in clear: size, draw and seed."""
 _CELL_WIDTHS = (7, 5, 7)
-_MOST_WHAT = 40
+_MOST_WHAT = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +49,10 @@ class _Columns:
 
 
 def _columns(width: int, longest: int) -> _Columns:
-    """Those for names of so many characters; where they need it the device makes room."""
-    bar, attempt = (14, 6) if width >= _WIDE else (0, 0)
+    """For names of so many characters; where they need it, device, bar and tries make room, in turn."""
     named = 4 + _STATE_WIDTH + sum(_CELL_WIDTHS)
     wanted = min(_MOST_WHAT, longest + 2) if longest else 0
-    for device in (6, 0):
+    for bar, attempt, device in _WIDE_LAYOUTS if width >= _WIDE else _NARROW_LAYOUTS:
         left = width - named - _Columns(what=0, bar=bar, attempt=attempt, device=device).rest
         if left >= wanted:
             break
