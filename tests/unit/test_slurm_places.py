@@ -256,3 +256,28 @@ def test_status_tells_what_runs_still_take_and_why_not_when_all_end(cluster: Clu
     said = "".join(capsys.readouterr())
     assert "time left: not known for 2 runs: Slurm decides when 1 of them begins" in said
     assert "learned from its own first 2 updates (1 run)" in said
+
+
+def test_two_hosts_that_submit_the_same_run_make_it_once(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "other").mkdir()
+    other = Cluster(tmp_path / "other", monkeypatch)
+    (spec,) = specs(1)
+    for host in (cluster, other):
+        host.say(f"shared = '{tmp_path}/shared'")
+        host.enqueue(spec)
+        host.round()
+    cluster.begin()
+    other.begin()
+    assert len(other.refused) == 1
+    other.round(3)
+    assert other.states() == [RUNNING]
+    cluster.end()
+    for host in (cluster, other):
+        host.round(2)
+        assert host.states() == [SUCCEEDED]
+        assert not host.store.cluster.has_work()
+    assert cluster.paths(spec).directory.samefile(other.paths(spec).directory)
+    other.store.close()

@@ -308,7 +308,7 @@ def withheld(paths: RunPaths, *, is_gone: bool = False) -> Iterator[Withheld]:
     lease, leased = None, leases.newest(paths)
     try:
         but = [one for one in leases.attempts(paths) if is_gone and leases.is_stale(paths, one)]
-        who = who_has(paths, but)
+        who = who_has(paths, but) if leased else ""
         traces = (read_claim(paths), read_exit(paths))
         newest = max(leased, *(trace.attempt if trace else 0 for trace in traces))
         if not who and _is_of_cluster(paths):
