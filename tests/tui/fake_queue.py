@@ -92,6 +92,7 @@ class FakeQueue:
     """Answers like `QueueClient`; `sent` and `enqueued` hold what it was asked."""
 
     entries: list[Job] = field(default_factory=list)
+    told_searches: dict[str, str] = field(default_factory=dict)
     alive: bool = True
     sent: list[tuple[CommandKind, tuple[str, ...], int]] = field(default_factory=list)
     enqueued: list[tuple[RunSpec, ...]] = field(default_factory=list)
@@ -150,6 +151,10 @@ class FakeQueue:
         """As the last drain left them."""
         draining = bool(self.drains and self.drains[-1])
         return QueueSettings(draining=draining, slots=self.slots, stopped=self.stopped)
+
+    def searches(self) -> dict[str, str]:
+        """What the test says."""
+        return self.told_searches
 
     def waits_for_slots(self) -> str:
         """What the test says."""

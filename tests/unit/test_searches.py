@@ -258,3 +258,30 @@ def test_the_order_of_ends_changes_nothing(climb: Climb, order: Sequence[int]) -
     for place in order:
         climb.succeed(climb.first[place], 0.5)
     assert climb.rung(1) == [0, 0, 1, 1]
+
+
+def test_what_a_search_waits_for_is_told(climb: Climb) -> None:
+    def told() -> str:
+        return climb.queue.client.searches().get("e", "")
+
+    assert told() == "40 images: rung 1 of 3, 0 of 8 runs done, then 2 of 4 candidates go on"
+    climb.queue.ask(CommandKind.CANCEL, climb.first[0])
+    climb.queue.ask(CommandKind.HOLD, climb.first[1])
+    words = "40 images: rung 1 of 3, 0 of 8 runs done, waits for 1 cancelled: retry goes on, 1 held"
+    assert told() == words
+    climb.queue.ask(CommandKind.RETRY, climb.first[0])
+    climb.queue.ask(CommandKind.RELEASE, climb.first[1])
+    for spec in climb.first:
+        climb.queue.end(spec, JobState.FAILED, "loss is NaN")
+    assert told() == "40 images: rung 1 of 3, 8 of 8 runs done, none to go on with: 8 failed"
+    climb.queue.ask(CommandKind.RETRY, *climb.first[:2])
+    for number in range(3):
+        for seed in SEEDS:
+            climb.queue.apply()
+            climb.succeed(run_of(0, seed, number), 0.5)
+    assert told() == ""
+
+
+def test_a_part_of_a_rung_waits_for_the_rest(queue: Queue) -> None:
+    queue.enqueue(run_of(0, 0), rungs=places())
+    assert "waits for 7 not queued: queue the experiment again" in queue.client.searches()["e"]

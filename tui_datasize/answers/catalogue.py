@@ -153,6 +153,13 @@ _ENTRIES = (
         asks="Which options suit which size?",
     ),
     Entry(
+        "search",
+        "Architecture searched",
+        needs="a search in experiments.toml",
+        compares_all=True,
+        asks="Which architecture suits which size?",
+    ),
+    Entry(
         "levers",
         "Levers beside more images",
         needs="two variants, or seeds for an ensemble",

@@ -15,6 +15,7 @@ from tui_datasize.answers.answer import Answer, Axis, Chart, Column, Line, Sente
 from tui_datasize.answers.columns import INTERVAL, SIZE, SIZE_AXIS, metric_axis, of_kind
 from tui_datasize.answers.labelling import labelled
 from tui_datasize.answers.record import NO_RUN, Comparisons, Record, per_variant, said_plainly
+from tui_datasize.answers.search import cost_words
 from tui_datasize.metric import Metric, metric_named
 from tui_datasize.runlog.schema import Schema, is_chosen, schema
 from tui_datasize.stats.curve import learning_curve
@@ -101,7 +102,7 @@ def ask(record: Record) -> Answer:
     figures, choices = [_forest(ordered), _curves(runs, metric)], labelled(record)
     return Answer(
         told[0],
-        [*map(Sentence, (*told[1:], *choices.sentences)), Sentence(_HOW, "aside")],
+        [*map(Sentence, (*told[1:], *cost_words(record.reading.every), *choices.sentences)), _ASIDE],
         [
             Table(table, _columns(record, asked), metric),
             Table(at_sizes, [SIZE, *_WORTH], metric, "At each size", is_detail=True),
@@ -114,10 +115,11 @@ def ask(record: Record) -> Answer:
     )
 
 
-_HOW = (
+_ASIDE = Sentence(
     "The baseline pulls no lever: no augmentation, no transfer, no images without labels, the labels as they "
     "are, the smallest model; v chooses another. Levers that cannot be told apart from it are in no order. "
-    "Times are of as many updates, those of a labelling strategy with all runs before on the path."
+    "Times are of as many updates, those of a labelling strategy with all runs before on the path.",
+    "aside",
 )
 
 

@@ -27,6 +27,7 @@ from tui_datasize.stats.overlap import DrawOverlap, find_draws, find_overlaps
 from tui_datasize.stats.paired import Curve, variant_curves
 from tui_datasize.stats.pairwise import Difference
 from tui_datasize.stats.question import Question
+from tui_datasize.stats.search import full_runs
 from tui_datasize.stats.summary import CurveAnalysis, analyse_curves
 from tui_datasize.stats.variance import VarianceSplit, split_variance
 from tui_datasize.text import listed, plural
@@ -87,8 +88,13 @@ class Reading:
     """What is read and computed of the runs of one experiment whatever is asked of them, each once."""
 
     log: RunLog
-    runs: pl.DataFrame
+    every: pl.DataFrame
     """Schema `RUNS`."""
+
+    @cached_property
+    def runs(self) -> pl.DataFrame:
+        """Those that no rung of a search has cut short."""
+        return full_runs(self.every)
 
     @cached_property
     def metrics(self) -> pl.DataFrame:
@@ -141,7 +147,7 @@ class Reading:
 
     def renewed(self, runs: pl.DataFrame) -> Reading:
         """This reading while the runs are the same; otherwise a new one, which keeps what still holds."""
-        if runs.equals(self.runs):
+        if runs.equals(self.every):
             return self
         new = Reading(self.log, runs)
         if "overlaps" in vars(self) and new.draws.equals(self.draws):
@@ -240,6 +246,8 @@ class Record:
         used = sum(found["run_id"].n_unique() for found in rows)
         left = self.runs.height - used
         others = f", {left:,} unfinished or without this metric" if left else ""
+        short = self.reading.every.height - self.all_runs.height
+        others += f", {short:,} of earlier rungs left out" if short else ""
         means = [found.filter("of_mean") for found in rows]
         if n_means := sum(found["run_id"].n_unique() for found in means):
             behind = sum(found.height for found in means)

@@ -91,6 +91,8 @@ class Look:
     """By run id, what ended the attempt before of those that have begun again."""
     lost: frozenset[str]
     """Ids of runs that succeeded and lacked evaluations when the record was last read."""
+    searches: Mapping[str, str]
+    """By experiment, where its searches stand and what they wait for."""
 
     @property
     def exit_status(self) -> int:
@@ -109,6 +111,7 @@ class Look:
             "ends_in_s": latest(self.estimates.values()),
             "slots": self.slots,
             "waiting": self.waiting,
+            "searches": self.searches,
             "faults": [asdict(fault) for fault in self.faults],
             "experiments": {
                 name: {
@@ -156,6 +159,7 @@ class Look:
             yield f"fault: {fault.sentence}"
         if self.waiting:
             yield self.waiting
+        yield from (f"{name}: {words}" for name, words in self.searches.items())
         waiting = (job.reason or "not handed over yet" for job in self.jobs if _waits_for_cluster(job))
         for reason, count in Counter(waiting).most_common(_REASONS_SHOWN):
             yield f"slurm: {plural(count, 'run')}: {reason}"
@@ -234,6 +238,7 @@ def _look(client: QueueClient, experiment: str | None) -> Look:
         faults=faults,
         interruptions=_interruptions(client, of_interest),
         lost=noted_incomplete(client.project),
+        searches={one: told for one, told in client.searches().items() if experiment in (None, one)},
     )
 
 

@@ -50,7 +50,7 @@ from tui_datasize.jobs.scheduler import launch
 from tui_datasize.jobs.scheduler.devices import slots_by_file
 from tui_datasize.jobs.scheduler.lock import read_notes
 from tui_datasize.jobs.scheduler.slots import describe_holders, read_holders, slot_directory, unusable
-from tui_datasize.jobs.scheduler_client import SchedulerClient
+from tui_datasize.jobs.search_client import SearchClient
 from tui_datasize.jobs.workers.process import ProjectProcesses
 from tui_datasize.runlog.identity import ProcessIdentity
 from tui_datasize.runlog.paths import ProjectPaths
@@ -86,7 +86,7 @@ class ToQueue(NamedTuple):
         return {run_id: [*spec.sources, *named.get(run_id, ())] for run_id, spec in self.runs.items()}
 
 
-class QueueClient(SchedulerClient):
+class QueueClient(SearchClient):
     """A client of one project's queue; cheap to make, used from any thread, may come and go."""
 
     def request(self, command: Command) -> Outcome:
@@ -194,7 +194,7 @@ class QueueClient(SchedulerClient):
         place = _checked_place(self.project, on, asked.runs.values())
         doubt, waits_for = create_database(self.project.queue), asked.waits_for(after or {})
         # Not within the transaction: what the documents tell of git may take seconds.
-        stands = {**self._promotions(), **(rungs or {})}
+        stands = {**self.promotions(), **(rungs or {})}
         terms = (data_dir, max_attempts, waits_for, place, asked.renewed, stands)
         documents = write_documents(self.project.root, asked.runs, *terms)
         return self._insert(documents, waits_for, asked, incomplete, priority, doubt, stands)
@@ -419,17 +419,6 @@ class QueueClient(SchedulerClient):
         if not numbers:
             return {}
         return self._read(lambda connection: reading.runs_of_shapes(connection, numbers), {})
-
-    def promoted(self, experiment: str) -> list[RunSpec]:
-        """The runs that searches of an experiment have gone on with."""
-        from tui_datasize.jobs.queue.searches import read_promoted
-
-        return self._read(lambda connection: read_promoted(connection, experiment), [])
-
-    def _promotions(self) -> dict[str, Rung]:
-        from tui_datasize.jobs.queue.searches import promotions
-
-        return self._read(promotions, {})
 
     def watch(self) -> QueueWatch:
         return QueueWatch(self.project.queue)

@@ -11,6 +11,7 @@ import polars as pl
 from tui_datasize.experiments.recipe_columns import recipe_defaults
 from tui_datasize.stats.effective import EffectiveData, Saved
 from tui_datasize.stats.ensembles import ReadPredictions, disjoint_ensembles
+from tui_datasize.stats.search import SEARCHED, is_searched, search_runs
 from tui_datasize.stats.trade_offs import STAND_ALONE, parts_of_variant
 from tui_datasize.stats.tuned import TUNED, options_of, tuned_options, tuned_runs
 
@@ -47,12 +48,16 @@ def lever_runs(
     """The runs that levers are compared by, and the variant that is the baseline.
 
     Variants are named by what sets them apart from the baseline, which is `BASELINE`. Those that differ in
-    options of the training alone stand for one that was tuned on validation, where it could be; ensembles of
+    options of the training alone stand for one that was tuned on validation, where it could be, those of a
+    search for `SEARCHED`, beside its default; ensembles of
     `MEMBERS` of the baseline's runs are a variant of their own, for test accuracy. `runs` have schema `RUNS`,
     of one experiment; `read` takes run ids to predictions.
     """
     tuned, _ = tuned_runs(runs, metric)
-    if tuned.height:
+    searched = search_runs(runs, metric)[0] if is_searched(runs) else runs.clear()
+    if searched.height:
+        runs, baseline = searched, next((v for v in searched["variant"] if v != SEARCHED), None)
+    elif tuned.height:
         # What was not tuned at some size has no curve over all of them.
         baseline = f"{options_of(baseline or '', tuned_options(runs))[0]} {TUNED}".strip()
         runs = tuned

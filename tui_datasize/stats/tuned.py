@@ -8,7 +8,7 @@ of all *other* runs of its size: its own luck, which its validation and its test
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import polars as pl
@@ -81,14 +81,28 @@ def tuned_runs(runs: pl.DataFrame, metric: str) -> tuple[pl.DataFrame, pl.DataFr
     Returns:
         Runs, schema `RUNS` with other variants, one for each draw and seed of a size; and schema `CHOICES`.
     """
-    split, score = metric_named(metric).split_and_score
     options = tuned_options(runs)
+    if not options:
+        return runs.clear(), pl.DataFrame(schema=dict(CHOICES))
+    names = {variant: options_of(variant, options) for variant in runs["variant"].unique()}
+    chosen, choices = chosen_on_validation(runs, metric, names)
+    name = pl.format("{} {}", "variant", pl.lit(TUNED)).str.strip_chars()
+    return chosen.with_columns(variant=name), choices.with_columns(variant=name)
+
+
+def chosen_on_validation(
+    runs: pl.DataFrame, metric: str, names: Mapping[str, tuple[str, str]]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """For each draw and seed of a group at a size, the run of the setting that the other cells chose.
+
+    `names` have the group and the setting of each variant. Returns as `tuned_runs`, variants named by groups.
+    """
+    split, score = metric_named(metric).split_and_score
     by, sign = f"validation_{score}", 1 if metric_named(metric).higher_is_better else -1
     counted = runs.filter(pl.col("state").is_in(COUNTED_STATES))
-    if split != "test" or not options or counted.is_empty():
+    if split != "test" or counted.is_empty():
         return runs.clear(), pl.DataFrame(schema=dict(CHOICES))
     measured = counted.filter(pl.all_horizontal(pl.col(by, metric).is_finite()))
-    names = {variant: options_of(variant, options) for variant in measured["variant"].unique()}
     settings = measured.with_columns(
         group=pl.col("variant").replace_strict({name: rest for name, (rest, _) in names.items()}, default=""),
         setting=pl.col("variant").replace_strict({name: of for name, (_, of) in names.items()}, default=""),
@@ -97,10 +111,9 @@ def tuned_runs(runs: pl.DataFrame, metric: str) -> tuple[pl.DataFrame, pl.DataFr
     for (group, size), of_size in settings.group_by("group", "train_size", maintain_order=True):
         if of_size["setting"].n_unique() > 1:
             chosen = _chosen(of_size, by, sign)
-            variant = f"{group} {TUNED}".strip()
-            kept.append(chosen.with_columns(variant=pl.lit(variant)).select(runs.columns))
+            kept.append(chosen.with_columns(variant=pl.lit(group)).select(runs.columns))
             row = _told(of_size, by, metric, sign) | {"mean": chosen[metric].mean(), "n_runs": chosen.height}
-            choices.append(row | {"variant": variant, "train_size": size})
+            choices.append(row | {"variant": group, "train_size": size})
     table = pl.DataFrame(choices, schema=dict(CHOICES)).with_columns(
         experiment=pl.lit(counted["experiment"][0])
     )

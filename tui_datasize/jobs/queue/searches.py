@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import fsum, isfinite
@@ -25,6 +26,7 @@ from tui_datasize.jobs.queue.spec_file import QueuedSpec, promoted_document
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.runlog.reached import last_validation
+from tui_datasize.text import listed, plural
 
 _AT_AN_END = (JobState.SUCCEEDED, JobState.FAILED)
 
@@ -181,3 +183,50 @@ def unknown_to(connection: sqlite3.Connection, stands: Mapping[str, Rung]) -> se
         return set()
     known = {tuple(row) for row in connection.execute("SELECT search, run_id FROM rungs")}
     return {one for one, rung in stands.items() if rung.climbs and (rung.search, one) not in known}
+
+
+def told_of_searches(connection: sqlite3.Connection) -> dict[str, str]:
+    """By experiment, where its searches stand and what they wait for, one line; of ended ones nothing.
+
+    A search is told by its train size, those that stand alike together.
+    """
+    told: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    names = "SELECT search, max(number) FROM rungs GROUP BY search"
+    for search, number in connection.execute(names).fetchall():
+        members = read_rung(connection, search, number)
+        found = _CELL.match(members[0].run_id)
+        if found and (words := _stands(members)):
+            told[found["experiment"]][words].append(int(found["size"]))
+    return {
+        experiment: "; ".join(
+            f"{listed([f'{size:,}' for size in sorted(sizes)])} images: {words}"
+            for words, sizes in by_words.items()
+        )
+        for experiment, by_words in told.items()
+    }
+
+
+_CELL = re.compile(r"(?P<experiment>.+)-n(?P<size>\d+)-d\d+-s\d+-[0-9a-f]{8}$")
+
+
+def _stands(members: Sequence[OnRung]) -> str:
+    """Where a search stands whose last rung has these runs; empty where it has come to its end."""
+    rung, states = members[0].rung, Counter(member.state for member in members)
+    done, missing = sum(states[state] for state in _AT_AN_END), rung.n_runs - len(members)
+    if rung.is_last and done == rung.n_runs:
+        return ""
+    words = f"rung {rung.told}, {done:,} of {plural(rung.n_runs, 'run')} done"
+    waits = [
+        *([f"{missing:,} not queued: queue the experiment again"] if missing else []),
+        *([f"{count:,} cancelled: retry goes on"] if (count := states[JobState.CANCELLED]) else []),
+        *([f"{count:,} held"] if (count := states[JobState.HELD]) else []),
+    ]
+    if waits:
+        return f"{words}, waits for {', '.join(waits)}"
+    if done == rung.n_runs:
+        return f"{words}, none to go on with: {states[JobState.FAILED]:,} failed"
+    if rung.is_last:
+        return words
+    return (
+        f"{words}, then {rung.kept[rung.number + 1]:,} of {plural(rung.kept[rung.number], 'candidate')} go on"
+    )

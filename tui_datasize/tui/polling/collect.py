@@ -76,6 +76,7 @@ class Collector:
         self._plan = ProjectPlan()
         self._jobs: list[Job] = []
         self._settings = QueueSettings()
+        self._searches: Mapping[str, str] = {}
         self._kept_time = KeptTimeLeft()
         self._still: Kept[TimeLeft] = Kept()
         self._strangers: Kept[list[RunFacts]] = Kept()
@@ -185,6 +186,7 @@ class Collector:
             scheduler_alive=alive,
             stopped=self._settings.stopped,
             draining=self._settings.draining,
+            searches=self._searches,
             data_dir=plan.data_dir,
             file_problem=file_problem,
         )
@@ -257,6 +259,7 @@ class Collector:
         if version == self._version:
             return False
         jobs, self._settings = self._queue.jobs(), self._queue.settings()
+        self._searches = self._queue.searches()
         if jobs != self._jobs:
             self._jobs = jobs
         self._version = version

@@ -227,6 +227,8 @@ class Snapshot:
     """What is wrong with the machine, oldest first."""
     waiting: str = ""
     """Who has the slots that jobs wait for, in one line; empty where they wait for none of others."""
+    searches: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """By experiment, where its searches stand and what they wait for."""
     time_left: TimeLeft = NOTHING_KNOWN
     """When what is queued ends."""
     data_dir: Path | None = None

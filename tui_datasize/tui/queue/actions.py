@@ -147,6 +147,7 @@ def experiment_facts(snapshot: Snapshot, plan: ExperimentPlan, usage: Usage | No
         ("data set", plan.dataset),
         ("in all", plural(plan.n_runs, "run")),
         ("runs", counts),
+        ("search", snapshot.searches.get(plan.name, "")),
         ("time left", left if estimates else ""),
         ("learned from", learned),
         ("CPU-hours", _hours(usage.cpu_s) if usage else "0"),

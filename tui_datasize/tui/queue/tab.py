@@ -168,7 +168,8 @@ class QueuePane(Pane):
         plan = self._experiments.current
         self._map.show(self._snapshot, plan)
         self._legend.show(self._snapshot.cell_counts(plan) if plan else {})
-        self._title_line.show(plan.problem or plan.told or _listing(plan) or plan.title if plan else "")
+        told = plan.problem or plan.told or _listing(plan) if plan else ""
+        self._title_line.show(told or (self._snapshot.searches.get(plan.name) or plan.title if plan else ""))
 
     def _show_notes(self) -> None:
         palette = palette_of(self.app)

@@ -1,0 +1,113 @@
+"""What a search has found: the choice of each size, its test value, what every rung saw, and what it cost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tests.unit.record_desk import record_of, said
+from tests.unit.test_tuned import table
+from tui_datasize.answers import levers, search
+from tui_datasize.metric import metric_named
+from tui_datasize.runlog.schema import PREDICTIONS
+from tui_datasize.stats.levers import BASELINE, lever_runs
+from tui_datasize.stats.search import full_runs, rung_reached, rung_table, search_runs
+
+FULL = {"updates=40 width=8": "2 of 2", "updates=40 width=9": "2 of 2", "updates=40 width=32": "default"}
+
+
+def climbed(shift: float = 0.0) -> pl.DataFrame:
+    """Widths 4 to 9 at 20 updates, of which two go on; 8 is best at 40 images, 9 at 80, 32 is the default."""
+    rows = []
+    for size, best in ((40, 8), (80, 9)):
+        for seed in range(5):
+            luck = (seed % 3) / 100
+            for width in (4, 6, 8, 9):
+                rows.append((f"updates=20 width={width}", size, seed, width / 20 + luck, 0.1))
+            for width in (8, 9, 32):
+                better = 0.1 if width == best else 0.0
+                value = 0.5 + better + luck
+                test = value - 0.05 + shift * (width == best) + (seed * width % 4) / 1000
+                rows.append((f"updates=40 width={width}", size, seed, value, test))
+    runs = table(rows)
+    named = pl.col("variant").replace_strict(FULL, default="1 of 2")
+    return runs.with_columns(rung=named, wall_s=pl.lit(2.0), device=pl.lit("cpu"), updates=pl.lit(40))
+
+
+def test_only_what_trained_in_full_is_compared_and_named_without_its_budget() -> None:
+    record = record_of(climbed())
+    assert record.all_runs["variant"].unique().sort().to_list() == ["width=32", "width=8", "width=9"]
+    assert record.counted == "30 runs used, 40 of earlier rungs left out"
+    plain = table([("lr=1", 40, 0, 0.5, 0.5)])
+    assert full_runs(plain) is plain
+
+
+def test_each_size_has_the_choice_of_its_validation() -> None:
+    runs, choices = search_runs(full_runs(climbed()), "test_accuracy")
+    assert choices.select("train_size", "options", "n_options", "n_runs").rows() == [
+        (40, "width=8", 3, 5),
+        (80, "width=9", 3, 5),
+    ]
+    assert runs["variant"].value_counts().sort("variant").rows() == [("search", 10), ("width=32", 10)]
+    rungs = rung_table(climbed(), "test_accuracy")
+    told = rungs.select("train_size", "rung", "candidates", "went_on", "n_runs", "best", "wall_s").rows()
+    assert told == [
+        (40, "1 of 2", 4, 2, 20, "width=9", 40.0),
+        (40, "2 of 2", 2, None, 10, "width=8", 20.0),
+        (80, "1 of 2", 4, 2, 20, "width=9", 40.0),
+        (80, "2 of 2", 2, None, 10, "width=9", 20.0),
+    ]
+    assert rungs["lowest"].to_list()[0] == pytest.approx(8 / 20 + 0.008)
+    assert rung_reached(climbed(), "width=4", 40) == "1 of 2"
+
+
+def test_the_answer_tells_the_choice_against_the_default_and_where_it_changes() -> None:
+    answer = search.ask(record_of(climbed()))
+    assert answer.headline.startswith(
+        "55.92 % at 80 images with width=9, chosen of 3 recipes on validation; "
+    )
+    assert "a difference of 10.12 points, 95 % 9.96 to 10.28 points (p = 1.3e-08" in answer.headline
+    words = said(answer)
+    assert "From 40 to 80 images the choice changes from width=8 to width=9: on the test there" in words
+    assert "The search took 2:00 of training in 60 runs, the default alone 20 s: 6.0 times." in words
+    loss = search.ask(replace(record_of(climbed()), metric=metric_named("wall_s")))
+    assert loss.why_not
+
+
+def test_one_that_was_left_behind_is_told_with_its_rung() -> None:
+    gone = (pl.col("variant") == "updates=40 width=8") & (pl.col("train_size") == 80)
+    words = said(search.ask(record_of(climbed().filter(~gone))))
+    assert "there the former was left behind on rung 1 of 2, by the images held out" in words
+
+
+def test_a_search_whose_last_rung_has_not_run_has_no_answer_yet() -> None:
+    first = climbed().filter(rung="1 of 2")
+    assert search.ask(record_of(first)).why_not == "No two recipes have trained in full yet."
+
+
+def test_a_search_is_a_lever_against_its_default() -> None:
+    runs, baseline = lever_runs(
+        full_runs(climbed()),
+        "test_accuracy",
+        lambda _: pl.DataFrame(schema={"run_id": pl.String, **PREDICTIONS}),
+    )
+    assert baseline == "width=32"
+    assert set(runs["variant"]) == {BASELINE, "search"}
+    words = said(levers.ask(record_of(climbed())))
+    assert "search at 80 images = " in words
+    assert "6.0 times" in words
+
+
+def test_choosing_among_equals_gains_nothing() -> None:
+    """All recipes alike but for luck, which validation and test share: the choice has none of it."""
+    draws = np.random.default_rng(5)
+    gains = []
+    for _ in range(200):
+        luck = draws.normal(0, 0.02, (8, 5))
+        rows = [(f"width={w}", 40, s, luck[w, s], 0.5 + luck[w, s]) for w in range(8) for s in range(5)]
+        runs = table(rows).with_columns(rung=pl.lit("1 of 1"))
+        gains.append(float(search_runs(runs, "test_accuracy")[1]["mean"][0]) - 0.5)
+    assert abs(np.mean(gains)) < 3 * np.std(gains) / 200**0.5
