@@ -72,7 +72,7 @@ _Work: TypeAlias = Generator[bool, None, None]
 
 
 @dataclass(eq=False)
-class _Pause:
+class _BackOff:
     """For which nothing is handed over, longer each time."""
 
     _length_s: float = 0.0
@@ -122,7 +122,7 @@ class SlurmExecutor:
         """Runs whose directories alone cannot be used, with the rounds for which that has been so."""
         self._looked = 0
         """Of the runs that are not known to run, how many were looked at while Slurm did not answer."""
-        self._pauses = {subject: _Pause() for subject in (_SUBMIT, _RUNS)}
+        self._pauses = {subject: _BackOff() for subject in (_SUBMIT, _RUNS)}
         self._refused: set[str] = set()
         """Arrays that Slurm did not take, to be planned anew."""
 
