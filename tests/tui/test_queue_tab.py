@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from unittest.mock import patch
+
+import pytest
 
 from tests.tui.stage import WIDE, Show, Stage
 from tests.tui.test_commands import go_to_jobs, rows_of
@@ -11,7 +14,7 @@ from tests.unit.image_desk import BOTH, image_folder
 from tui_datasize.errors import StorageError
 from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.state import JobState
-from tui_datasize.tui.queue.job_table import JobTable
+from tui_datasize.tui.queue.job_table import _NAMED, JobTable, _columns, _end_of, _swept
 from tui_datasize.tui.queue_dialog import QueueDialog
 from tui_datasize.tui.widgets.dialogs import TextDialog
 from tui_datasize.tui.widgets.log_screen import LogScreen
@@ -144,9 +147,22 @@ async def test_the_cursor_walks_through_all_variants(busy: Stage):
         (spec,) = busy.queue.enqueued[0]
         assert (spec.train_size, spec.model.options["layers"]) == (200, 2)
         # The job is named by what sets it apart, and found by it.
-        await show.shows("depth layers=2")
+        await show.until(lambda: re.search(r"\b200 +\d+ +\d+ +depth +2\b", show.text))
         await show.press("slash", *"layers=2", "enter")
         await show.shows("1 of ")
+
+
+@pytest.mark.parametrize("width", [80, 104, 160])
+def test_a_job_shows_all_that_was_swept(width: int):
+    swept = itertools.product(("0.0", "0.5"), (16, 32), (0.001, 0.0004))
+    kinds = [("rates", f"brightness={one} batch_size={two} lr={three}") for one, two, three in swept]
+    widths, values = _swept([*kinds, ("models", "torchvision:mobilenet_v3_small")])
+    columns = _columns(width, list(widths.values()))
+    assert _NAMED + sum(columns.swept) + columns.rest <= width
+    cells = [[values[kind].get(name, "") for name in widths] for kind in kinds]
+    # Whole, behind a space.
+    assert all(len(cell) < room for row in cells for cell, room in zip(row, columns.swept, strict=True))
+    assert _end_of("torchvision:mobilenet_v3_small", 12) == " …t_v3_small"
 
 
 async def test_row_details_and_log_of_a_run_that_was_killed_say_why_and_where_it_went_on(busy: Stage):

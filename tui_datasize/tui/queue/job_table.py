@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 from rich.text import Text
 from textual.binding import Binding, BindingType
@@ -18,25 +18,25 @@ from tui_datasize.tui.widgets.filter_box import RunList
 from tui_datasize.tui.widgets.palette import STATE_LOOKS, Palette, progress_bar, state_style
 
 _WIDE = 104
-_NARROW_LAYOUTS = ((0, 0, 6), (0, 0, 0))
-"""Widths of the bar, the tries and the device, the most there is first."""
-_WIDE_LAYOUTS = ((14, 6, 6), (14, 6, 0), (0, 6, 0), (0, 0, 0))
 _STATE_WIDTH = 15
 _CELL = re.compile(r"-n(\d+)-d(\d+)-s(\d+)-[0-9a-f]+$")
 """What the id of a run tells in clear: size, draw and seed."""
 _CELL_WIDTHS = (7, 5, 7)
-_MOST_WHAT = 60
+_NAMED = 4 + _STATE_WIDTH + sum(_CELL_WIDTHS)
+_LONGEST_HEADER = 5
+"""Of a swept key whose values are shorter."""
+_Kind: TypeAlias = tuple[str, str]
+"""Experiment and variant."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
     """Widths at the width in hand; 0 leaves a column out."""
 
-    what: int
-    """Experiment and what was swept, as far as they set jobs apart."""
+    swept: tuple[int, ...]
     bar: int
     attempt: int
-    device: int
+    device: int = 6
     percent: int = 5
     eta: int = 8
     loss: int = 7
@@ -47,16 +47,70 @@ class _Columns:
         """Columns behind what names the run, which a reason may take."""
         return self.bar + self.percent + self.eta + self.loss + self.accuracy + self.device + self.attempt
 
+    def without(self, name: str) -> _Columns:
+        narrow: dict[str, Any] = {name: 0}
+        return replace(self, **narrow)
 
-def _columns(width: int, longest: int) -> _Columns:
-    """For names of so many characters; where they need it, device, bar and tries make room, in turn."""
-    named = 4 + _STATE_WIDTH + sum(_CELL_WIDTHS)
-    wanted = min(_MOST_WHAT, longest + 2) if longest else 0
-    for bar, attempt, device in _WIDE_LAYOUTS if width >= _WIDE else _NARROW_LAYOUTS:
-        left = width - named - _Columns(what=0, bar=bar, attempt=attempt, device=device).rest
-        if left >= wanted:
-            break
-    return _Columns(what=max(0, min(wanted, left)), bar=bar, attempt=attempt, device=device)
+
+_ROOM_FOR_SWEPT = (
+    (("device", "bar", "attempt", "loss", "eta"), 12),
+    (("accuracy", "percent"), 4),
+)
+"""Columns that make room for what sets runs apart, in this order, and how narrow its own then become."""
+
+
+def _columns(width: int, swept: Sequence[int]) -> _Columns:
+    """Those beside swept ones of such widths, which stay in any case."""
+    is_wide = width >= _WIDE
+    left = width - _NAMED
+    columns = _Columns(tuple(swept), bar=14 if is_wide else 0, attempt=6 if is_wide else 0)
+    widths = list(swept)
+    for names, least in _ROOM_FOR_SWEPT:
+        for name in names:
+            if sum(widths) + columns.rest > left:
+                columns = columns.without(name)
+        while sum(widths) + columns.rest > left and max(widths) > least:
+            widths[widths.index(max(widths))] -= 1
+    return replace(columns, swept=tuple(widths))
+
+
+def _swept(kinds: Sequence[_Kind]) -> tuple[Mapping[str, int], Mapping[_Kind, Mapping[str, str]]]:
+    """What sets jobs apart beside size, draw and seed: the columns with their widths, and each kind's values.
+
+    >>> _swept([("a", "cnn3 lr=0.1 batch_size=8"), ("a", "cnn3 lr=0.01 batch_size=8")])[0]
+    {'swept': 7, 'lr': 6, 'batch_size': 7}
+    """
+    has_several = len({experiment for experiment, _ in kinds}) > 1
+    values: dict[_Kind, dict[str, str]] = {}
+    for kind in kinds:
+        experiment, variant = kind
+        values[kind] = {"experiment": experiment} if has_several else {}
+        words = [word for word in variant.split(" ") if "=" not in word]
+        if any(words):
+            values[kind]["swept"] = " ".join(words)
+        values[kind] |= dict(word.split("=", 1) for word in variant.split(" ") if "=" in word)
+    widths: dict[str, int] = {}
+    for own in values.values():
+        for name, value in own.items():
+            least = max(width_of(value), min(len(name), _LONGEST_HEADER))
+            widths[name] = max(widths.get(name, 0), 2 + least)
+    return widths, values
+
+
+def _end_of(text: str, width: int) -> str:
+    """A cell of a swept column: of a long name the end, which sets it apart from others of its kind."""
+    text = text if len(text) < width else f"…{text[len(text) + 2 - width :]}"
+    return text.rjust(width)
+
+
+_HEADERS = {
+    "percent": "%",
+    "eta": "left",
+    "loss": "loss",
+    "accuracy": "acc %",
+    "attempt": "try",
+    "device": "on",
+}
 
 
 class JobTable(RunList):
@@ -70,9 +124,9 @@ class JobTable(RunList):
     _all: Sequence[JobRow] = ()
     _rows: Sequence[JobRow] = ()
     _device_names: Mapping[str, str] = MappingProxyType({})
-    _longest = 0
-    _has_several = False
-    """Whether the jobs shown are of more than one experiment."""
+    _widths: Mapping[str, int] = MappingProxyType({})
+    """Of the columns of what sets jobs apart beside size, draw and seed, by their names."""
+    _values: Mapping[_Kind, Mapping[str, str]] = MappingProxyType({})
 
     @property
     def header_lines(self) -> int:
@@ -112,9 +166,8 @@ class JobTable(RunList):
             run_ids = self.matching()["run_id"].to_list()
         rows = {row.run_id: row for row in self._all} if len(run_ids) < len(self._all) else {}
         self._rows = [rows[run_id] for run_id in run_ids] if rows else self._all
-        kinds = {(row.experiment, row.variant): row for row in self._rows}
-        self._has_several = len({experiment for experiment, _ in kinds}) > 1
-        self._longest = max((width_of(self._what(row)) for row in kinds.values()), default=0)
+        kinds = dict.fromkeys((row.experiment, row.variant) for row in self._rows)
+        self._widths, self._values = _swept(list(kinds))
         self.set_keys(run_ids)
 
     def action_mark_all(self) -> None:
@@ -123,16 +176,15 @@ class JobTable(RunList):
         self.mark(others if shown <= self.marked.keys() else [*others, *self.keys])
 
     def draw_header(self) -> Sequence[Text]:
-        columns = _columns(self.view_size.width, self._longest)
+        columns = _columns(self.view_size.width, [*self._widths.values()])
         text = "    " + "state".ljust(_STATE_WIDTH)
         text += "".join(map(str.rjust, ("size", "draw", "seed"), _CELL_WIDTHS))
-        kind = "experiment" if self._has_several else "swept"
-        text += fit(f"  {kind}", columns.what)
+        for name, width in zip(self._widths, columns.swept, strict=True):
+            text += name[: width - 2].rjust(width)
         text += " progress".ljust(columns.bar) if columns.bar else ""
-        text += "%".rjust(columns.percent) + "left".rjust(columns.eta) + "loss".rjust(columns.loss)
-        text += "acc %".rjust(columns.accuracy)
-        text += "try".rjust(columns.attempt) if columns.attempt else ""
-        text += "on".rjust(columns.device) if columns.device else ""
+        for name in ("percent", "eta", "loss", "accuracy", "attempt", "device"):
+            width = getattr(columns, name)
+            text += _HEADERS[name].rjust(width) if width else ""
         return [Text(text, style=self.palette.muted)]
 
     def draw_empty(self) -> Sequence[Text]:
@@ -144,7 +196,10 @@ class JobTable(RunList):
         return [Text(reason, style=self.palette.muted)]
 
     def draw_row(self, index: int, width: int) -> Text:
-        row, palette, columns = self._rows[index], self.palette, _columns(width, self._longest)
+        row, palette = self._rows[index], self.palette
+        columns = _columns(width, [*self._widths.values()])
+        values = self._values.get((row.experiment, row.variant), {})
+        swept = (values.get(name, "") for name in self._widths)
         style = state_style(row.shown_state, palette)
         mark = "◆" if row.run_id in self.marked else " "
         line = Text.assemble(
@@ -153,7 +208,7 @@ class JobTable(RunList):
             (f"{STATE_LOOKS[row.shown_state].glyph} ", style),
             (_state_word(row).ljust(_STATE_WIDTH), style),
             ("".join(map(str.rjust, _cell(row.run_id), _CELL_WIDTHS)), palette.foreground),
-            (fit(f"  {self._what(row)}", columns.what), palette.foreground),
+            ("".join(map(_end_of, swept, columns.swept)), palette.foreground),
         )
         words = row.remark
         if not words:
@@ -174,27 +229,24 @@ class JobTable(RunList):
                 else Text("─" * (columns.bar - 2), palette.faint)
             ).append(" ")
         remaining = row.remaining_s if row.state is JobState.RUNNING else None
-        cells = [
-            ((percent(row.fraction) if begun else "").rjust(columns.percent), palette.foreground),
-            ((time_left(remaining) if remaining is not None else "").rjust(columns.eta), palette.foreground),
-        ]
-        if row.state.is_active and row.interrupted_by:
-            return line.append_text(Text.assemble(*cells))
-        cells += [
-            (number(row.loss, ".3f").rjust(columns.loss), palette.foreground),
-            (number(row.accuracy, ".1f", 100).rjust(columns.accuracy), palette.foreground),
-        ]
-        if columns.attempt:
-            tries = f"{row.attempts}/{row.max_attempts}" if row.attempts else ""
-            cells.append((tries.rjust(columns.attempt), palette.muted))
-        if columns.device:
-            device = self._device_names.get(row.device, row.device)
-            cells.append((fit(device, columns.device - 1).strip().rjust(columns.device), palette.muted))
-        return line.append_text(Text.assemble(*cells))
-
-    def _what(self, row: JobRow) -> str:
-        """What sets a job apart beside size, draw and seed."""
-        return " ".join(filter(None, (row.experiment if self._has_several else "", row.variant)))
+        tries = f"{row.attempts}/{row.max_attempts}" if row.attempts else ""
+        device = fit(self._device_names.get(row.device, row.device), 5).strip()
+        words = {
+            "percent": percent(row.fraction) if begun else "",
+            "eta": time_left(remaining) if remaining is not None else "",
+            "loss": number(row.loss, ".3f"),
+            "accuracy": number(row.accuracy, ".1f", 100),
+            "attempt": tries,
+            "device": device,
+        }
+        for name, text in words.items():
+            if name == "loss" and row.state.is_active and row.interrupted_by:
+                # Why stands there instead.
+                break
+            style = palette.muted if name in ("attempt", "device") else palette.foreground
+            if width := getattr(columns, name):
+                line.append(text.rjust(width), style)
+        return line
 
 
 def _cell(run_id: str) -> tuple[str, str, str]:
@@ -215,4 +267,5 @@ def _state_word(row: JobRow) -> str:
     # A second attempt is worth a look even where there is no column for it.
     if row.attempts <= 1 or row.state.is_final:
         return word
-    return f"{word}, try {row.attempts}"
+    told = f"{word}, try {row.attempts}"
+    return told if len(told) <= _STATE_WIDTH else word
