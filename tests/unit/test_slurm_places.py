@@ -24,6 +24,7 @@ from tui_datasize.jobs.scheduler.dispatch import Dispatcher
 from tui_datasize.jobs.scheduler.lock import SchedulerLock
 from tui_datasize.jobs.scheduler.slurm.calls import SlurmCommands
 from tui_datasize.jobs.scheduler.slurm.executor import SlurmExecutor
+from tui_datasize.jobs.scheduler.superseded import supersede
 from tui_datasize.runlog.claim import (
     RunOutcome,
 )
@@ -281,3 +282,43 @@ def test_two_hosts_that_submit_the_same_run_make_it_once(
         assert not host.store.cluster.has_work()
     assert cluster.paths(spec).directory.samefile(other.paths(spec).directory)
     other.store.close()
+
+
+def test_who_rebuilds_prunes_or_forces_leaves_runs_of_other_hosts_alone(
+    cluster: Cluster,
+) -> None:
+    from tui_datasize.jobs.prune import Removal, find_prunable, remove
+    from tui_datasize.jobs.rebuild import repair
+
+    begun, done = specs(2)
+    cluster.enqueue(begun, done)
+    cluster.round()
+    cluster.begin()
+    for spec in (begun, done):
+        for file in (cluster.paths(spec).claim, cluster.paths(spec).lease(1)):
+            file.write_text(json.dumps(json.loads(file.read_text()) | {"boot_id": "another", "host": "far"}))
+        os.utime(cluster.paths(spec).lease(1), ns=(1, 1))
+    for claim in cluster.claims:
+        # Its lock is one of the far host's, which nobody here sees.
+        claim._finished = True
+        claim.release()
+    cluster.store.close()
+    for file in cluster.project.runs.glob("queue.db*"):
+        file.unlink()
+    before = sorted(cluster.project.runs.rglob("*"))
+    assert repair(cluster.project).added == {RUNNING: 2}
+    (job,) = (job for job in cluster.queue.client.jobs() if job.run_id == begun.run_id)
+    assert (job.place, job.attempts) == ("slurm", 1)
+    with pytest.raises(BlockingIOError, match="job 1_0 on far has attempt 1 and has not ended it"):
+        supersede(cluster.paths(begun), cluster.project)
+    # A lease behind a success: whoever has it is about to see that it has nothing to do.
+    paths = cluster.paths(done)
+    paths.exit.write_text(json.dumps({"attempt": 1, "outcome": "succeeded", "reason": "", "finished_at": ""}))
+    paths.checkpoint.write_bytes(b"x")
+    chosen = find_prunable(cluster.project, [], experiment=None)
+    assert [file.path for file in chosen] == [paths.checkpoint]
+    paths.lease(1).rename(paths.lease(2))
+    assert remove(cluster.project, lambda: [], chosen, "none") == Removal(0, 0, 1)
+    paths.lease(2).unlink()
+    assert remove(cluster.project, lambda: [], chosen, "none") == Removal(1, 1, 0)
+    assert {*before} <= {*cluster.project.runs.rglob("*"), paths.lease(1)}
