@@ -16,7 +16,7 @@ from tests.unit.slurm_desk import Cluster, opened_cluster, specs
 from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.jobs.scheduler.slurm import executor as executor_module
-from tui_datasize.jobs.scheduler.slurm.calls import FORMAT, Reply, SlurmCommands, read_squeue
+from tui_datasize.jobs.scheduler.slurm.calls import FORMAT, Reply, SlurmCommands, read_squeue, squeue
 from tui_datasize.jobs.scheduler.slurm.words import limit
 from tui_datasize.runlog.claim import RunOutcome, take_lock
 
@@ -188,6 +188,13 @@ def test_what_slurm_holds_since_it_could_not_start_it_is_released(cluster: Clust
     assert [words[1:] for words in cluster.asked("scontrol")[1:]] == [["uhold", "1_1"], ["release", "1_0"]]
     assert cluster.job(failed).reason == "waits for a free node"
     assert cluster.slurm.tasks[0].reason == "Resources"
+
+
+def test_more_arrays_than_an_argument_holds_are_asked_for_without_their_names() -> None:
+    names = [f"ds-{number:020d}" for number in range(2001)]
+    assert max(map(len, squeue(names[:2000]))) < 2**17
+    assert "--me" in squeue(names)
+    assert "--me" in squeue([])
 
 
 def test_a_rebuilt_queue_is_not_misled_by_a_job_with_a_strange_name(cluster: Cluster) -> None:

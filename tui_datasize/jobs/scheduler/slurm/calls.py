@@ -22,6 +22,8 @@ _QUEUE_FULL = b"sleeping and retrying"
 """What sbatch says before it waits for minutes: Slurm has as many jobs as it takes."""
 LAUNCH_FAILED = "launch failed requeued held"
 """The reason of a task that Slurm could not start and holds, until somebody releases it."""
+_MOST_NAMES = 2000
+"""Of arrays in one argument, which the kernel limits to 128 KiB."""
 _OVER = frozenset(
     {"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "PREEMPTED", "BOOT_FAIL", "DEADLINE"}
     | {"OUT_OF_MEMORY", "REVOKED"}
@@ -158,8 +160,8 @@ class ClusterTask:
 
 
 def squeue(names: Sequence[str]) -> list[str]:
-    """The command that asks for all tasks of arrays, and for all of this user where none are named."""
-    whose = [f"--name={','.join(names)}"] if names else ["--me"]
+    """The command that asks for all tasks of arrays; of this user's where none, or too many, are named."""
+    whose = [f"--name={','.join(names)}"] if 0 < len(names) <= _MOST_NAMES else ["--me"]
     return ["squeue", "--noheader", "--array", "--states=all", *whose, f"--format={FORMAT}"]
 
 

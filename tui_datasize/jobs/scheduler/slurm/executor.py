@@ -11,7 +11,6 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
-from concurrent.futures import wait
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -199,10 +198,10 @@ class SlurmExecutor:
         """As of `Reach`: while a disk takes its time, this machine's own runs go on."""
         while self._shared.busy_s():
             yield from self._give_time(self._shared.busy_s())
-        future, begun_s = self._shared.start(work), time.monotonic()
-        while not wait([future], _MOMENT_S).done:
-            yield from self._give_time(time.monotonic() - begun_s)
-        return future.result()
+        call = self._shared.start(work)
+        while not call.wait(_MOMENT_S):
+            yield from self._give_time(call.taken_s)
+        return call.result()
 
     def _give_time(self, taken_s: float) -> _Work:
         if taken_s >= self._silent_s:
