@@ -16,6 +16,7 @@ from tests.unit.slurm_desk import Cluster, opened_cluster, specs
 from tui_datasize.errors import ConfigError
 from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.state import JobState
+from tui_datasize.jobs.scheduler import apply_commands
 from tui_datasize.jobs.scheduler.shared_disk import SharedDisk, SharedDiskError
 
 QUEUED, RUNNING, HELD = JobState.QUEUED, JobState.RUNNING, JobState.HELD
@@ -142,6 +143,41 @@ def test_whoever_looks_at_a_disk_that_does_not_answer_goes_on(cluster: Cluster, 
     cluster.end()
     cluster.round(2)
     assert (cluster.states(), cluster.fault("disk")) == ([SUCCEEDED] * 2, "")
+
+
+def test_a_worker_that_ends_while_its_disk_is_away_costs_no_attempt(cluster: Cluster, disk: LostDisk) -> None:
+    (spec,) = specs(1)
+    cluster.enqueue(spec, max_attempts=1)
+    for _ in range(2):
+        cluster.round(2)
+        cluster.slurm.begin(cluster.die)
+        cluster.round()
+        assert cluster.job(spec).state is RUNNING
+        cluster.slurm.tasks[-1].state = "FAILED"
+        with disk.fails(errno.ESTALE):
+            cluster.round()
+        cluster.round()
+        assert cluster.job(spec).state is JobState.INTERRUPTED
+    # One that vanishes with its disk in place does.
+    cluster.round(2)
+    cluster.slurm.begin(cluster.die)
+    cluster.round()
+    cluster.slurm.tasks[-1].state = "FAILED"
+    cluster.round()
+    assert cluster.states() == [JobState.FAILED]
+
+
+def test_commands_that_a_slow_disk_answers_are_applied_a_few_at_a_time(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = specs(5)
+    cluster.enqueue(*runs)
+    cluster.round()
+    monkeypatch.setattr(apply_commands, "_TURN_S", -1.0)
+    cluster.queue.client.send(CommandKind.CANCEL, [spec.run_id for spec in runs])
+    desk = cluster.queue._desk
+    assert [desk.apply_pending() for _ in range(6)] == [1, 1, 1, 1, 1, 0]
+    assert cluster.states() == [CANCELLED] * 5
 
 
 def test_one_directory_that_cannot_be_used_is_its_runs_own(cluster: Cluster, disk: LostDisk) -> None:

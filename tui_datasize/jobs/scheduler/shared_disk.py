@@ -63,6 +63,8 @@ class SharedDisk:
         self._ask_s = ask_s
         self._asked: SimpleQueue[DiskCall[Any] | None] = SimpleQueue()
         self._last: DiskCall[Any] | None = None
+        self.asked_s = 0.0
+        """Seconds that were spent in `ask`; whoever counts them sets them back."""
 
     def busy_s(self) -> float:
         """Seconds for which a call has been under way; 0 without one."""
@@ -83,6 +85,7 @@ class SharedDisk:
 
         Raises SharedDiskError: the disk refuses it, or does not answer.
         """
+        begun_s = time.monotonic()
         try:
             if self._last and not self._last.wait(self._ask_s - self.busy_s()):
                 raise silent()
@@ -92,6 +95,8 @@ class SharedDisk:
             return call.result()
         except OSError as error:
             raise SharedDiskError(fault_of(error)) from error
+        finally:
+            self.asked_s += time.monotonic() - begun_s
 
     def close(self) -> None:
         """Let the thread end once its call has."""

@@ -193,7 +193,8 @@ class Attempts:
             return True
         has_begun, node = run.state.is_active, _blamed_node(task)
         reason = "worker vanished" if has_begun else _why_unseen(task, sight.said, log)
-        is_forgiven = not has_begun and not self.evidence.is_own_fault(run.run_id, node)
+        is_own_fault = self.evidence.is_own_fault(run.run_id, node)
+        is_forgiven = self.evidence.is_hit(run.run_id) if has_begun else not is_own_fault
         attempt = max(run.attempts + (not has_begun), sight.seen.newest_attempt, sight.leased)
         ending = _ending(run._replace(attempts=attempt), None, reason, Lack.NOTHING)
         decision = decide(ending, is_machines_fault=is_forgiven)
@@ -207,7 +208,7 @@ class Attempts:
             if decision.is_forgiven:
                 self.store.increase(run.run_id, "max_attempts")
         self._tell(run, decision)
-        if is_forgiven:
+        if is_forgiven and not has_begun:
             self.evidence.ended_unseen(run.run_id, node, f"{run.run_id}: {reason}")
         return True
 

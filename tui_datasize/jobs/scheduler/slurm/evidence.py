@@ -7,7 +7,7 @@ until others have begun where it did not; a node on which jobs end so, while the
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 _ENDS = 2
@@ -38,6 +38,8 @@ class Evidence:
     """Nodes on which jobs came to nothing since any worker has begun."""
     _lacking: set[str] | None = None
     """Runs that have begun since one ended for what the machine lacks; None where none has lately."""
+    _hit: set[str] = field(default_factory=set)
+    """Runs that were at work while the shared disk was away: their workers end then, without a word."""
     _trouble: str = ""
 
     @property
@@ -73,8 +75,17 @@ class Evidence:
         """Whether other runs tell more of the cluster than this one."""
         return run_id in self._struck
 
+    def disk_was_away(self, run_ids: Iterable[str]) -> None:
+        """Note runs that were at work meanwhile."""
+        self._hit.update(run_ids)
+
+    def is_hit(self, run_id: str) -> bool:
+        """Whether it is the shared disk's fault that the worker of a run has vanished."""
+        return run_id in self._hit
+
     def begun(self, run_id: str, node: str) -> None:
         """Note that a worker has claimed a run."""
+        self._hit.discard(run_id)
         self._struck.pop(run_id, None)
         self._blamed.discard(run_id)
         if self._lacking is not None:

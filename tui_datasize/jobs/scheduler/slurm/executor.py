@@ -209,6 +209,7 @@ class SlurmExecutor:
         yield False
 
     def _lose_disk(self, error: OSError, settings: ClusterSettings) -> None:
+        self._evidence.disk_was_away(run.run_id for run in self._store.cluster.runs() if run.state.is_active)
         # Of whatever file it was that showed it, there is one disk.
         what = error.strerror or str(error)
         self._disk = f"{settings.shared}: {what}" if settings.shared else fault_of(error)
