@@ -16,6 +16,7 @@ from tui_datasize.jobs.scheduler.prepare_run import prepare_directory
 from tui_datasize.jobs.scheduler.superseded import has_succeeded, put_back
 from tui_datasize.runlog.claim import RunOutcome, conclude
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
+from tui_datasize.runlog.reader import RunLog
 
 LAST = fake_spec("steps", train_size=80, subset=SubsetSpec("margin", path=(20, 40, 80)))
 PATH = [LAST.before.before, LAST.before, LAST]
@@ -24,6 +25,12 @@ GONE = " for the sake of a checkpoint that is gone"
 
 def directories(project: ProjectPaths) -> list[RunPaths]:
     return [project.run(spec.experiment, spec.run_id) for spec in PATH[:2]]
+
+
+def results(project: ProjectPaths) -> dict[str, float]:
+    """What the record has of runs that succeeded."""
+    runs = RunLog(project).runs().filter(state="succeeded")
+    return dict(runs.select("run_id", "test_accuracy").iter_rows())
 
 
 @pytest.fixture
@@ -117,12 +124,16 @@ def test_a_cancelled_renewal_gives_the_result_back(
 def test_a_renewal_that_fails_gives_the_result_back_and_is_tried_again_by_a_retry(
     finished: Queue, project: ProjectPaths
 ) -> None:
+    recorded = results(project)
     finished.enqueue(LAST, sources=PATH[:2])
+    assert results(project) == recorded
     begin(finished, project)
+    assert len(results(project)) == 1
     conclude(directories(project)[0], 1, RunOutcome.FAILED, "out of memory")
     finished.store.change(PATH[0].run_id, JobState.FAILED, "out of memory")
     put_back(finished.store, project, finished._desk.at)
     assert states(finished) == ["succeeded", "succeeded", "failed"]
+    assert results(project) == recorded
     assert finished.job(LAST).reason == f"its source {PATH[0].run_id} failed: out of memory"
     assert all(map(has_succeeded, directories(project)))
     assert finished.ask(CommandKind.RETRY, LAST) == [f"queued again, behind 2 finished runs{GONE}"]
