@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import itertools
 import math
+import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -15,6 +22,8 @@ from tests.faults.lab import Lab
 from tests.terminal import Terminal, opened
 from tests.tui.stage import TOML
 from tui_datasize.jobs.queue.state import JobState
+from tui_datasize.tui.link import Link
+from tui_datasize.tui.terminal import SparingDriver
 
 
 @pytest.fixture
@@ -67,6 +76,20 @@ def test_the_app_ends_with_its_terminal(lab: Lab, terminal: Terminal):
     terminal.shows("Experiments", "scheduler on")
     terminal.hang_up()
     assert terminal.exit_status() == -signal.SIGHUP
+
+
+def test_whoever_reads_keys_leaves_the_end_of_the_terminal_to_who_watches_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """The kernel says first that the other end has closed, and only then that the terminal is gone."""
+    leader, follower = os.openpty()
+    os.close(leader)
+    monkeypatch.setattr("tui_datasize.tui.terminal.os.read", Mock(side_effect=OSError(errno.EIO, "gone")))
+    driver: Any = SimpleNamespace(
+        fileno=follower, exit_event=threading.Event(), link=Link(io.StringIO()), _debug=False
+    )
+    SparingDriver.run_input_thread(driver)
+    os.close(follower)
 
 
 def test_a_slow_link_is_told_until_it_is_fast_and_leaves_nothing_to_the_shell(lab: Lab):

@@ -19,6 +19,7 @@ from textual.drivers.linux_driver import LinuxDriver
 from textual.keys import Keys
 from textual.message import Message
 
+from tui_datasize.errors import EXIT_RUN_FAILED
 from tui_datasize.tui.link import ANSWER, Link
 from tui_datasize.tui.screen_diff import ScreenDiff
 
@@ -76,6 +77,8 @@ class SparingDriver(LinuxDriver):
         terminal.register(self.fileno, 0)
         if any(state & select.POLLHUP for _, state in terminal.poll()):
             signal.raise_signal(signal.SIGHUP)
+            # Where that is ignored, as behind nohup.
+            os._exit(EXIT_RUN_FAILED)
 
     def run_input_thread(self) -> None:
         """Hand on what is typed; called by Textual, whose own looks at an escape key only every 0.1 s."""
@@ -85,7 +88,11 @@ class SparingDriver(LinuxDriver):
         looks_soon = 0
         while not self.exit_event.is_set():
             ready = typed.poll(1e3 * (_ESCAPE_S if looks_soon else _ENDED_WITHIN_S))
-            data = os.read(self.fileno, 4096) if ready else b""
+            try:
+                data = os.read(self.fileno, 4096) if ready else b""
+            except OSError:
+                # Its other end has closed: another thread ends the app.
+                return
             if ready and not data:
                 return
             text = decode(data)
