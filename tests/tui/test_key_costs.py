@@ -177,7 +177,11 @@ async def test_garbage_is_looked_for_while_nobody_types(stage: Stage, monkeypatc
 
 
 def test_an_escape_key_waits_for_no_more_than_a_sequence_takes():
-    keys = _Keys()
+    answered = Mock()
+    keys = _Keys(debug=False, answered=answered)
     assert not [*keys.feed("\x1b")]
     assert keys._awaiting.timeout == pytest.approx(0.025)
     assert [key.key for key in keys.feed("[A")] == ["up"]
+    # What the terminal answers is nobody's key, in whatever pieces it comes.
+    assert [key.key for text in ("n\x1b", "[0n", "q") for key in keys.feed(text)] == ["n", "q"]
+    answered.assert_called_once()

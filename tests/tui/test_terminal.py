@@ -78,6 +78,22 @@ def test_the_app_ends_with_its_terminal(lab: Lab, terminal: Terminal):
     assert terminal.exit_status() == -signal.SIGHUP
 
 
+def test_whoever_leaves_waits_for_nothing_that_is_still_computed(lab: Lab):
+    for_ever = """
+import sys, threading
+from tui_datasize.cli import main
+from tui_datasize.tui import key_order
+key_order.import_module = lambda _: threading.Event().wait()
+threading.Thread(target=threading.Event().wait).start()
+sys.exit(main(sys.argv[1:]))
+"""
+    program = (sys.executable, "-P", "-c", for_ever, "--project", str(lab.project.root))
+    with opened(program, (80, 24)) as terminal:
+        terminal.shows("Experiments", "0/16")
+        terminal.press("q")
+        assert terminal.exit_status() == 0
+
+
 def test_whoever_reads_keys_leaves_the_end_of_the_terminal_to_who_watches_for_it(
     monkeypatch: pytest.MonkeyPatch,
 ):

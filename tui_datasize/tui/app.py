@@ -8,7 +8,6 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,7 +23,7 @@ from tui_datasize.errors import DatasizeError
 from tui_datasize.runlog.notes import read_remarks
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.frames import WholeFrames
-from tui_datasize.tui.key_order import COLLECTS_EVERY_S
+from tui_datasize.tui.key_order import COLLECTS_EVERY_S, loaded
 from tui_datasize.tui.keys import (
     LIST_KEYS,
     KeyBar,
@@ -138,6 +137,7 @@ class DatasizeApp(PreferredApp):
         self._live: LivePane | None = None
         self._analysis: AnalysisPane | None = None
         self._devices: DevicesScreen | None = None
+        self._chosen_run = self._chosen_experiment = ""
         self._news = NewsReader()
         self._restored = load_view_state(project)
         self._keeper = SchedulerKeeper()
@@ -193,7 +193,7 @@ class DatasizeApp(PreferredApp):
 
     async def _live_pane(self) -> LivePane:
         if self._live is None:
-            await _loaded("tui_datasize.tui.live.tab")
+            await loaded("tui_datasize.tui.live.tab")
         if self._live is None:
             from tui_datasize.tui.live.columns import columns_of
             from tui_datasize.tui.live.tab import LivePane
@@ -206,7 +206,7 @@ class DatasizeApp(PreferredApp):
 
     async def _analysis_pane(self) -> AnalysisPane:
         if self._analysis is None:
-            await _loaded("tui_datasize.tui.analysis.tab")
+            await loaded("tui_datasize.tui.analysis.tab")
         if self._analysis is None:
             from tui_datasize.tui.analysis.analyst import Analyst
             from tui_datasize.tui.analysis.tab import AnalysisPane
@@ -255,7 +255,7 @@ class DatasizeApp(PreferredApp):
 
     async def _load_ahead(self) -> None:
         """What the first look at the other tabs needs: modules and widgets."""
-        for load in (self._live_pane, partial(_loaded, "plotext"), self._analysis_pane):
+        for load in (self._live_pane, partial(loaded, "plotext"), self._analysis_pane):
             await self.until_nobody_types()
             await load()
         self.keep_what_is_there()
@@ -328,17 +328,20 @@ class DatasizeApp(PreferredApp):
 
     @on(QueuePane.RunChosen)
     def _watch_run(self, event: QueuePane.RunChosen) -> None:
-        self.call_after_refresh(self._choose_run, event.run_id)
+        self._chosen_run = event.run_id
+        # Not here: keys would wait for what is imported.
+        self.call_after_refresh(self.run_worker, self._choose_run, exit_on_error=False)
 
-    async def _choose_run(self, run_id: str) -> None:
-        (await self._live_pane()).choose(run_id)
+    async def _choose_run(self) -> None:
+        (await self._live_pane()).choose(self._chosen_run)
 
     @on(QueuePane.ExperimentChosen)
     def _analyse_experiment(self, event: QueuePane.ExperimentChosen) -> None:
-        self.call_after_refresh(self._choose_experiment, event.name)
+        self._chosen_experiment = event.name
+        self.call_after_refresh(self.run_worker, self._choose_experiment, exit_on_error=False)
 
-    async def _choose_experiment(self, name: str) -> None:
-        (await self._analysis_pane()).choose_experiment(name)
+    async def _choose_experiment(self) -> None:
+        (await self._analysis_pane()).choose_experiment(self._chosen_experiment)
 
     @on(QueuePane.ExperimentAsked)
     def _show_experiment(self, event: QueuePane.ExperimentAsked) -> None:
@@ -492,8 +495,3 @@ def _open_collector(
     from tui_datasize.tui.polling.collect import open_look
 
     return open_look(project, queue, open_record, read_devices)
-
-
-async def _loaded(module: str) -> None:
-    """Wait until what it imports is there, while keys are answered."""
-    await asyncio.to_thread(import_module, module)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
 from collections import deque
+from concurrent.futures import Future
 from functools import partial
+from importlib import import_module
 from time import monotonic
 from typing import Any
 
@@ -101,3 +104,17 @@ class OrderlyApp(App[None]):
             if self.screen.is_mounted and not self.screen.focus_chain:
                 return
             await asyncio.sleep(_SOON_S)
+
+
+async def loaded(module: str) -> None:
+    """Wait until what it imports is there, while keys are answered; who leaves meanwhile does not wait."""
+    done: Future[object] = Future()
+
+    def load() -> None:
+        try:
+            done.set_result(import_module(module))
+        except Exception as error:
+            done.set_exception(error)
+
+    threading.Thread(target=load, name=f"importing {module}", daemon=True).start()
+    await asyncio.wrap_future(done)

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from textual.pilot import Pilot
 
@@ -29,8 +29,8 @@ _REST_S = 0.3
 _LONGEST_S = 120.0
 
 
-def run_app(project: ProjectPaths, *, slow: bool = False, read_only: bool = False) -> int:
-    """Open the app on a project and return its exit status.
+def run_app(project: ProjectPaths, *, slow: bool = False, read_only: bool = False) -> NoReturn:
+    """Open the app on a project, and end the process with its exit status.
 
     The `TEXTUAL_...` variables of Textual hold for slow links, too.
     """
@@ -42,7 +42,10 @@ def run_app(project: ProjectPaths, *, slow: bool = False, read_only: bool = Fals
     if mistakes:
         app.call_later(app.say, f"{mistakes[0].line} (`datasize-tui config validate`)", error=True)
     app.run(mouse=preferences.mouse)
-    return EXIT_OK
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    # Nobody waits for what threads still read, import or compute; what they write has been waited for.
+    os._exit(app.return_code or EXIT_OK)
 
 
 def _app(project: ProjectPaths, preferences: Preferences) -> DatasizeApp:

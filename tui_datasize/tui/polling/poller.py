@@ -9,7 +9,7 @@ from collections.abc import Callable
 from tui_datasize.tui.polling.snapshot import Interest, Snapshot
 
 INTERVAL_S = 1.0
-_JOIN_S = 2.0
+_JOIN_S = 0.2
 _DRAWN_WITHIN_S = 0.5
 _REST = 3.0
 """Least pause after a look, in durations of that look."""
