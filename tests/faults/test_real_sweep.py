@@ -122,6 +122,48 @@ def test_kills_change_no_number_and_every_run_ends_once(project):
     assert (again.new, again.present) == (0, 4)
 
 
+SEARCHED = """
+[devices]
+cpu = true
+cpu_slots = 4
+[experiments.searched]
+dataset    = "digits"
+model      = "mlp"
+sizes      = [40]
+seeds      = [0, 1]
+budget     = { updates = 240 }
+batch_size = 32
+evaluate   = { times = 5 }
+validation = 0.25
+schedule   = "cosine"
+[experiments.searched.search]
+count = 2
+"model.hidden" = { low = 4, high = 64, integer = true }
+halving = { keep = 0.5, from = 0.5 }
+"""
+
+
+def test_kills_in_the_middle_of_rungs_change_neither_numbers_nor_who_goes_on(project):
+    project.experiments.write_text(SEARCHED)
+    assert main(["run", "searched", "--project", str(project.root)]) == 0
+    client, undisturbed = QueueClient(project), measured(project)
+    assert undisturbed["run_id"].n_unique() == 2 * (1 + 2 + 1)
+    assert client.stop_scheduler()
+    project.runs.rename(project.root / "before")
+
+    assert main(["queue", "searched", "--project", str(project.root)]) == 0
+    stopped: list[int] = []
+    for rung in (0, 1):
+        wait(lambda rung=rung: len(client.promoted("searched")) == 2 * rung)
+        wait(lambda: stop_worker(project, stopped))
+        os.kill(scheduler_pid(project), signal.SIGKILL)
+        os.kill(stopped[-1], signal.SIGKILL)
+        wait(lambda: not client.scheduler_alive())
+        client.ensure_scheduler()
+    assert main(["run", "searched", "--project", str(project.root)]) == 0
+    assert_frame_equal(measured(project), undisturbed)
+
+
 STEPS = """
 [devices]
 cpu = true

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
@@ -19,6 +20,7 @@ from tui_datasize.experiments.spec import Budget, RunSpec
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.database import PassingStorageError
+from tui_datasize.jobs.queue.spec_file import QueuedSpec, promoted_document, write_documents
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.jobs.queue.store import Store
 from tui_datasize.jobs.queue.undo import last_done
@@ -285,3 +287,28 @@ def test_what_a_search_waits_for_is_told(climb: Climb) -> None:
 def test_a_part_of_a_rung_waits_for_the_rest(queue: Queue) -> None:
     queue.enqueue(run_of(0, 0), rungs=places())
     assert "waits for 7 not queued: queue the experiment again" in queue.client.searches()["e"]
+
+
+def test_force_runs_again_what_is_there_and_promotes_nobody_anew(climb: Climb) -> None:
+    for spec in climb.first:
+        climb.succeed(spec, spec.batch_size / 10)
+    climb.queue.apply()
+    promoted = climb.queue.client.promoted("e")
+    climb.queue.enqueue(*climb.first, *promoted, rungs=places(), force=True)
+    for spec in climb.first:
+        climb.succeed(spec, 1 - spec.batch_size / 10)
+    climb.queue.apply()
+    assert climb.rung(1) == [2, 2, 3, 3]
+    assert {climb.queue.job(spec).state for spec in promoted} == {JobState.QUEUED}
+
+
+def test_a_promoted_run_is_made_where_those_before_were(tmp_path: Path) -> None:
+    spec, rung = run_of(2, 0), places()[run_of(2, 0).run_id]
+    documents = write_documents(
+        tmp_path, {spec.run_id: spec}, None, 5, {spec.run_id: ["x"]}, "slurm", (), places()
+    )
+    run_id, text = promoted_document(documents[spec.run_id], replace(rung, number=1, chosen=(2, 3)))
+    read = QueuedSpec.read(text)
+    assert (read.place, read.after, read.attempts_allowed) == ("slurm", ("x",), 5)
+    assert (read.spec, read.rung) == (run_of(2, 0, 1), replace(rung, number=1, chosen=(2, 3)))
+    assert run_id == read.spec.run_id
