@@ -278,7 +278,7 @@ def test_a_scheduler_that_a_signal_stops_or_kills_is_told_until_one_works(
     assert cli(status) == EXIT_OK
     os.kill(scheduler.pid, signal.SIGSTOP)
     lab.wait(lambda: cli(status) == EXIT_RUN_FAILED)
-    stopped = f"fault: the scheduler (process {scheduler.pid}) was stopped by a signal"
+    stopped = f"fault: the scheduler (process {scheduler.pid}) is stopped by a signal"
     assert stopped in capsys.readouterr().err
     assert cli(["doctor", "--project", str(lab.project.root)]) != EXIT_OK
     assert f"`kill -CONT {scheduler.pid}` lets it go on" in " ".join(capsys.readouterr().out.split())

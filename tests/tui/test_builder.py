@@ -111,6 +111,19 @@ async def test_each_mistake_is_told_in_its_field(nothing: Stage):
             await show.shows(says)
 
 
+async def test_enter_shows_the_mistake_in_a_tiny_terminal(nothing: Stage):
+    nothing.project.experiments.write_text("")
+    async with nothing.open((40, 10)) as show:
+        await opened(show, "b", BuilderDialog)
+        await write(show, dataset="digits", model="cnn4")
+        assert "expected one of" not in show.text
+        await show.press("enter")
+        await show.shows("model: expected one of")
+        form = show.app.screen
+        assert isinstance(form, BuilderDialog)
+        assert form.focused is form._fields["model"]
+
+
 async def test_a_mistake_is_not_told_of_what_was_mended_meanwhile(
     nothing: Stage, monkeypatch: pytest.MonkeyPatch
 ):

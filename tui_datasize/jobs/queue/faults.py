@@ -92,7 +92,8 @@ def fault_of_scheduler(connection: sqlite3.Connection, count: int) -> Iterator[F
 
 def fault_of_halted(pid: int) -> Fault:
     """That the scheduler is there and does nothing."""
-    what = f"the scheduler (process {pid}) was stopped by a signal, so that nothing starts or is noted"
+    # Whole, with what to do, in three lines of 40 columns.
+    what = f"the scheduler (process {pid}) is stopped by a signal"
     return new_fault(FaultKind.SCHEDULER, "", f"{what}; `kill -CONT {pid}` lets it go on")
 
 

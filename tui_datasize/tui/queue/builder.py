@@ -189,7 +189,9 @@ class BuilderDialog(ModalScreen[Draft | None]):
         if self._is_accepted:
             self._hint.update("one moment: the lines are shown once this has been looked at")
         elif self._draft.problem:
-            self._fields[self._draft.wrong].focus()
+            self._fields[self._draft.wrong].focus(scroll_visible=False)
+            # In a small terminal it may lie below what is seen.
+            self._problem.scroll_visible(animate=False)
         else:
             self.dismiss(self._draft)
 
