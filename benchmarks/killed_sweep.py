@@ -1,7 +1,8 @@
 """A sweep whose scheduler, preloader and workers are killed at random, against the same sweep undisturbed.
 
 `python -m benchmarks.killed_sweep PROJECT EXPERIMENT [--seed S] [--every-s 8]` runs the experiment of a
-project twice, in two directories of its own, and compares all evaluations, row by row and bit for bit.
+project twice, with the runs that its runs start from, in two directories of its own, and compares all
+evaluations, row by row and bit for bit.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pathlib import Path
 import polars as pl
 
 from tui_datasize.experiments.load import load_project
-from tui_datasize.experiments.sweep import plan_runs
+from tui_datasize.experiments.sweep import plan_runs, source_runs
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.state import JobState
@@ -72,7 +73,8 @@ def run_sweep(
     project = load_project(paths.experiments)
     client = QueueClient(paths)
     started = time.monotonic()
-    client.enqueue(plan_runs(project.experiment(experiment), project), data_dir=project.data_dir)
+    specs = plan_runs(project.experiment(experiment), project)
+    client.enqueue(specs, sources=source_runs(specs, project), data_dir=project.data_dir)
     kills: Counter[str] = Counter()
     next_kill = started + every_s
     while any(job.state is not JobState.SUCCEEDED for job in client.jobs()):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -28,6 +31,7 @@ from tui_datasize.experiments.augmentation import AugmentationSpec
 from tui_datasize.experiments.packing import pack_key
 from tui_datasize.experiments.pretext import LearningTask
 from tui_datasize.experiments.spec import Budget, ModelSpec, RunSpec, SubsetSpec, Transfer
+from tui_datasize.experiments.subsets import uniform
 from tui_datasize.files import read_object
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 from tui_datasize.runlog.reader import RunLog
@@ -37,10 +41,12 @@ from tui_datasize.training.arrays import ImageSplit, LoadedDataset
 from tui_datasize.training.augment.colour import lose_colour
 from tui_datasize.training.augment.draws import Draws
 from tui_datasize.training.engine import Trainer
+from tui_datasize.training.labelling.typical import typical
 from tui_datasize.training.models.parts import weight_layers
 from tui_datasize.training.pretext import Contrast, Projection, head_of, paired, similarities, turned
 from tui_datasize.training.stop import StopRequest
 from tui_datasize.training.task import make_task
+from tui_datasize.training.transforms import normalisation
 
 CPU = torch.device("cpu")
 RESNET = ModelSpec("resnet", {"depth": 8, "width": 4})
@@ -302,6 +308,85 @@ def test_a_run_whose_process_died_in_an_update_makes_that_update_again(
     assert resumed.has_resumed
     assert evaluations(broken) == evaluations(whole)
     assert equal(undisturbed.trainer.state_dict(), resumed.trainer.state_dict())
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from tui_datasize.runlog.paths import RunPaths
+from tui_datasize.training import prepare, session
+from tui_datasize.training.stop import StopRequest
+
+session._READING_INTERVAL_S, session.save_interval_s = 0.0, lambda _: 0.0
+run = prepare.prepare(RunPaths(Path(sys.argv[1])), 1, prepare.Shared(), print)
+step = run.trainer.step
+
+def step_and_die():
+    step()
+    if run.trainer.update == 7:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+run.trainer.step = step_and_die
+run.run(StopRequest())
+"""
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_process_that_is_killed_leaves_a_run_that_goes_on_bit_for_bit(
+    name: str, queue_run: QueueRun
+) -> None:
+    whole, broken = queue_run(spec_of(name)), queue_run(spec_of(name))
+    undisturbed = train(whole)
+    died = subprocess.run([sys.executable, "-c", KILLED, str(broken.directory)], check=False)
+    assert died.returncode == -signal.SIGKILL
+    resumed = train(broken)
+    assert resumed.has_resumed
+    assert evaluations(broken) == evaluations(whole)
+    assert equal(undisturbed.trainer.state_dict(), resumed.trainer.state_dict())
+
+
+@pytest.mark.parametrize("strategy", ["k-center", "typiclust"])
+def test_images_are_chosen_in_the_features_of_what_was_learned_without_labels(
+    strategy: str, queue_run: QueueRun, digits: LoadedDataset
+) -> None:
+    source = queue_run(spec_of("simclr", train_size=300))
+    model = train(source).trainer.evaluated_model.eval()
+    features = features_of(model, digits)
+    project = source.directory.parents[2]
+    subset = SubsetSpec(strategy, seed=3, path=(20, 40), features=source.run_id)
+    last = small_spec(experiment="later", train_size=40, subset=subset, budget=Budget("updates", 4))
+    assert last.before is not None
+    runs = [write_queued(project, spec) for spec in (last.before, last)]
+    for run in runs:
+        train(run)
+    first, both = (pl.read_parquet(run.subset) for run in runs)
+    assert both.head(20).equals(first)
+    scores = both["score"].to_list()
+    picked = both["index"].to_list()
+    if strategy == "k-center":
+        # The first is drawn, and each other the farthest from all before it.
+        assert first["score"].is_nan().sum() + first["score"].null_count() == 1
+        for place in range(1, 40):
+            distances = np.linalg.norm(features[:, None] - features[picked[:place]], axis=2).min(axis=1)
+            assert distances[picked[place]] == pytest.approx(distances.max(), abs=1e-5)
+            assert scores[place] == pytest.approx(distances.max(), abs=1e-5)
+        other = replace(last.before, subset=replace(last.before.subset, seed=4))
+        train(again := write_queued(project, other))
+        assert pl.read_parquet(again.subset)["index"][0] != picked[0]
+    else:
+        numbers = uniform(len(features), 3, last.seed, 20, 0x63686F696365)
+        expected, _ = typical(torch.from_numpy(features), np.empty(0, np.int64), 20, numbers)
+        assert picked[:20] == expected.tolist()
+
+
+def features_of(model: nn.Module, digits: LoadedDataset) -> np.ndarray:
+    """By hand: what enters the projection head, at length 1."""
+    view = normalisation(digits.mean, digits.std, CPU)
+    with torch.inference_mode():
+        found = model.blocks(model.stem(view(torch.from_numpy(np.asarray(digits.train.images).copy()))))
+    means = found.mean(dim=(2, 3)).numpy()
+    unit: np.ndarray = means / np.linalg.norm(means, axis=1, keepdims=True)
+    return unit
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -161,7 +161,7 @@ def test_the_range_is_shaded_at_the_size_that_n_has_come_to(build):
     assert rows[0] < rows[1]
 
 
-NEEDY = ("variants", "conditions", "options", "tuned", "search", "levers", "groups")
+NEEDY = ("variants", "conditions", "options", "tuned", "search", "levers", "groups", "starts")
 OFFERED = [page for page in PAGES if page.name not in NEEDY]
 """Where nothing is transferred, swept or told apart."""
 

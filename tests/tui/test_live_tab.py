@@ -55,6 +55,16 @@ def test_one_run_shows_batches_train_and_test():
     assert len({one.mark for one in series}) == 3
 
 
+def test_a_run_without_labels_is_drawn_by_its_images_held_out():
+    rows = CURVE.rows.filter(pl.col("split") != "train", pl.col("event") == "evaluation")
+    start = TrainingCurve("start", rows.with_columns(split=pl.lit("validation")))
+    (line,) = many_run_series([DrawnRun(start, 0, "start")], LOSS, LiveView(), PALETTE)
+    assert list(line.y) == [1.0, 0.5]
+    held_out = pl.concat([CURVE.rows, start.rows.with_columns(loss=9.0)])
+    (line,) = many_run_series([DrawnRun(TrainingCurve("r", held_out), 0, "r")], LOSS, LiveView(), PALETTE)
+    assert list(line.y) == [1.0, 0.5]
+
+
 def test_shares_are_drawn_in_percent_against_the_chosen_axis():
     series = one_run_series(CURVE, METRICS[0], LiveView(axis="epoch"), PALETTE)
     assert [one.label for one in series] == ["train", "test"]

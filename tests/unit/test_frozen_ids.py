@@ -192,6 +192,12 @@ FROZEN_BY_RULES_2 = {
     "levers-cifar10-smoke": (72, "levers-cifar10-smoke-n250-d1-s101-6b6aec54", "02c4627e2818ece1"),
     "unlabelled-mnist10k-cpu": (120, "unlabelled-mnist10k-cpu-n50-d1-s101-79de2836", "d591cfe65ed92226"),
     "unlabelled-cifar10-cpu": (40, "unlabelled-cifar10-cpu-n250-d1-s101-983aac99", "cc8f76eb1b0262ce"),
+    "pretrain-cifar10-rotation-cpu": (
+        5,
+        "pretrain-cifar10-rotation-cpu-n10000-d0-s101-fc25db05",
+        "629692bc43fceb7a",
+    ),
+    "pretrain-cifar10-cpu": (135, "pretrain-cifar10-cpu-n250-d1-s101-07d224ad", "eff4ac79539bddf5"),
 }
 """Those over image folders, which are read by other rules since; `image_rules = 1` has the ids above."""
 FOLDER_BY_RULES_2 = (2, "folder-n400-d0-s0-61646a5c", "48317e748696f0b4")

@@ -94,6 +94,7 @@ def test_what_the_key_means_and_survives_its_document(plan, body, value):
         ("task = 'rotation'", "rotation is judged by images held out, and none are; give validation = 0.1"),
         ("task = { name = 'rotation', temperature = 1 }", "temperature belongs to name = simclr"),
         ("task = 'rotation'\nunlabelled = 'fixmatch'", "unlabelled and task = rotation exclude each other"),
+        ("task = 'rotation'\nsynthetic = 'cvae'", "synthetic and task = rotation exclude each other"),
         ("task = 'rotation'\nlabel_noise = 0.1", "label_noise and task = rotation exclude each other"),
         ("task = 'rotation'\nlabel_smoothing = 0.1", "label_smoothing and task = rotation exclude"),
         ("task = 'rotation'\nimbalance = 2", "imbalance and task = rotation exclude each other"),

@@ -121,10 +121,15 @@ def test_what_some_runs_have_is_offered_of_those_alone(project):
     write_run(project, fake_spec(), tables=False)
     runs = RunLog(project).runs("digits")
     of_some = [name for name, entry in QUESTIONS.items() if not entry.is_offered(runs)]
-    assert of_some == ["variants", "groups", "conditions", "options", "tuned", "levers"]
+    assert of_some == ["variants", "groups", "conditions", "options", "tuned", "search", "levers", "starts"]
     transfers(project)
     runs = RunLog(project).runs("digits")
-    assert [name for name, entry in QUESTIONS.items() if not entry.is_offered(runs)] == ["groups", "tuned"]
+    assert [name for name, entry in QUESTIONS.items() if not entry.is_offered(runs)] == [
+        "groups",
+        "tuned",
+        "search",
+        "starts",
+    ]
 
 
 def test_what_the_record_lacks_for_a_question_is_told(project):
@@ -140,6 +145,8 @@ def test_what_the_record_lacks_for_a_question_is_told(project):
         "groups",
         "conditions",
         "tuned",
+        "search",
+        "starts",
     ]
 
 

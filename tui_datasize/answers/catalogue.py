@@ -39,6 +39,8 @@ class Entry:
     """Whether it needs all variants, and one of them as a baseline only where somebody chose it."""
     asks: str = ""
     """In a sentence, of those that have a page."""
+    is_of_any: bool = False
+    """Whether it is asked of runs that learn without labels, too."""
     reads: str = ""
     """What of the record it cannot do without: a key of `_RECORDED`; empty for what every run has."""
 
@@ -47,10 +49,18 @@ class Entry:
 
         Raises ConfigError: what is asked makes no sense for the metric.
         """
+        if not self.suits(record.all_runs):
+            return cast("Answer", _starts().NO_POINT)
         return cast("Callable[[Record], Answer]", self._module().ask)(record)
+
+    def suits(self, runs: pl.DataFrame) -> bool:
+        """Whether it makes sense of some runs: of such without labels alone few questions do."""
+        return self.is_of_any or not _starts().is_all_there_is(runs)
 
     def is_offered(self, runs: pl.DataFrame) -> bool:
         """Whether there is anything to ask of the runs of an experiment, schema `RUNS`, at all."""
+        if not self.suits(runs):
+            return False
         if not self.needs:
             return True
         return cast("Callable[[pl.DataFrame], bool]", self._module().is_offered)(runs)
@@ -58,11 +68,15 @@ class Entry:
     def missing(self, runs: pl.DataFrame) -> str:
         """What the runs of an experiment, schema `RUNS`, lack for it, in a few words; mostly empty."""
         if not self.is_offered(runs):
-            return self.needs
+            return self.needs if self.suits(runs) else "runs that learn from labels"
         return "" if not self.reads or _is_recorded(self.reads, runs) else _RECORDED[self.reads]
 
     def _module(self) -> ModuleType:
         return import_module(f"tui_datasize.answers.{self.module or self.name.replace('-', '_')}")
+
+
+def _starts() -> ModuleType:
+    return import_module("tui_datasize.answers.starts")
 
 
 _RECORDED: Mapping[str, str] = MappingProxyType(
@@ -99,9 +113,15 @@ def _is_evaluated_again(metrics: Path) -> bool:
 
 
 _ENTRIES = (
-    Entry("answer", "Answer", "first_answer", is_brief=True, has_page=False),
+    Entry("answer", "Answer", "first_answer", is_brief=True, has_page=False, is_of_any=True),
     Entry("plan", "Which runs to queue next", asks="What narrows the answer most?"),
-    Entry("audit", "Can these numbers be trusted?", is_brief=True, asks="What speaks against these runs?"),
+    Entry(
+        "audit",
+        "Can these numbers be trusted?",
+        is_brief=True,
+        is_of_any=True,
+        asks="What speaks against these runs?",
+    ),
     Entry("curve", "Learning curve", "learning_curve", is_brief=True, has_page=False),
     Entry("forecast", "Beyond the largest size", is_brief=True, has_page=False),
     Entry(
@@ -165,6 +185,13 @@ _ENTRIES = (
         needs="two variants, or seeds for an ensemble",
         compares_all=True,
         asks="What is worth more than labels?",
+    ),
+    Entry(
+        "starts",
+        "Starts without labels",
+        needs="runs that learn without labels",
+        is_of_any=True,
+        asks="What did they learn?",
     ),
     Entry("cost", "Metric against training time", asks="What is best for the time?", reads="wall_s"),
     Entry("ensembles", "Ensembles of runs", asks="What do several runs gain together?", reads="predictions"),

@@ -14,6 +14,7 @@ from tui_datasize.answers.columns import INTERVAL, SIZE_AXIS, metric_axis, of_ki
 from tui_datasize.answers.grids import mean_table, size_label, size_table
 from tui_datasize.answers.learning_curve import chart
 from tui_datasize.answers.record import Record
+from tui_datasize.answers.starts import is_all_there_is
 from tui_datasize.answers.variants import led_by_images, with_clear
 from tui_datasize.metric import Metric
 from tui_datasize.runlog.schema import Schema, schema
@@ -57,6 +58,8 @@ _FIRST_VARIANTS = 4
 
 def ask(record: Record) -> Answer:
     """Now, the next doubling and the target, of the variant that is best now where there are several."""
+    if is_all_there_is(record.all_runs):
+        return QUESTIONS["starts"].ask(record)
     conditions = QUESTIONS["conditions"]
     if conditions.is_offered(record.runs) and (transfer := conditions.ask(record)).applies:
         return transfer

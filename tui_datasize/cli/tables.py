@@ -130,7 +130,7 @@ def print_analysis(record: Record, *, everything: bool = False) -> None:
     console = data_console()
     left_out = []
     for entry in QUESTIONS.values():
-        if not (everything or entry.is_brief):
+        if not (everything or entry.is_brief) or not entry.suits(record.all_runs):
             continue
         answer = entry.ask(record)
         print_answer(console, "" if entry.name == "answer" else entry.title, answer, everything=everything)
@@ -141,7 +141,7 @@ def print_analysis(record: Record, *, everything: bool = False) -> None:
     for line in left_out:
         print_words(console, line)
     if not everything:
-        others = sum(not entry.is_brief for entry in QUESTIONS.values())
+        others = sum(entry.suits(record.all_runs) and not entry.is_brief for entry in QUESTIONS.values())
         talk(f"{plural(others, 'more question')} answered with --all")
 
 

@@ -32,9 +32,9 @@ class LearningTask:
 
     name: TaskName = key(
         "classification",
-        "or without labels, for others to start from: rotation: by which of four quarter turns an image is "
-        "turned, all four in each batch (Gidaris et al. 2018); simclr: which two views, each changed by "
-        "augmentation, are of one image (Chen et al. 2020)",
+        "the class of an image; or without labels, for others to start from: rotation: by which of four "
+        "quarter turns an image is turned, all four in each batch (Gidaris et al. 2018); simclr: which two "
+        "views, each changed by augmentation, are of one image (Chen et al. 2020)",
         column="task",
     )
     temperature: float = key(

@@ -13,7 +13,7 @@ import polars as pl
 
 from tui_datasize.answers.checks import images, measured, sweep
 from tui_datasize.answers.checks.finding import Finding, Severity
-from tui_datasize.runlog.schema import PREDICTIONS, SUBSET
+from tui_datasize.runlog.schema import PREDICTIONS, SUBSET, classifying
 from tui_datasize.runlog.tables import DATASETS
 from tui_datasize.stats.curve import COUNTED_STATES
 from tui_datasize.stats.overlap import find_draws
@@ -51,6 +51,7 @@ def runs_to_read(runs: pl.DataFrame) -> tuple[list[str], list[str]]:
 
     One per subset draw, and one finished run per data set and class half, however many runs there are.
     """
+    runs = classifying(runs)
     # As published a run may have measured a part of the test set alone.
     ended = runs.filter(pl.col("state").is_in(COUNTED_STATES)).sort("as_published", maintain_order=True)
     tested = ended.unique(["dataset", "classes"], keep="first", maintain_order=True)
@@ -77,6 +78,8 @@ def audit(record: AuditRecord) -> tuple[Finding, ...]:
 
 
 def _audit_experiment(runs: pl.DataFrame, record: AuditRecord) -> Iterator[Finding]:
+    yield from measured.check_incomplete(runs.join(classifying(runs), on="run_id", how="anti"))
+    runs = classifying(runs)
     counted = runs.filter(pl.col("state").is_in(COUNTED_STATES))
     yield from images.check_missing_classes(runs, record.subsets, record.datasets)
     yield from images.check_leaks(runs, record.subsets, record.predictions)

@@ -154,10 +154,13 @@ def one_run_series(
 def many_run_series(
     runs: Sequence[DrawnRun], metric: LiveMetric, view: LiveView, palette: Palette
 ) -> list[Series]:
-    """One line per run: of its test split, or of its batches where only these are measured."""
-    part: Part = "batches" if metric.is_of_batches else "test"
+    """One line per run: of the split that judges it, or of its batches where only these are measured."""
     return [
-        _part(run.curve, part, metric, view, colour(run.slot, palette), run.name, mark_of(run.slot))
+        _part(
+            run.curve,
+            "batches" if metric.is_of_batches else run.curve.judged_by,
+            *(metric, view, colour(run.slot, palette), run.name, mark_of(run.slot)),
+        )
         for run in runs
     ]
 

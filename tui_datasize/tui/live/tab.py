@@ -244,8 +244,8 @@ class LivePane(ChartPane):
         return draw_live(series, bands, metric, view, width, height, palette, window, empty=empty, end=end)
 
     def _empty(self, runs: Sequence[DrawnRun], metric: LiveMetric) -> str:
-        part: Part = "batches" if metric.is_of_batches else "test"
-        if any(len(run.curve.column(part, "loss")) for run in runs):
+        of_batches: Part | None = "batches" if metric.is_of_batches else None
+        if any(len(run.curve.column(of_batches or run.curve.judged_by, "loss")) for run in runs):
             # By a version that did not measure it.
             return f"No {metric.name} was logged."
         if self._all_running and self._snapshot.running():

@@ -182,6 +182,12 @@ class TrainingCurve:
     def holds(self, name: str) -> bool:
         return bool(self.rows.get_column(name).drop_nulls().is_finite().any())
 
+    @property
+    def judged_by(self) -> Part:
+        """The split that stands for the run; one without labels has no test."""
+        is_untested = not len(self.column("test", "update")) and len(self.column("validation", "update"))
+        return "validation" if is_untested else "test"
+
     def last(self, part: Part, name: str) -> float:
         """The newest value of a column; NaN where there is none."""
         column = self.column(part, name)
