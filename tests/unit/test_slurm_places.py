@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -257,6 +258,11 @@ def test_status_tells_what_runs_still_take_and_why_not_when_all_end(cluster: Clu
     said = "".join(capsys.readouterr())
     assert "time left: not known for 2 runs: Slurm decides when 1 of them begins" in said
     assert "learned from its own first 2 updates (1 run)" in said
+    cluster.queue.ask(CommandKind.CANCEL, waits)
+    assert authority.take()
+    assert main(["status", "--project", str(cluster.root)]) == 0
+    authority.release()
+    assert re.search(r"time left: about \S+ s? ?for 1 run\n", "".join(capsys.readouterr()))
 
 
 def test_two_hosts_that_submit_the_same_run_make_it_once(

@@ -189,7 +189,9 @@ class Look:
             return f"time left: not known for {runs}: {why}"
         known = "not known yet" if ends_in_s is None else f"about {duration(ends_in_s)}"
         known = "any moment" if ends_in_s == 0 else known
-        return f"time left: {known} for {runs}" + (f" on {plural(self.slots, 'slot')}" if self.slots else "")
+        is_here = any(not job.place and job.run_id in self.estimates for job in self.jobs)
+        slots = f" on {plural(self.slots, 'slot')}" if self.slots and is_here else ""
+        return f"time left: {known} for {runs}{slots}"
 
 
 def _reached(client: QueueClient, jobs: Sequence[Job]) -> Mapping[str, Reached]:

@@ -130,7 +130,7 @@ def experiment_facts(snapshot: Snapshot, plan: ExperimentPlan, usage: Usage | No
     estimates = [e for e in snapshot.time_left.estimates.values() if e.experiment == plan.name]
     ends_in_s = snapshot.time_left.experiment_ends_in_s.get(plan.name)
     slots = snapshot.time_left.slots
-    on = f" on {plural(slots, 'slot')}" if slots else ""
+    on = f" on {plural(slots, 'slot')}" if slots and plan.on == "local" else ""
     unknown = "not known yet" if slots else "not known: there are 0 slots, so no waiting job starts"
     if away := sum(estimate.awaits_cluster for estimate in estimates):
         unknown = f"not known: Slurm decides when {plural(away, 'run')} {'begins' if away == 1 else 'begin'}"
