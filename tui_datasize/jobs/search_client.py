@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import TYPE_CHECKING
 
 from tui_datasize.jobs.scheduler_client import SchedulerClient
@@ -16,6 +17,8 @@ class SearchClient(SchedulerClient):
 
     def searches(self) -> dict[str, str]:
         """By experiment, where its searches stand and what they wait for, one line; of ended ones nothing."""
+        if not self._read(_has_any, without=False):
+            return {}
         from tui_datasize.jobs.queue.searches import told_of_searches
 
         return self._read(told_of_searches, {})
@@ -31,3 +34,7 @@ class SearchClient(SchedulerClient):
         from tui_datasize.jobs.queue.searches import promotions
 
         return self._read(promotions, {})
+
+
+def _has_any(connection: sqlite3.Connection) -> bool:
+    return connection.execute("SELECT 1 FROM rungs LIMIT 1").fetchone() is not None
