@@ -134,9 +134,8 @@ def _pids(module: str, paths: ProjectPaths) -> list[int]:
 
 
 def _evaluations(paths: ProjectPaths) -> pl.DataFrame:
-    """Rows of evaluations, and of epochs of generators."""
-    rows = RunLog(paths).metrics().filter(pl.col("event") != "train")
-    return rows.drop(*TIME_COLUMNS).sort("run_id", "event", "update", "split", "epoch")
+    rows = RunLog(paths).metrics().filter(pl.col("event") == "evaluation")
+    return rows.drop(*TIME_COLUMNS).sort("run_id", "update", "split")
 
 
 def _tables(paths: ProjectPaths) -> list[pl.DataFrame]:

@@ -268,7 +268,7 @@ def test_each_half_of_the_classes_has_the_groups_of_its_own_images(project: Proj
     run.dataset.write_text(json.dumps(described), encoding="utf-8")
     whole = record(project, further='groups = "groups.csv"')
     half_first = whole.reading.runs.sort("train_size")
-    answer = groups.ask(replace(whole, reading=replace(whole.reading, runs=half_first)))
+    answer = groups.ask(replace(whole, reading=replace(whole.reading, every=half_first)))
     images = answer.tables[0].frame.group_by("part").agg(pl.col("images").max()).sort("part")
     assert images.rows() == [("common", 270), ("rare", 90)]
 

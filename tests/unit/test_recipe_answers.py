@@ -102,6 +102,21 @@ def test_halves_of_different_numbers_of_classes_are_told_in_images(project):
     assert sentences(ask(log, "conditions"))[0].endswith("until about 80 images.")
 
 
+def test_of_what_else_is_swept_a_gain_has_only_what_runs_with_transfer_have(project):
+    source = Transfer("r", None, freeze=False)
+    for transfer, accuracies in ((None, (0.5, 0.52)), (source, (0.6, 0.62))):
+        for seed, accuracy in enumerate(accuracies):
+            write_run(project, fake_spec(seed=seed, transfer=transfer), accuracy=accuracy, tables=False)
+    log, gain = RunLog(project), "10.00 points (SE 1.41 points) better than training from scratch"
+    assert ask(log, "answer").headline == ask(log, "conditions").headline
+    assert ask(log, "answer").headline.startswith(gain)
+    for seed in (0, 1):
+        write_run(project, fake_spec(seed=seed, clip_grad_norm=1.0), accuracy=0.9, tables=False)
+    assert ask(log := RunLog(project), "conditions").headline.startswith(gain)
+    # Of one size nothing is known of the images that it saves.
+    assert ask(log, "answer").headline.startswith("base clip_grad_norm=1.0 has the best mean of 3 variants")
+
+
 def test_without_runs_from_scratch_the_best_mean_is_told(project):
     for layers, accuracy in ((1, 0.5), (2, 0.6)):
         write_run(project, fake_spec(transfer=Transfer("r", layers, True)), accuracy=accuracy, tables=False)

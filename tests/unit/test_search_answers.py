@@ -10,7 +10,8 @@ import pytest
 
 from tests.unit.record_desk import record_of, said
 from tests.unit.test_tuned import table
-from tui_datasize.answers import levers, search
+from tui_datasize.answers import first_answer, levers, search
+from tui_datasize.answers.checks.sweep import check_one_recipe
 from tui_datasize.metric import metric_named
 from tui_datasize.runlog.schema import PREDICTIONS
 from tui_datasize.stats.levers import BASELINE, lever_runs
@@ -86,6 +87,12 @@ def test_one_that_was_left_behind_is_told_with_its_rung() -> None:
 def test_a_search_whose_last_rung_has_not_run_has_no_answer_yet() -> None:
     first = climbed().filter(rung="1 of 2")
     assert search.ask(record_of(first)).why_not == "No two recipes have trained in full yet."
+
+
+def test_a_search_is_the_first_answer_and_its_recipes_count_as_tuned() -> None:
+    record = record_of(climbed())
+    assert first_answer.ask(record).headline == search.ask(record).headline
+    assert not list(check_one_recipe(record.runs))
 
 
 def test_a_search_is_a_lever_against_its_default() -> None:

@@ -101,7 +101,9 @@ def _told(shown: pl.DataFrame, metric: Metric) -> str:
     best = known.row(0, named=True)
     place = f"{best['condition']} at {best['train_size']:,} images"
     if best["gain"] > 0:
-        return f"{metric.difference(best['gain'])} better than training from scratch: {place} gains most."
+        error = f" (SE {metric.difference(best['gain_se'])})" if best["gain_se"] is not None else ""
+        gain = f"{metric.difference(best['gain'])}{error}"
+        return f"{gain} better than training from scratch: {place} gains most."
     return f"{metric.change(best['gain'])} over training from scratch at best, by {place}: none beats it."
 
 

@@ -22,6 +22,7 @@ from tui_datasize.stats.curve import with_interval
 from tui_datasize.stats.extrapolate import Outlook
 from tui_datasize.stats.summary import CurveAnalysis
 from tui_datasize.stats.training_views import surface
+from tui_datasize.stats.transfer_conditions import varies_alone
 from tui_datasize.text import plural
 
 ANSWER: Schema = schema(
@@ -60,9 +61,8 @@ def ask(record: Record) -> Answer:
     """Now, the next doubling and the target, of the variant that is best now where there are several."""
     if is_all_there_is(record.all_runs):
         return QUESTIONS["starts"].ask(record)
-    conditions = QUESTIONS["conditions"]
-    if conditions.is_offered(record.runs) and (transfer := conditions.ask(record)).applies:
-        return transfer
+    if (led := _led_by(record)) and (found := QUESTIONS[led].ask(record)).applies:
+        return found
     curves = record.curves
     if not curves:
         return does_not_apply(
@@ -85,6 +85,14 @@ def ask(record: Record) -> Answer:
         record.counted,
         rows=lambda: table,
     )
+
+
+def _led_by(record: Record) -> str:
+    """The question that an experiment was made for, where it was made for one alone."""
+    if record.asked.variant is None and QUESTIONS["search"].is_offered(record.runs):
+        return "search"
+    has_conditions = QUESTIONS["conditions"].is_offered(record.runs)
+    return "conditions" if has_conditions and varies_alone(record.runs) else ""
 
 
 def _means(record: Record) -> Iterator[Table]:

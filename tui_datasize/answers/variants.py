@@ -99,7 +99,7 @@ def led_by_images(record: Record, best: str, other: str, told: str) -> list[str]
     if target is not None and found.at_target and (is_apart or not found.at_target.is_bound):
         saved = _as_measured(record, best, other, found.at_target)
         texts.append(f"{record.metric.exact(target)}: {_needs(names, saved)}")
-    if found.overall and (is_apart or not found.overall.is_bound):
+    if found.overall and (not found.overall.is_bound or (is_apart and not _is_one(found.overall))):
         subject = "over all values" if texts else f"{names[0]} needs"
         texts.append(f"{subject} {_times(found.overall, '' if texts else f' images than {names[1]}')}")
     if not texts:
@@ -135,9 +135,14 @@ def _times(saved: Saved, than: str = "") -> str:
     both = ratio / saved.spread, ratio * saved.spread
     low, high = (f"{end:.1f}" if end > 1 else f"{end:.2g}" for end in both)
     ends = "" if math.isnan(saved.spread) else f" (95 % {low} to {high})"
-    if not saved.is_bound and f"{ratio:.1f}" == "1.0":
+    if not saved.is_bound and _is_one(saved):
         return f"about as many{than.replace(' than ', ' as ')}{ends.replace(')', ' times fewer)')}"
     return f"{least}{ratio:.1f} times {'fewer' if is_fewer else 'more'}{than}{ends}"
+
+
+def _is_one(saved: Saved) -> bool:
+    """Whether a ratio is told as 1.0, which as a bound says nothing."""
+    return f"{max(saved.ratio, 1 / saved.ratio):.1f}" == "1.0"
 
 
 def _saved_table(record: Record, best: str) -> Table:

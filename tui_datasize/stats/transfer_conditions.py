@@ -47,9 +47,13 @@ class Crossing:
 
 
 def transfer_table(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
-    """The metric per condition and target size, schema `CONDITIONS`; of experiments that transfer alone."""
+    """The metric per condition and target size, schema `CONDITIONS`; of experiments that transfer alone.
+
+    Of what else is swept there only what runs with transfer have, too.
+    """
     higher = metric_named(metric).higher_is_better
-    transferring = runs.filter((pl.col("transfer") != BASE).any().over("experiment"))
+    else_ = pl.struct("experiment", others=_beside_transfer())
+    transferring = runs.filter((pl.col("transfer") != BASE).any().over(else_))
     named = transferring.select("run_id", "classes", condition="transfer")
     values = points(transferring, metric).join(named, on="run_id")
     halves = values.group_by(["experiment", "classes", "train_size", "condition"]).agg(*OVER_RUNS)
@@ -77,6 +81,16 @@ def layer_order(table: pl.DataFrame) -> pl.DataFrame:
     """Schema `CONDITIONS` in the order of an axis: S1T, S2T, ..., then base, then what freezes nothing."""
     order = pl.col("frozen_layers").fill_null(2**31), pl.col("condition") != BASE
     return table.sort(*order, "condition", "train_size", maintain_order=True)
+
+
+def varies_alone(runs: pl.DataFrame) -> bool:
+    """Whether transfer is all that sets the variants of runs, schema `RUNS`, apart."""
+    return runs.select(_beside_transfer()).n_unique() == 1
+
+
+def _beside_transfer() -> pl.Expr:
+    words = pl.col("variant").str.split(" ")
+    return words.list.set_difference(pl.concat_list("transfer")).list.sort().list.join(" ")
 
 
 def _both_directions(halves: pl.DataFrame) -> pl.DataFrame:
