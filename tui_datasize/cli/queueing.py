@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -71,7 +72,7 @@ def experiments(arguments: argparse.Namespace) -> int:
         if len(row["sizes"]) > 1:
             sizes = f"{len(row['sizes'])} from {row['sizes'][0]} to {row['sizes'][-1]}"
         sizes += "" if row["experiment"] in project.experiments else "; not in experiments.toml"
-        table.add_row(row["experiment"], *counts, row["dataset"], row["model"], sizes)
+        table.add_row(row["experiment"], *counts, row["dataset"], _few(row["model"]), sizes)
     data_console().print(table)
     for told in filter(None, (row.get("told") for row in rows)):
         talk(told)
@@ -119,6 +120,16 @@ def _check(file: Path) -> int:
     runs = plural(sum(experiment.n_runs for experiment in experiments), "run")
     print(f"{file.name} is right: {plural(len(experiments), 'experiment')}, {runs}")
     return EXIT_OK
+
+
+def _few(models: str) -> str:
+    """The first of many models.
+
+    >>> _few("mlp, mlp(hidden=8, dropout=0.5), mlp(hidden=9), cnn3"), _few("mlp, cnn3")
+    ('mlp and 3 more', 'mlp, cnn3')
+    """
+    first, *others = re.split(r", (?![^(]*\))", models)
+    return f"{first} and {len(others)} more" if len(others) > 2 else models
 
 
 def _describe(
