@@ -12,6 +12,7 @@ from tests.unit.record_desk import record_of, said
 from tests.unit.test_tuned import table
 from tui_datasize.answers import first_answer, levers, search
 from tui_datasize.answers.checks.sweep import check_one_recipe
+from tui_datasize.answers.tables import TABLES
 from tui_datasize.metric import metric_named
 from tui_datasize.runlog.schema import PREDICTIONS
 from tui_datasize.stats.levers import BASELINE, lever_runs
@@ -42,8 +43,11 @@ def test_only_what_trained_in_full_is_compared_and_named_without_its_budget() ->
     record = record_of(climbed())
     assert record.all_runs["variant"].unique().sort().to_list() == ["width=32", "width=8", "width=9"]
     assert record.counted == "30 runs used, 40 of earlier rungs left out"
-    plain = table([("lr=1", 40, 0, 0.5, 0.5)])
+    assert TABLES["runs"](record).height == 70
+    plain = table([("updates=1 lr=1", 40, 0, 0.5, 0.5)]).with_columns(experiment=pl.lit("other"))
     assert full_runs(plain) is plain
+    # Of all experiments together one that sweeps its budget keeps its names.
+    assert "updates=1 lr=1" in full_runs(pl.concat([climbed(), plain], how="diagonal_relaxed"))["variant"]
 
 
 def test_each_size_has_the_choice_of_its_validation() -> None:

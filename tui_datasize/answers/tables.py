@@ -33,8 +33,8 @@ def _plans(record: Record) -> pl.DataFrame:
 
 TABLES: Mapping[str, Callable[[Record], pl.DataFrame]] = MappingProxyType(
     {
-        "runs": lambda record: record.all_runs,
-        "metrics": lambda record: record.metrics,
+        "runs": lambda record: record.reading.every,
+        "metrics": lambda record: record.log.metrics(record.reading.every["run_id"]),
         "curve": lambda record: learning_curve(record.all_runs, record.metric.name),
         "fits": lambda record: fits_table(record.all_curves),
         "overlap": lambda record: overlap_table(record.reading.overlaps),

@@ -43,13 +43,15 @@ def full_runs(runs: pl.DataFrame) -> pl.DataFrame:
 
 
 def _without_budget(runs: pl.DataFrame) -> pl.DataFrame:
+    """With variants of searches named without their budget; others may have swept it."""
     names = {}
-    for variant in runs["variant"].unique():
+    for variant in runs.drop_nulls("rung")["variant"].unique():
         names[variant] = variant
         for option, _ in parts_of_variant(variant):
             if option in _BUDGETS:
                 names[variant] = rest_of_variant(names[variant], option)
-    return runs.with_columns(pl.col("variant").replace_strict(names))
+    named = pl.when(pl.col("rung").is_not_null()).then(pl.col("variant").replace(names)).otherwise("variant")
+    return runs.with_columns(variant=named)
 
 
 def search_runs(runs: pl.DataFrame, metric: str) -> tuple[pl.DataFrame, pl.DataFrame]:
