@@ -54,7 +54,7 @@ class Synthetic:
     )
     likelihood: Likelihood = key(
         "bernoulli",
-        "of a pixel: bernoulli, of its brightness, or gaussian, of one spread that is learned",
+        "of a pixel: bernoulli, of its brightness, or gaussian, of the spread that suits a batch best",
         only_for=_OWN,
     )
 
