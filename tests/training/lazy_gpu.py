@@ -265,7 +265,9 @@ def _in_turn(optimizer: Any, parameters: Any, *, fused: bool, **settings: Any) -
     return optimizer(parameters, foreach=True, **settings)
 
 
-def _place(model: nn.Module, device: torch.device, memory_format: torch.memory_format) -> nn.Module:
+def _place(
+    model: nn.Module, device: torch.device, memory_format: torch.memory_format = torch.preserve_format
+) -> nn.Module:
     """`Module.to`."""
     for module in model.modules():
         for held in (module._parameters, module._buffers):

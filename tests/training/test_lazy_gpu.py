@@ -18,11 +18,13 @@ from tests.training.lazy_gpu import LAZY, DevicesMixedError, HostWaitsError, Laz
 from tests.training.small_library import DEEP, SMALL, WHOLE, input_px, kind_of, kinds, make_small
 from tui_datasize.experiments.architectures import MODELS
 from tui_datasize.experiments.spec import CHOSEN, Budget, ModelSpec, RunSpec, Transfer
+from tui_datasize.experiments.synthetic import Synthetic
 from tui_datasize.training.arrays import ImageSplit, LoadedDataset
 from tui_datasize.training.engine import Batch, Beside, Trainer
 from tui_datasize.training.models.parts import Dropout
 from tui_datasize.training.packs.implementations import IMPLEMENTATIONS
 from tui_datasize.training.placement import has_room, nowhere
+from tui_datasize.training.synthetic.generator import Generator
 from tui_datasize.training.transfer import SourceWeights
 
 Settings = Mapping[str, Any]
@@ -88,8 +90,12 @@ OF_THE_HOST = {
 }
 """What decides which images there are, how many updates, what the rate is, or what is written."""
 
-ELSEWHERE = {"precision=fp32", "precision=tf32", "precision=bf16"}
-"""Autocast knows no such card: the strict stand-in has them."""
+ELSEWHERE = {
+    *("precision=fp32", "precision=tf32", "precision=bf16"),
+    *(f"synthetic.{name}" for name in ("model=cvae", "source", "ratio", "latent", "hidden", "epochs", "lr")),
+    *("synthetic.beta", "synthetic.likelihood=gaussian"),
+}
+"""Autocast knows no such card: the strict stand-in has them. A generator is tried by itself."""
 
 MODEL_OPTIONS: Mapping[str, ModelSpec] = {
     "cnn3": ModelSpec("cnn3"),
@@ -335,3 +341,13 @@ def test_what_is_drawn_on_the_card_comes_from_a_generator_of_the_card(gpu):
             module.generator = torch.Generator()
     with gpu.updating(), pytest.raises(ValueError, match="expected a generator of lazy"):
         trainer.step()
+
+
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
+def test_a_generator_stays_on_the_card_and_waits_at_the_end_of_an_epoch_alone(likelihood, gpu):
+    spec = replace(spec_of({}), synthetic=Synthetic("cvae", likelihood=likelihood, epochs=2))
+    generator = Generator(spec, DATA, np.arange(20), LAZY, has_room)
+    for update in (1, 2):
+        with gpu.updating():
+            assert generator._learn(update).shape == (2,)
+    assert all(one.device == LAZY for one in generator.model.state_dict().values())

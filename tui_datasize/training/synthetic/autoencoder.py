@@ -6,7 +6,7 @@ from math import log, pi, prod
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, one_hot
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from tui_datasize.experiments.synthetic import Likelihood, Synthetic
 from tui_datasize.training.models.parts import ImageShape, initialise
@@ -21,11 +21,15 @@ class Autoencoder(nn.Module):
     q(z | x, y) and p(x | z, y) of Kingma and Welling 2014 and Sohn et al. 2015, p(z) the same for each class.
     """
 
+    _told_of: Tensor
+
     def __init__(
         self, rule: Synthetic, shape: ImageShape, classes: int, initialisation: torch.Generator
     ) -> None:
         super().__init__()
-        self._shape, self._classes = shape, classes
+        self._shape = shape
+        # Rows of it tell classes: `one_hot` would have the host look at the labels.
+        self.register_buffer("_told_of", torch.eye(classes), persistent=False)
         values = prod(shape)
         self.encoder = _layers(values + classes, rule.hidden, 2 * rule.latent)
         self.decoder = _layers(rule.latent + classes, rule.hidden, values)
@@ -42,7 +46,7 @@ class Autoencoder(nn.Module):
         return logits
 
     def _told(self, values: Tensor, labels: Tensor) -> Tensor:
-        return torch.cat([values, one_hot(labels, self._classes).to(values.dtype)], dim=1)
+        return torch.cat([values, self._told_of[labels]], dim=1)
 
 
 def _layers(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
