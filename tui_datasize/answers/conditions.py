@@ -32,7 +32,7 @@ _NO_TRANSFER = (
     'transfer = { from = "...", layers = 3, freeze = true } in experiments.toml makes one.'
 )
 _NO_BASE = "A gain needs runs of the same train size without transfer (base)."
-_CONDITIONS = "FT goes on training the transferred layers; S1T, S2T, ... freeze the first 1, 2, ... of them."
+_CONDITIONS = "FT goes on training the transferred layers, S with a number freezes the first so many of them."
 
 
 def is_offered(runs: pl.DataFrame) -> bool:

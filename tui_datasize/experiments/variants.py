@@ -90,6 +90,30 @@ def short_labels(labels: Collection[str]) -> dict[str, str]:
     }
 
 
+def on_screen(labels: Collection[str]) -> dict[str, str]:
+    """Labels of one experiment in few words, see `short_labels`, that a person would say.
+
+    >>> list(on_screen(["base", "FTall", "SallT lr=0.1", "S3T", "FT3", "rotation-SallT"]).values())
+    ['base', 'fine-tuned', 'frozen lr=0.1', '3 layers frozen', '3 layers fine-tuned', 'rotation frozen']
+    """
+    return {label: plain_words(short) for label, short in short_labels(labels).items()}
+
+
+def plain_words(text: str) -> str:
+    """A text with the transfer conditions in it in the fewest words; in quotes they stay as a file has them.
+
+    >>> plain_words('FTall lr=0.1: 90 %, S1T: 80 %; variant = "FTall lr=0.1"')
+    'fine-tuned lr=0.1: 90 %, 1 layer frozen: 80 %; variant = "FTall lr=0.1"'
+    """
+    return _ANYWHERE.sub(_in_few_words, text)
+
+
+def _in_few_words(found: re.Match[str]) -> str:
+    count, done = found["tuned"] or found["frozen"], "fine-tuned" if found["tuned"] else "frozen"
+    layers = "" if count == "all" else f"{count} layer{'s' * (count != '1')} "
+    return f"{found['task'] + ' ' if found['task'] else ''}{layers}{done}"
+
+
 def in_words(label: str, source: str = "") -> str:
     """A label as a person would say it, with the experiment that weights are taken from.
 
@@ -110,6 +134,7 @@ _TASK = "|".join(task for task in get_args(TaskName) if task != "classification"
 CONDITION = rf"(?:(?P<task>{_TASK})-)?(?:FT(?P<tuned>all|\d+)|S(?P<frozen>all|\d+)T)"
 """Of a transfer, as `RunSpec.condition` has it where there is one."""
 _TAKEN = re.compile(rf"{CONDITION}$")
+_ANYWHERE = re.compile(rf'(?<![\w"-]){CONDITION}(?![\w"])')
 _WORDS = re.compile(rf"^(?:{CONDITION}|depth=(?P<depth>\d+))$")
 
 

@@ -11,6 +11,7 @@ from rich.text import Text
 from textual.geometry import Size
 
 from tui_datasize.answers.answer import SEVERITIES, Answer, Bars, Sentence, Tone
+from tui_datasize.experiments.variants import plain_words
 from tui_datasize.render.cells import NUMBER, Written, written
 from tui_datasize.text import fit, plural, visible, width_of
 from tui_datasize.tui.charts.figures import draw_figures
@@ -39,8 +40,8 @@ def answer_lines(answer: Answer, palette: Palette, *, everything: bool = False) 
     Those of tables are not to be wrapped.
     """
     if not answer.applies:
-        return [Text(answer.why_not, style=palette.muted)]
-    lines = [Text(answer.headline, style=f"bold {palette.foreground}")]
+        return [Text(plain_words(answer.why_not), style=palette.muted)]
+    lines = [Text(plain_words(answer.headline), style=f"bold {palette.foreground}")]
     lines += [_sentence(sentence, palette) for sentence in answer.sentences]
     for table in answer.tables:
         if (everything or not table.is_detail) and not table.frame.is_empty():
@@ -76,9 +77,10 @@ def rows_of(answer: Answer, width: int) -> int | None:
 
 def _sentence(sentence: Sentence, palette: Palette) -> Text:
     colour: str = getattr(palette, _COLOURS[sentence.tone])
+    told = plain_words(sentence.text)
     if sentence.tone in SEVERITIES:
-        return Text.assemble((f"{sentence.tone}: ", f"bold {colour}"), (sentence.text, palette.foreground))
-    text = Text(sentence.text, style=colour)
+        return Text.assemble((f"{sentence.tone}: ", f"bold {colour}"), (told, palette.foreground))
+    text = Text(told, style=colour)
     text.highlight_regex(NUMBER, "bold")
     return text
 
@@ -86,7 +88,7 @@ def _sentence(sentence: Sentence, palette: Palette) -> Text:
 def _table_lines(table: Written, palette: Palette) -> Iterator[Text]:
     if table.title:
         yield Text(table.title, style=palette.foreground, no_wrap=True)
-    every = [[visible(cell) for cell in row] for row in (table.heads, *table.rows)]
+    every = [[plain_words(visible(cell)) for cell in row] for row in (table.heads, *table.rows)]
     widths = [max(map(width_of, column)) for column in zip(*every, strict=True)]
     for number, row in enumerate(every):
         cells = (

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from tui_datasize.answers.answer import Answer, Map
 from tui_datasize.answers.catalogue import QUESTIONS, Entry
+from tui_datasize.experiments.variants import plain_words
 from tui_datasize.text import plural
 from tui_datasize.tui.analysis.analyst import AnalysisChoice, chosen_variant
 from tui_datasize.tui.analysis.answer_lines import WordsView, answer_lines, draw_answer, rows_of
@@ -138,7 +139,7 @@ def _beside(answer: Answer, palette: Palette) -> tuple[Sequence[Text], Sequence[
 def subject(experiment: str, variant: str | None, filter_text: str) -> str:
     """The experiment, the variant in the foreground where there are several, and the filter in force."""
     only = f"only {filter_text}" if filter_text else ""
-    return " · ".join(filter(None, (experiment, variant, only)))
+    return " · ".join(filter(None, (experiment, plain_words(variant or ""), only)))
 
 
 def page_note(answer: Answer) -> str:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from rich.text import Text
 
 from tui_datasize.answers.answer import Axis, Bars, Box, Chart, Figure, Ink, Map, Mark, Sheet
-from tui_datasize.experiments.variants import short_labels
+from tui_datasize.experiments.variants import on_screen, plain_words
 from tui_datasize.tui.charts.bars import class_bars, ranked_bars
 from tui_datasize.tui.charts.cells import Dash
 from tui_datasize.tui.charts.heat_map import legible_digits, overview, side_by_side, surface_chart
@@ -82,7 +82,7 @@ def _draw_chart(chart: Chart, width: int, height: int, palette: Palette, window:
 def _series(chart: Chart, palette: Palette) -> Iterator[Series]:
     points = {line.ink: _MARKS[line.mark] for line in chart.lines if line.mark and not line.name}
     seen: set[tuple[object, Dash]] = set()
-    short = short_labels({line.name for line in chart.lines})
+    short = on_screen({line.name for line in chart.lines})
     inks = {kind: list(dict.fromkeys(one.ink for one in chart.lines if one.mark == kind)) for kind in _ROWS}
     for line in chart.lines:
         mark, dash = _MARKS[line.mark], _DASHES.get(str(line.ink), "solid")
@@ -127,7 +127,8 @@ def colour(ink: Ink, palette: Palette) -> str:
 
 def _scale(axis: Axis) -> Scale:
     room = 0.03 if axis.is_log else 0.05
-    return Scale(axis.title, axis.is_log, axis.floor, axis.ceiling, axis.start, room=room, names=axis.names)
+    names = [plain_words(name) for name in axis.names]
+    return Scale(axis.title, axis.is_log, axis.floor, axis.ceiling, axis.start, room=room, names=names)
 
 
 def _known(values: Sequence[float | None]) -> list[float]:
@@ -156,7 +157,9 @@ def _draw_map(figure: Map, width: int, height: int, palette: Palette) -> Text:
     if digits is None and figure.rows == figure.columns:
         return overview(values, width=width, height=height, palette=palette)
     digits = figure.digits if digits is None else digits
-    return surface_chart(figure.rows, figure.columns, values, digits, width, height, palette)
+    return surface_chart(
+        figure.rows, [*map(plain_words, figure.columns)], values, digits, width, height, palette
+    )
 
 
 def _draw_bars(figure: Bars, width: int, height: int, palette: Palette) -> Text:
@@ -180,7 +183,8 @@ def _side_by_side(maps: Sequence[Map], width: int, height: int, palette: Palette
     lines = height // rows
     style = f"bold {palette.foreground}"
     drawn = [
-        Text.assemble((f"{one.title}\n", style), _draw_map(one, each, lines - 1, palette)) for one in maps
+        Text.assemble((f"{plain_words(one.title)}\n", style), _draw_map(one, each, lines - 1, palette))
+        for one in maps
     ]
     beside = [drawn[place::rows] for place in range(rows)]
     widths = [each + _GAP] * (_COLUMNS - 1) + [each]

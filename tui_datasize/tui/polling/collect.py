@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tui_datasize.errors import ConfigError, DatasizeError
 from tui_datasize.experiments.load import cluster_settings
-from tui_datasize.experiments.variants import short_labels
+from tui_datasize.experiments.variants import on_screen
 from tui_datasize.jobs.queue.faults import stops_everything
 from tui_datasize.jobs.queue.paces import TimeEstimate
 from tui_datasize.jobs.queue.settings import QueueSettings
@@ -410,7 +410,7 @@ def _variants(plans: Sequence[ExperimentPlan]) -> Mapping[str, tuple[str, str]]:
     """Of each run of a swept experiment its variant, and that in few words."""
     found: dict[str, tuple[str, str]] = {}
     for plan in plans:
-        short = short_labels({cell.variant for cell in plan.cells})
+        short = on_screen({cell.variant for cell in plan.cells})
         found |= {cell.run_id: (cell.variant, short[cell.variant]) for cell in plan.cells if cell.variant}
     return found
 

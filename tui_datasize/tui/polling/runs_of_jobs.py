@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from tui_datasize.experiments.variants import short_labels
+from tui_datasize.experiments.variants import on_screen
 from tui_datasize.tui.polling.snapshot import JobRow
 from tui_datasize.tui.widgets.palette import STATE_LOOKS
 
@@ -47,7 +47,7 @@ def _shown(runs: pl.DataFrame) -> pl.Series:
     short = {
         one: words
         for _, own in known.group_by("experiment")
-        for one, words in short_labels(own["variant"].to_list()).items()
+        for one, words in on_screen(own["variant"].to_list()).items()
         if words
     }
     return runs["variant"].replace(short)

@@ -119,7 +119,7 @@ class JobRow:
     variant: str
     """What sets it apart in a swept experiment, see `sweep.variant_labels`; may be empty."""
     short_variant: str
-    """The same in few words, see `variants.short_labels`."""
+    """The same in few words, see `variants.on_screen`."""
     state: JobState
     reason: str
     device: str

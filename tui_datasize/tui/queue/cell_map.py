@@ -13,7 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.geometry import Size
 from textual.message import Message
 
-from tui_datasize.experiments.variants import short_labels
+from tui_datasize.experiments.variants import on_screen
 from tui_datasize.text import fit
 from tui_datasize.tui.polling.snapshot import EMPTY, Cell, ExperimentPlan, Snapshot
 from tui_datasize.tui.widgets.line_view import LineView, wrapped
@@ -92,7 +92,7 @@ class MapLayout:
 def lay_out(cells: Sequence[Cell]) -> MapLayout:
     """Arrange the cells of one experiment; variants keep the order in which they first occur."""
     variants = list(dict.fromkeys(cell.variant for cell in cells))
-    short = short_labels(variants)
+    short = on_screen(variants)
     return MapLayout(
         tuple(_block(short[name] or name, [c for c in cells if c.variant == name]) for name in variants)
     )

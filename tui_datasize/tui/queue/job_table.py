@@ -11,6 +11,7 @@ from typing import Any, ClassVar, TypeAlias
 from rich.text import Text
 from textual.binding import Binding, BindingType
 
+from tui_datasize.experiments.variants import plain_words
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.text import fit, number, percent, time_left, width_of
 from tui_datasize.tui.polling.snapshot import JobRow, Snapshot
@@ -87,7 +88,7 @@ def _swept(kinds: Sequence[_Kind]) -> tuple[Mapping[str, int], Mapping[_Kind, Ma
         values[kind] = {"experiment": experiment} if has_several else {}
         words = [word for word in variant.split(" ") if "=" not in word]
         if any(words):
-            values[kind]["swept"] = " ".join(words)
+            values[kind]["swept"] = plain_words(" ".join(words))
         values[kind] |= dict(word.split("=", 1) for word in variant.split(" ") if "=" in word)
     widths: dict[str, int] = {}
     for own in values.values():
