@@ -163,6 +163,8 @@ def test_a_job_shows_all_that_was_swept(width: int):
     # Whole, behind a space.
     assert all(len(cell) < room for row in cells for cell, room in zip(row, columns.swept, strict=True))
     assert _end_of("torchvision:mobilenet_v3_small", 12) == " …t_v3_small"
+    # In a tiny terminal what names a run is all, where nothing was swept.
+    assert (_columns(_NAMED + 1, []).rest, _columns(_NAMED + 1, []).swept) == (0, ())
 
 
 async def test_row_details_and_log_of_a_run_that_was_killed_say_why_and_where_it_went_on(busy: Stage):

@@ -70,7 +70,7 @@ def _columns(width: int, swept: Sequence[int]) -> _Columns:
         for name in names:
             if sum(widths) + columns.rest > left:
                 columns = columns.without(name)
-        while sum(widths) + columns.rest > left and max(widths) > least:
+        while sum(widths) + columns.rest > left and max(widths, default=0) > least:
             widths[widths.index(max(widths))] -= 1
     return replace(columns, swept=tuple(widths))
 
