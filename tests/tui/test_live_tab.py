@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from datetime import UTC, datetime
 
 import polars as pl
 import pytest
@@ -12,6 +13,8 @@ from tests.tui.fake_queue import job
 from tests.tui.stage import NARROW, WIDE, Show, Stage
 from tests.tui.test_charts import PALETTE
 from tui_datasize.jobs.queue.state import JobState
+from tui_datasize.runlog import schema
+from tui_datasize.tui.charts.window import WHOLE
 from tui_datasize.tui.live.charts import (
     LOSS,
     METRICS,
@@ -24,9 +27,11 @@ from tui_datasize.tui.live.charts import (
     metrics_offered,
     one_run_series,
     slots_of_groups,
+    trouble_series,
 )
-from tui_datasize.tui.live.tab import LivePane, LiveTable
+from tui_datasize.tui.live.tab import LivePane, LiveTable, _batch_values
 from tui_datasize.tui.polling.snapshot import TrainingCurve
+from tui_datasize.tui.polling.trouble import stall_now
 from tui_datasize.tui.widgets.chart_view import ChartView
 
 _COLUMNS = ("event", "split", "update", "epoch", "loss", "accuracy", "lr", "f1_macro")
@@ -63,6 +68,29 @@ def test_a_run_without_labels_is_drawn_by_its_images_held_out():
     held_out = pl.concat([CURVE.rows, start.rows.with_columns(loss=9.0)])
     (line,) = many_run_series([DrawnRun(TrainingCurve("r", held_out), 0, "r")], LOSS, LiveView(), PALETTE)
     assert list(line.y) == [1.0, 0.5]
+
+
+def test_a_generator_is_drawn_by_its_own_epochs_and_a_stall_of_it_is_marked_there():
+    """It is trained before update 1: nothing of the run itself is on record yet."""
+    row = {"event": "generator", "update": 0, "divergence": 3.5}
+    rows = [
+        row
+        | {"epoch": float(n), "elbo": -200.0 / n, "wall_s": float(n), "time": f"2026-01-01T00:00:0{n}+00:00"}
+        for n in range(1, 9)
+    ]
+    curve = TrainingCurve("run", pl.DataFrame(rows, schema=dict(schema.METRICS)))
+    bound = next(metric for metric in METRICS if metric.column == "elbo")
+    assert bound in metrics_offered([curve])
+    assert bound not in metrics_offered([TrainingCurve("old", curve.rows.with_columns(elbo=None))])
+    (series,) = one_run_series(curve, bound, LiveView(), PALETTE)
+    assert (series.label, [*series.x], series.y[-1]) == ("generator", [*range(1, 9)], -25.0)
+    assert _batch_values(curve) == ["generator epoch 8", "bound -25.0 nats"]
+    stall = stall_now(curve, 1.0, datetime(2026, 1, 1, 0, 1, tzinfo=UTC))
+    run = DrawnRun(curve, 0, "run", troubles=[stall])
+    marks = trouble_series([run], [series], LiveView(), PALETTE)
+    assert [one.label for one in marks] == ["stall"]
+    drawn = draw_live([series, *marks], [], bound, LiveView(), 60, 12, PALETTE, WHOLE, empty="", end=40.0)
+    assert "epoch of the generator" in str(drawn.text)
 
 
 def test_shares_are_drawn_in_percent_against_the_chosen_axis():

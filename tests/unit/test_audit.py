@@ -352,6 +352,24 @@ def test_images_are_audited():
     assert found_in(runs, datasets=changed)["data-changed"].severity is Severity.ERROR
 
 
+def test_folders_of_generated_images_are_audited():
+    made = sound_runs().with_columns(
+        synthetic=pl.lit("source=imagefolder:made ratio=2.0"),
+        generated_fingerprint=pl.lit("f"),
+        generated_missing=pl.lit(0),
+        generated_left_out=pl.lit(0),
+    )
+    assert not found_in(made).keys() & {"data-changed", "generated-missing", "generated-left-out"}
+    few = made.with_columns(generated_missing=pl.when(pl.col("train_size") == 8000).then(12).otherwise(0))
+    found = found_in(few)["generated-missing"]
+    assert "Up to 12 generated images fewer were learned from than ratio asks for" in found.what
+    assert "imagefolder:made has no more at 8,000 images." in found.what
+    copies = found_in(made.with_columns(generated_left_out=pl.lit(3)))["generated-left-out"]
+    assert copies.what.startswith("3 images of imagefolder:made are or look like test images")
+    changed = made.with_columns(generated_fingerprint=pl.col("train_size").cast(pl.String))
+    assert "imagefolder:made changed between runs" in found_in(changed)["data-changed"].what
+
+
 def test_findings_are_a_table():
     runs = where(sound_runs(evaluated=64), pl.col("seed") == 3, test_loss=None)
     table = findings_table(audit(record_of(runs)))

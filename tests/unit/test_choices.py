@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +19,8 @@ from tui_datasize.answers.record import Reading, Record
 from tui_datasize.experiments.sources import needed
 from tui_datasize.experiments.spec import SubsetSpec
 from tui_datasize.experiments.subsets import draw
+from tui_datasize.experiments.synthetic import Synthetic
+from tui_datasize.files import read_object
 from tui_datasize.metric import metric_named
 from tui_datasize.render.blocks import answer_blocks
 from tui_datasize.render.page import to_html, to_markdown
@@ -171,3 +174,31 @@ def test_a_sheet_that_is_no_picture_is_none(record):
     for damage in (b"", b"\x89PNG\r\n\x1a\n", b"<svg onload='x'/>" * 9):
         run.chosen.write_bytes(damage)
         assert record.log.sheet(run.experiment, run.run_id) == b""
+
+
+def test_generated_images_are_told_with_their_time_and_shown(project):
+    """A lever as others are, with what the run spent on its generator, and a picture from its directory."""
+    for synthetic, worth in ((Synthetic(), 1), (Synthetic("cvae", ratio=2.0), 2)):
+        for size in PATH:
+            for number in range(3):
+                spec = fake_spec(train_size=size, subset=SubsetSpec(seed=number), synthetic=synthetic)
+                run = write_run(project, spec, accuracy=1 - 3 * (size * worth + 80) ** -0.5 + 0.001 * number)
+                if synthetic.is_on:
+                    wall_s = read_object(run.provenance)
+                    noted = {"generated_images": 2 * size, "generator_s": 0.25 * told_wall_s(run)}
+                    run.provenance.write_text(json.dumps(wall_s | noted))
+                    Image.fromarray(np.full((18, 34), 200, dtype=np.uint8)).save(run.generated, "PNG")
+    record = Record(Reading(RunLog(project), RunLog(project).runs()), metric_named("test_accuracy"), Asked())
+    answer = levers.ask(record)
+    assert "ratio=2.0: 320 generated images beside 160 real ones, made in 25 % of the time of a run." in said(
+        answer
+    )
+    (sheet,) = (figure for figure in answer.figures if isinstance(figure, Sheet))
+    assert sheet.png.startswith(b"\x89PNG")
+    assert "generated images, a class a row, beside 160 real ones" in sheet.title
+    blocks = [*answer_blocks("levers", answer, set())]
+    assert "beside 160 real ones" in to_html("levers", blocks)
+
+
+def told_wall_s(run):
+    return max(json.loads(line)["wall_s"] for line in run.metrics.read_text().splitlines())

@@ -13,6 +13,7 @@ import polars as pl
 
 from tui_datasize.answers.answer import Answer, Axis, Chart, Column, Line, Sentence, Table, does_not_apply
 from tui_datasize.answers.columns import INTERVAL, SIZE, SIZE_AXIS, metric_axis, of_kind
+from tui_datasize.answers.generated import with_generated
 from tui_datasize.answers.labelling import labelled
 from tui_datasize.answers.record import NO_RUN, Comparisons, Record, per_variant, said_plainly
 from tui_datasize.answers.search import cost_words
@@ -99,7 +100,7 @@ def ask(record: Record) -> Answer:
     if not ordered[0].is_apart:
         which = f"None of {len(names)} levers" if len(names) > 1 else f"{names[0]} cannot"
         told.insert(0, f"{which}{' can' if len(names) > 1 else ''} be told apart from the baseline.")
-    figures, choices = [_forest(ordered), _curves(runs, metric)], labelled(record)
+    figures, choices = [_forest(ordered), _curves(runs, metric)], with_generated(labelled(record), record)
     return Answer(
         told[0],
         [*map(Sentence, (*told[1:], *cost_words(record.reading.every), *choices.sentences)), _ASIDE],
@@ -116,9 +117,10 @@ def ask(record: Record) -> Answer:
 
 
 _ASIDE = Sentence(
-    "The baseline pulls no lever: no augmentation, no transfer, no images without labels, the labels as they "
-    "are, the smallest model; v chooses another. Levers that cannot be told apart from it are in no order. "
-    "Times are of as many updates, those of a labelling strategy with all runs before on the path.",
+    "The baseline pulls no lever: no augmentation, no transfer, no images without labels or generated ones, "
+    "the labels as they are, the smallest model; v chooses another. Levers that cannot be told apart from it "
+    "are in no order. Times are of as many updates, those of a labelling strategy with all runs before on "
+    "the path, those with a generator with its own training.",
     "aside",
 )
 

@@ -107,10 +107,11 @@ class RunLog:
         frame, self._problems[name] = read_tables(runs, file_of, columns)
         return frame
 
-    def sheet(self, experiment: str, run_id: str) -> bytes:
-        """The images that a run's strategy added first and last, a PNG; empty where it has none."""
+    def sheet(self, experiment: str, run_id: str, of: Literal["chosen", "generated"] = "chosen") -> bytes:
+        """The images that a run's strategy added first and last, or generated ones, a PNG; empty for none."""
+        run = self.project.run(experiment, run_id)
         try:
-            png = read_bounded(self.project.run(experiment, run_id).chosen, _MOST_SHEET_BYTES)
+            png = read_bounded(run.chosen if of == "chosen" else run.generated, _MOST_SHEET_BYTES)
         except OSError:
             return b""
         return png if png.startswith(b"\x89PNG\r\n\x1a\n") and len(png) > _PNG_HEAD_BYTES else b""

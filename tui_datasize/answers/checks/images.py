@@ -125,6 +125,32 @@ def check_changed_data(runs: pl.DataFrame, datasets: pl.DataFrame) -> Iterator[F
             yield finding(Severity.ERROR, "data-changed", group, what, to_do)
 
 
+def check_generated(runs: pl.DataFrame) -> Iterator[Finding]:
+    """Folders of generated images that changed between runs, have too few, or hold test images."""
+    made = runs.filter(pl.col("generated_fingerprint").is_not_null())
+    for (words,), group in made.group_by("synthetic", maintain_order=True):
+        folder = str(words).partition("source=")[2].partition(" ")[0]
+        if group["generated_fingerprint"].n_unique() > 1:
+            what = f"The files of {folder} changed between runs of one experiment."
+            yield finding(Severity.ERROR, "data-changed", group, what, "Rerun the older runs with --force.")
+        lacking = group.filter(pl.col("generated_missing") > 0)
+        if lacking.height:
+            most = plural(int(str(lacking["generated_missing"].max())), "generated image")
+            what = (
+                f"Up to {most} fewer were learned from than ratio asks for: {folder} has no more "
+                f"at {sizes_words(lacking['train_size'].unique().sort().to_list())}."
+            )
+            to_do = "Generate more, or give a smaller ratio: the sizes do not see one share of them."
+            yield finding(Severity.WARNING, "generated-missing", lacking, what, to_do, names_sizes=True)
+        if most_out := int(str(group["generated_left_out"].max() or 0)):
+            what = (
+                f"{plural(most_out, 'image')} of {folder} are or look like test images, or are held out: "
+                "left out."
+            )
+            to_do = "See how they came to be generated: others may be less alike and still copies."
+            yield finding(Severity.NOTE, "generated-left-out", group, what, to_do)
+
+
 def _under(data_of: pl.DataFrame, images: pl.DataFrame) -> pl.DataFrame:
     """Images with the data they are of in place of the run."""
     named = images.select("run_id", "index", "label", "hash").join(data_of, on="run_id")

@@ -33,8 +33,8 @@ class LiveMetric:
     floor: float | None = None
     ceiling: float | None = None
     may_be_log: bool = False
-    is_of_batches: bool = False
-    """Whether only training rows hold it, not evaluations."""
+    part: Part | None = None
+    """The only rows that hold it; none where those of splits do."""
     is_of_some: bool = False
     """Whether it is offered only where a run that is drawn holds it."""
 
@@ -51,17 +51,19 @@ METRICS: tuple[LiveMetric, ...] = (
         else LiveMetric(score.name, score.title, floor=0, may_be_log=True)
         for score in SCORES
     ),
-    LiveMetric("grad_norm", "gradient norm", floor=0, may_be_log=True, is_of_batches=True),
-    LiveMetric("lr", "learning rate", floor=0, may_be_log=True, is_of_batches=True),
-    LiveMetric("images_per_s", "images per second", floor=0, is_of_batches=True),
-    LiveMetric("memory_bytes", "memory, GiB", 2.0**-30, floor=0, is_of_batches=True),
+    LiveMetric("grad_norm", "gradient norm", floor=0, may_be_log=True, part="batches"),
+    LiveMetric("lr", "learning rate", floor=0, may_be_log=True, part="batches"),
+    LiveMetric("images_per_s", "images per second", floor=0, part="batches"),
+    LiveMetric("memory_bytes", "memory, GiB", 2.0**-30, floor=0, part="batches"),
     *(
-        LiveMetric(column, title, 100, 0, 100, is_of_batches=True, is_of_some=True)
+        LiveMetric(column, title, 100, 0, 100, part="batches", is_of_some=True)
         for column, title in (
             ("pseudo_accepted", "images without labels accepted, %"),
             ("pseudo_accuracy", "accepted ones that are right, %"),
         )
     ),
+    LiveMetric("elbo", "bound of the generator, nats", part="generator", is_of_some=True),
+    LiveMetric("divergence", "divergence of the generator, nats", part="generator", is_of_some=True),
 )
 LOSS = next(metric for metric in METRICS if metric.column == "loss")
 
@@ -73,8 +75,8 @@ AXES: Mapping[str, str] = MappingProxyType(
 
 MOST_CHARTS = 9
 _BESIDE = (
-    *("loss", "accuracy", "pseudo_accepted", "pseudo_accuracy", "lr", "grad_norm", "images_per_s"),
-    *("memory_bytes", "f1_macro", "ece", "top5"),
+    *("loss", "accuracy", "pseudo_accepted", "pseudo_accuracy", "elbo", "lr", "grad_norm"),
+    *("images_per_s", "memory_bytes", "f1_macro", "ece", "top5"),
 )
 """What a grid of charts shows first beside the chosen metric, as far as it is recorded; then all others."""
 
@@ -139,11 +141,10 @@ def one_run_series(
     curve: TrainingCurve, metric: LiveMetric, view: LiveView, palette: Palette
 ) -> list[Series]:
     """Batch means in a muted colour, whole passes over the splits on top."""
-    batches = _part(curve, "batches", metric, view, palette.muted, "batches")
-    if metric.is_of_batches:
-        return [batches]
+    if metric.part:
+        return [_part(curve, metric.part, metric, view, palette.muted, metric.part)]
     series = [
-        batches,
+        _part(curve, "batches", metric, view, palette.muted, "batches"),
         _part(curve, "train", metric, view, palette.series[1], "train", "○"),
         _part(curve, "validation", metric, view, palette.series[2], "validation", "◆"),
         _part(curve, "test", metric, view, palette.series[0], "test", "●"),
@@ -154,11 +155,11 @@ def one_run_series(
 def many_run_series(
     runs: Sequence[DrawnRun], metric: LiveMetric, view: LiveView, palette: Palette
 ) -> list[Series]:
-    """One line per run: of the split that judges it, or of its batches where only these are measured."""
+    """One line per run: of the split that judges it, or of the only part that has the metric."""
     return [
         _part(
             run.curve,
-            "batches" if metric.is_of_batches else run.curve.judged_by,
+            metric.part or run.curve.judged_by,
             *(metric, view, colour(run.slot, palette), run.name, mark_of(run.slot)),
         )
         for run in runs
@@ -168,7 +169,8 @@ def many_run_series(
 def _part(
     curve: TrainingCurve, part: Part, metric: LiveMetric, view: LiveView, ink: str, name: str, mark: str = ""
 ) -> Series:
-    x = curve.column(part, view.axis).to_list()
+    # A generator is trained before update 1.
+    x = curve.column(part, "epoch" if part == "generator" else view.axis).to_list()
     y = (curve.column(part, metric.column) * metric.factor).to_list()
     return Series(name, x, y, ink, mark=mark, is_training=True)
 
@@ -257,7 +259,9 @@ def draw_live(
     is_log = view.is_log and metric.may_be_log
     title = f"{metric.title} (log)" if is_log else metric.title
     floor = None if is_log else metric.floor
-    x_scale = Scale(AXES[view.axis], start=0, end=end, room=0.0)
+    is_before = metric.part == "generator"
+    axis, end = ("epoch of the generator", None) if is_before else (AXES[view.axis], end)
+    x_scale = Scale(axis, start=0, end=end, room=0.0)
     y_scale = Scale(title, log=is_log, floor=floor, ceiling=metric.ceiling)
     return line_chart(series, x_scale, y_scale, width, height, palette, bands, empty, window)
 

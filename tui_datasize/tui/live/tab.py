@@ -54,7 +54,7 @@ from tui_datasize.tui.live.runs import (
     what_is_compared,
 )
 from tui_datasize.tui.live.table import LiveTable
-from tui_datasize.tui.polling.snapshot import EMPTY, Interest, Part, RunFacts, Snapshot, TrainingCurve
+from tui_datasize.tui.polling.snapshot import EMPTY, Interest, RunFacts, Snapshot, TrainingCurve
 from tui_datasize.tui.queue.lines import TitleLine
 from tui_datasize.tui.widgets.chart_view import ChartView
 from tui_datasize.tui.widgets.dialogs import TextDialog
@@ -244,8 +244,7 @@ class LivePane(ChartPane):
         return draw_live(series, bands, metric, view, width, height, palette, window, empty=empty, end=end)
 
     def _empty(self, runs: Sequence[DrawnRun], metric: LiveMetric) -> str:
-        of_batches: Part | None = "batches" if metric.is_of_batches else None
-        if any(len(run.curve.column(of_batches or run.curve.judged_by, "loss")) for run in runs):
+        if any(len(run.curve.column(metric.part or run.curve.judged_by, "loss")) for run in runs):
             # By a version that did not measure it.
             return f"No {metric.name} was logged."
         if self._all_running and self._snapshot.running():
@@ -265,7 +264,8 @@ class LivePane(ChartPane):
         of_group = f", mean and range by {title_of(self._group)}" if self._group else ""
         for panel, metric in zip(self._chart_panels, shown, strict=False):
             panel.show_title(metric.name[:1].upper() + metric.name[1:])
-            split = "training batches" if metric.is_of_batches else "test split"
+            of_part = {"batches": "training batches", "generator": "before update 1"}
+            split = of_part.get(metric.part or "", "test split")
             many = f"{plural(len(run_ids), f'{which}run')}, {split}{of_group}"
             panel.show_note(Text(many if self._is_of_many else "".join(run_ids), palette.muted))
         mode = "all running" if self._all_running else "one at a time"
@@ -382,7 +382,10 @@ def _batch_values(curve: TrainingCurve) -> list[str]:
         ("grad_norm", "gradient {:.2g}"),
         ("images_per_s", "{:,.0f} images/s"),
     )
-    last = ((template, curve.last("batches", column)) for column, template in shown)
+    last = [(template, curve.last("batches", column)) for column, template in shown]
+    if not len(curve.column("batches", "update")):
+        made = ("epoch", "generator epoch {:.0f}"), ("elbo", "bound {:.1f} nats")
+        last = [(template, curve.last("generator", column)) for column, template in made]
     return [template.format(value) for template, value in last if isfinite(value)]
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-Part: TypeAlias = Literal["test", "train", "validation", "batches"]
+Part: TypeAlias = Literal["test", "train", "validation", "batches", "generator"]
 """Whole passes over the splits, and means over the batches since the last row."""
 
 
@@ -175,7 +175,10 @@ class TrainingCurve:
     def column(self, part: Part, name: str) -> pl.Series:
         """Numbers of one column, NaN where a row has none; empty where the run has no such rows."""
         event, split = self.rows["event"], self.rows["split"]
-        is_part = event == "train" if part == "batches" else (event == "evaluation") & (split == part)
+        if own := {"batches": "train", "generator": "generator"}.get(part):
+            is_part = event == own
+        else:
+            is_part = (event == "evaluation") & (split == part)
         numbers = self.rows.get_column(name).filter(is_part).to_numpy().astype(float)
         return type(event)(name, numbers)
 

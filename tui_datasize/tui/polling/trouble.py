@@ -176,8 +176,9 @@ def _stall(curve: TrainingCurve, row: int, words: str, *, is_now: bool = False) 
     """At a row of the log, as the part of the log knows it."""
     event, split = (curve.rows[name][: row + 1] for name in ("event", "split"))
     batches, tests = int((event == "train").sum()), int(((event == "evaluation") & (split == "test")).sum())
-    part: Part = "batches" if batches else "test"
-    return Trouble("stall", part, max(0, (batches or tests) - 1), words, is_now)
+    before = int((event == "generator").sum())
+    part: Part = "batches" if batches else "generator" if before and not tests else "test"
+    return Trouble("stall", part, max(0, (batches or tests or before) - 1), words, is_now)
 
 
 def _last_time(curve: TrainingCurve) -> datetime | None:
