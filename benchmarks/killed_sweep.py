@@ -134,8 +134,9 @@ def _pids(module: str, paths: ProjectPaths) -> list[int]:
 
 
 def _evaluations(paths: ProjectPaths) -> pl.DataFrame:
-    rows = RunLog(paths).metrics().filter(pl.col("event") == "evaluation")
-    return rows.drop(*TIME_COLUMNS).sort("run_id", "update", "split")
+    """Rows of evaluations, and of epochs of generators."""
+    rows = RunLog(paths).metrics().filter(pl.col("event") != "train")
+    return rows.drop(*TIME_COLUMNS).sort("run_id", "event", "update", "split", "epoch")
 
 
 def _tables(paths: ProjectPaths) -> list[pl.DataFrame]:

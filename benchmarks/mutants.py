@@ -163,6 +163,27 @@ MUTANTS = (
         "unit/test_starts.py",
     ),
     Mutant(
+        "training: a generator sees the images held out",
+        "training/synthetic/images.py",
+        "trained = task.subset[~task.is_held_out]",
+        "trained = task.subset",
+        "training/test_synthetic.py",
+    ),
+    Mutant(
+        "training: the noise of a generator is drawn anew after a resume",
+        "training/synthetic/generator.py",
+        '        self._noise.set_state(state["noise"])\n',
+        "",
+        "training/test_synthetic.py",
+    ),
+    Mutant(
+        "training: what is measured of the subset counts generated images",
+        "training/engine.py",
+        "self.subset.first(len(subset)) if beside.generated else self.subset",
+        "self.subset",
+        "training/test_synthetic.py",
+    ),
+    Mutant(
         "stats: the variance of few runs is too small",
         "stats/clusters.py",
         "stderr = float(values.std(ddof=1))",

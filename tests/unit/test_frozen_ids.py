@@ -126,7 +126,7 @@ FROZEN_SHIPPED = {
     "noise-cifar10-smoke": (4, "noise-cifar10-smoke-n2500-d0-s0-1d6120d6", "52ce17e885334b2f"),
     "imbalance-cifar10-smoke": (3, "imbalance-cifar10-smoke-n2500-d0-s0-ca2b8859", "b8147df984722bbc"),
     "levers-mnist10k-source": (5, "levers-mnist10k-source-n20000-d0-s101-303fadf3", "967d62aee725942f"),
-    "levers-mnist10k": (1350, "levers-mnist10k-n50-d1-s101-129667fa", "15dedf5b245ec931"),
+    "levers-mnist10k": (1620, "levers-mnist10k-n50-d1-s101-129667fa", "a307855bac762988"),
     "levers-mnist10k-source-cpu": (
         5,
         "levers-mnist10k-source-cpu-n20000-d0-s101-aa7e2368",
@@ -171,7 +171,7 @@ FROZEN_BY_RULES_2 = {
     "noise-cifar10-smoke": (4, "noise-cifar10-smoke-n2500-d0-s0-49b1a53c", "745abf8a11be4641"),
     "imbalance-cifar10-smoke": (3, "imbalance-cifar10-smoke-n2500-d0-s0-9d2b7d8e", "521b2c905444e915"),
     "levers-mnist10k-source": (5, "levers-mnist10k-source-n20000-d0-s101-528513f7", "d2dd2fa7ac59bb8d"),
-    "levers-mnist10k": (1350, "levers-mnist10k-n50-d1-s101-8edf622f", "a5af8a8a1a51dd57"),
+    "levers-mnist10k": (1620, "levers-mnist10k-n50-d1-s101-8edf622f", "b0faef01903992e2"),
     "levers-mnist10k-source-cpu": (
         5,
         "levers-mnist10k-source-cpu-n20000-d0-s101-17b1111d",
@@ -191,6 +191,8 @@ FROZEN_BY_RULES_2 = {
     ),
     "levers-cifar10-smoke": (72, "levers-cifar10-smoke-n250-d1-s101-6b6aec54", "02c4627e2818ece1"),
     "unlabelled-mnist10k-cpu": (120, "unlabelled-mnist10k-cpu-n50-d1-s101-79de2836", "d591cfe65ed92226"),
+    "synthetic-mnist10k": (225, "synthetic-mnist10k-n50-d1-s101-ef209049", "ab4ec2b774816592"),
+    "synthetic-mnist10k-cpu": (180, "synthetic-mnist10k-cpu-n50-d1-s101-123cb0b5", "b7dda6afda76184c"),
     "unlabelled-cifar10-cpu": (40, "unlabelled-cifar10-cpu-n250-d1-s101-983aac99", "cc8f76eb1b0262ce"),
     "pretrain-cifar10-rotation-cpu": (
         5,
