@@ -140,7 +140,9 @@ def _evaluations(paths: ProjectPaths) -> pl.DataFrame:
 
 
 def _tables(paths: ProjectPaths) -> list[pl.DataFrame]:
-    return [pl.read_parquet(file) for run in paths.all_runs() for file in (run.subset, run.predictions)]
+    files = (file for run in paths.all_runs() for file in (run.subset, run.predictions))
+    # A run without labels predicts no test image.
+    return [pl.read_parquet(file) for file in files if file.exists()]
 
 
 if __name__ == "__main__":
