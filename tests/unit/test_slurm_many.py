@@ -25,7 +25,7 @@ from tui_datasize.jobs.scheduler.slurm.executor import SlurmExecutor
 from tui_datasize.runlog.claim import ClaimRecord, ExitRecord, Observation, RunOutcome
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 
-RUNS, MADE = 10_000, 1_000
+RUNS, MADE = 10_000, 500
 MOST_TASKS, AT_ONCE = 1001, 250
 QUEUED, SUCCEEDED = JobState.QUEUED, JobState.SUCCEEDED
 
@@ -124,7 +124,7 @@ def queue_many(cluster: Cluster) -> None:
 def test_ten_thousand_runs_are_handed_over_and_begin_once(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A tenth of them is made, too: what each costs the queue is the same here as with a Slurm."""
+    """A part of them is made, too: what each costs the queue is the same here as with a Slurm."""
     slurm, directories, clock = Moody(most_tasks=MOST_TASKS), Directories(cluster.project), Clock()
     slurm.work, slurm.clock = directories.work, clock
     slurm.faults = {

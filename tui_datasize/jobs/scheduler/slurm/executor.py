@@ -370,7 +370,7 @@ class SlurmExecutor:
 
     def _submit(self, settings: ClusterSettings, names: Sequence[str]) -> _Work:
         """Hand over the arrays that Slurm was just asked for and does not have."""
-        runs = self._store.cluster.runs()
+        runs = self._store.cluster.runs() if names else []
         for name in names:
             own = [run for run in runs if run.array == name]
             if name in self._refused or any(run.is_outdated for run in own):
