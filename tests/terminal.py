@@ -130,6 +130,12 @@ class Terminal:
         """Wait until all texts stand on the screen."""
         self.until(lambda: all(text in self.text for text in texts))
 
+    def draws(self, keys: str, text: str) -> None:
+        """Type keys, and wait until a text is drawn that may have stood there before."""
+        count = len(self.chunks)
+        self.press(keys)
+        self.until(lambda: text.encode() in b"".join(data for _, data in self.chunks[count:]))
+
     def settle(self, quiet_s: float) -> None:
         """Wait until nothing has been drawn for a while, from the first byte on."""
         self.until(lambda: self.chunks and time.perf_counter() - self.chunks[-1][0] > quiet_s)

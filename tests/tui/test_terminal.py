@@ -122,3 +122,18 @@ def test_a_slow_link_is_told_until_it_is_fast_and_leaves_nothing_to_the_shell(la
                 break
         terminal.press("q")
         terminal.shows("left: <>")
+
+
+def test_a_shell_stops_the_app_and_brings_it_back(lab: Lab):
+    jobs = 'set -m; "$@"; echo "status $?"; read -r; fg > /dev/null; echo left'
+    program = (sys.executable, "-P", "-m", "tui_datasize", "--project", str(lab.project.root))
+    with opened(("setsid", "-cw", "bash", "-c", jobs, "bash", *program), (80, 24)) as terminal:
+        terminal.shows("Experiments", "scheduler on")
+        terminal.press("\x03")
+        terminal.shows("press q to leave")
+        terminal.draws("\x0c", "Experiments")
+        # SIGSTOP of the app, which the shell adds to 128.
+        terminal.draws("\x1a", "status 147")
+        terminal.draws("\r", "Experiments")
+        terminal.press("q")
+        terminal.shows("left")
