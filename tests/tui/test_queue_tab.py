@@ -70,6 +70,13 @@ async def test_a_tells_what_is_passed_over_of_an_image_folder(empty: Stage):
         await show.shows("Queue e?", "on_bad_image")
 
 
+async def test_what_a_search_waits_for_stands_with_its_experiment(busy: Stage):
+    busy.queue.told_searches = {"digits": "40 images: rung 1 of 3, 2 of 8 runs done"}
+    for size in (WIDE, (80, 24)):
+        async with busy.open(size) as show:
+            await show.shows("40 images: rung 1 of 3")
+
+
 async def test_a_queues_what_lost_its_evaluations_too(busy: Stage):
     done = {entry.run_id for entry in busy.queue.jobs() if entry.state is JobState.SUCCEEDED}
     lost = next(spec for spec in busy.specs() if spec.run_id in done)

@@ -78,6 +78,6 @@ class ExperimentList(RowList):
                 progress_bar(done / total if total else 0.0, bar_width, palette, palette.success)
             )
         if width >= _ROOM_FOR_TITLE:
-            line.append(f"  {plan.title}", palette.muted)
+            line.append(f"  {self._snapshot.searches.get(plan.name) or plan.title}", palette.muted)
         line.truncate(width, overflow="ellipsis")
         return line
