@@ -81,16 +81,17 @@ class Searches:
                 raise
 
     def _advance(self, search: str) -> None:
-        members = read_rung(self._connection, search)
-        if not members:
+        here = last_rung(self._connection, search)
+        if here is None:
             return
-        rung = members[0].rung
-        if len(members) < rung.n_runs:
+        rung, states = here
+        if states.total() < rung.n_runs:
             # A rebuilt queue has lost those that had not begun; of a first rung whoever queued it knows them.
             if rung.number:
-                below = read_rung(self._connection, search, rung.number - 1)
-                self._promote(below, rung.chosen, {member.run_id for member in members})
-        elif not rung.is_last and all(member.state in _AT_AN_END for member in members):
+                known = {member.run_id for member in read_rung(self._connection, search, rung.number)}
+                self._promote(read_rung(self._connection, search, rung.number - 1), rung.chosen, known)
+        elif not rung.is_last and states.keys() <= {*_AT_AN_END}:
+            members = read_rung(self._connection, search, rung.number)
             self._promote(members, self._chosen(members), set())
 
     def _chosen(self, members: Sequence[OnRung]) -> tuple[int, ...]:
@@ -116,7 +117,7 @@ class Searches:
         """Give the commands that queue the runs of the candidates chosen, which stand a rung below."""
         rows = []
         for member in below:
-            if member.rung.candidate in chosen:
+            if member.rung.candidate in chosen and member.state:
                 rung = replace(member.rung, number=member.rung.number + 1, chosen=chosen)
                 job = "SELECT document, priority FROM jobs WHERE run_id = ?"
                 document, priority = self._connection.execute(job, (member.run_id,)).fetchone()
@@ -147,11 +148,30 @@ def promoted(scores: Mapping[int, Sequence[tuple[float, float] | None]], most: i
     return tuple(sorted(candidate for *_, candidate in sorted(ranks)[:most]))
 
 
-def read_rung(connection: sqlite3.Connection, search: str, number: int | None = None) -> list[OnRung]:
-    """The runs of a rung, by default of the last that there is, by candidate and id."""
+def last_rung(connection: sqlite3.Connection, search: str) -> tuple[Rung, Counter[JobState | None]] | None:
+    """The last rung of a search, as one of its runs tells it, and how many of these are in which state.
+
+    None where no run is known. Cheap: it is asked at every end of a run.
+    """
+    told = "SELECT number, stands FROM rungs WHERE search = ? ORDER BY number DESC LIMIT 1"
+    row = connection.execute(told, (search,)).fetchone()
+    if row is None:
+        return None
+    number, stands = row
+    counts = connection.execute(
+        "SELECT state, count(*) FROM rungs LEFT JOIN jobs USING (run_id) WHERE search = ? AND number = ? "
+        "GROUP BY state",
+        (search, number),
+    )
+    states = {JobState(state) if state else None: count for state, count in counts}
+    return Rung.from_dict(json.loads(stands)), Counter(states)
+
+
+def read_rung(connection: sqlite3.Connection, search: str, number: int) -> list[OnRung]:
+    """The runs of a rung, by candidate and id."""
     rows = connection.execute(
-        "SELECT run_id, stands, state FROM rungs LEFT JOIN jobs USING (run_id) WHERE search = ?1 "
-        "AND number = coalesce(?2, (SELECT max(number) FROM rungs WHERE search = ?1)) ORDER BY run_id",
+        "SELECT run_id, stands, state FROM rungs LEFT JOIN jobs USING (run_id) WHERE search = ? "
+        "AND number = ? ORDER BY run_id",
         (search, number),
     )
     members = [
@@ -191,11 +211,11 @@ def told_of_searches(connection: sqlite3.Connection) -> dict[str, str]:
     A search is told by its train size, those that stand alike together.
     """
     told: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
-    names = "SELECT search, max(number) FROM rungs GROUP BY search"
-    for search, number in connection.execute(names).fetchall():
-        members = read_rung(connection, search, number)
-        found = _CELL.match(members[0].run_id)
-        if found and (words := _stands(members)):
+    for search, run_id in connection.execute(
+        "SELECT search, min(run_id) FROM rungs GROUP BY search"
+    ).fetchall():
+        found, here = _CELL.match(run_id), last_rung(connection, search)
+        if found and here and (words := _stands(*here)):
             told[found["experiment"]][words].append(int(found["size"]))
     return {
         experiment: "; ".join(
@@ -209,10 +229,9 @@ def told_of_searches(connection: sqlite3.Connection) -> dict[str, str]:
 _CELL = re.compile(r"(?P<experiment>.+)-n(?P<size>\d+)-d\d+-s\d+-[0-9a-f]{8}$")
 
 
-def _stands(members: Sequence[OnRung]) -> str:
-    """Where a search stands whose last rung has these runs; empty where it has come to its end."""
-    rung, states = members[0].rung, Counter(member.state for member in members)
-    done, missing = sum(states[state] for state in _AT_AN_END), rung.n_runs - len(members)
+def _stands(rung: Rung, states: Counter[JobState | None]) -> str:
+    """Where a search stands whose last rung has runs in these states; empty where it has come to its end."""
+    done, missing = sum(states[state] for state in _AT_AN_END), rung.n_runs - states.total()
     if rung.is_last and done == rung.n_runs:
         return ""
     words = f"rung {rung.told}, {done:,} of {plural(rung.n_runs, 'run')} done"
