@@ -19,10 +19,10 @@ from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.jobs.scheduler.devices import DeviceReport
 from tui_datasize.runlog.schema import RUNS
 from tui_datasize.tui.polling import patient, poller, project_file, record
-from tui_datasize.tui.polling.collect import Collector, open_look, read_facts
+from tui_datasize.tui.polling.collect import Collector, read_facts
 from tui_datasize.tui.polling.log_tail import read_tail, run_log_tail
 from tui_datasize.tui.polling.patient import PatientLook
-from tui_datasize.tui.polling.poller import Poller
+from tui_datasize.tui.polling.poller import Poller, open_look
 from tui_datasize.tui.polling.record import ProjectRecord
 from tui_datasize.tui.polling.snapshot import Interest, Snapshot
 from tui_datasize.tui.queue.cell_map import lay_out

@@ -30,7 +30,7 @@ from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.scheduler.lock import SchedulerLock
 from tui_datasize.jobs.scheduler.main import Scheduler, SchedulerSettings
 from tui_datasize.runlog.paths import ProjectPaths
-from tui_datasize.tui.polling.collect import open_look
+from tui_datasize.tui.polling.poller import open_look
 from tui_datasize.tui.polling.record import ProjectRecord
 from tui_datasize.tui.polling.snapshot import Interest
 

@@ -35,7 +35,7 @@ from tui_datasize.tui.keys import (
 )
 from tui_datasize.tui.news import NewsReader, farewell, new_mistakes, terminal_signal
 from tui_datasize.tui.pane import Pane
-from tui_datasize.tui.polling.poller import INTERVAL_S, Poller
+from tui_datasize.tui.polling.poller import INTERVAL_S, Poller, open_look
 from tui_datasize.tui.polling.snapshot import EMPTY, ExperimentPlan, Interest, Snapshot
 from tui_datasize.tui.preferences import AS_USUAL, Preferences
 from tui_datasize.tui.preferred import SLOW_S, PreferredApp
@@ -126,7 +126,7 @@ class DatasizeApp(PreferredApp):
         self._status = StatusLine(project.root)
         self._requests = Requests(queue, self._tell)
 
-        collector = partial(_open_collector, project, queue, open_record, read_devices)
+        collector = partial(open_look, project, queue, open_record, read_devices)
         self._interval_s = max(interval_s, SLOW_S) if preferences.slow else interval_s
         self._poller = self._poll(collector)
         self._files = Path.home() if preferences.read_only else project.root
@@ -484,14 +484,3 @@ class DatasizeApp(PreferredApp):
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:  # noqa: ARG002
         yield from commands_of(self._key_groups(), self.run_action)
         yield SystemCommand("Theme", "Change the colours", self.action_change_theme)
-
-
-def _open_collector(
-    project: ProjectPaths,
-    queue: QueueClient,
-    open_record: Callable[[], ProjectRecord],
-    read_devices: Callable[[], DeviceReport],
-) -> Callable[[Interest], Snapshot]:
-    from tui_datasize.tui.polling.collect import open_look
-
-    return open_look(project, queue, open_record, read_devices)

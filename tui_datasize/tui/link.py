@@ -95,6 +95,9 @@ class Link:
 
     def _with_questions(self, text: str, now_s: float) -> Iterator[str]:
         """The text with a question after every piece of it."""
+        if self._unanswered and not self.awaits_answers(_LOST_S):
+            self._asks = self._answers
+            self._unanswered.clear()
         size, is_first = 0, self._there_and_back_s == float("inf")
         for part in _BEFORE_A_SEQUENCE.split(text):
             yield part
@@ -161,9 +164,6 @@ class Link:
             pieces, unanswered = [*self._pieces], [*self._unanswered]
             seconds, size = sum(piece.seconds for piece in pieces), sum(piece.size for piece in pieces)
             return seconds * sum(question.size for question in unanswered) > size * _WAITS_S
-        if self._unanswered:
-            self._asks = self._answers
-            self._unanswered.clear()
         return False
 
     def awaits_answers(self, within_s: float) -> bool:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
-from tui_datasize.errors import ConfigError, DatasizeError
-from tui_datasize.experiments.load import cluster_settings
+from tui_datasize.errors import DatasizeError
 from tui_datasize.experiments.variants import on_screen
 from tui_datasize.jobs.queue.faults import stops_everything
 from tui_datasize.jobs.queue.paces import TimeEstimate
@@ -371,24 +369,6 @@ def read_facts(runs: pl.DataFrame) -> Mapping[str, RunFacts]:
 
 
 _WAITING = frozenset({JobState.QUEUED, JobState.INTERRUPTED})
-
-
-def open_look(
-    project: ProjectPaths,
-    queue: QueueClient,
-    open_record: Callable[[], ProjectRecord],
-    read_devices: Callable[[], DeviceReport],
-) -> Callable[[Interest], Snapshot]:
-    """What looks at a project; where a cluster makes its runs, it does not wait for their disk."""
-    collector = partial(Collector, project, queue, open_record, read_devices)
-    settings = None
-    with suppress(ConfigError):
-        settings = cluster_settings(project.root)
-    if settings is None:
-        return collector().look
-    from tui_datasize.tui.polling.patient import PatientLook
-
-    return PatientLook(collector)
 
 
 def _strangers(jobs: Iterable[Job], facts: Mapping[str, RunFacts]) -> list[RunFacts]:

@@ -5,8 +5,19 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
 
+from tui_datasize.errors import ConfigError
+from tui_datasize.experiments.load import cluster_settings
+from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.polling.snapshot import Interest, Snapshot
+
+if TYPE_CHECKING:
+    from tui_datasize.jobs.client import QueueClient
+    from tui_datasize.jobs.scheduler.devices import DeviceReport
+    from tui_datasize.tui.polling.record import ProjectRecord
 
 INTERVAL_S = 1.0
 _JOIN_S = 0.2
@@ -92,3 +103,22 @@ class Poller:
                     continue
             # A large project on a slow disk: looking must stay a small part of what this machine does.
             self._wake.wait(max(self.interval_s, _REST * (time.monotonic() - began_s)))
+
+
+def open_look(
+    project: ProjectPaths,
+    queue: QueueClient,
+    open_record: Callable[[], ProjectRecord],
+    read_devices: Callable[[], DeviceReport],
+) -> Callable[[Interest], Snapshot]:
+    """What looks at a project; where a cluster makes its runs, it does not wait for their disk."""
+    # On the polling thread: meanwhile the screen is drawn.
+    from tui_datasize.tui.polling.collect import Collector
+
+    collector = partial(Collector, project, queue, open_record, read_devices)
+    with suppress(ConfigError):
+        if cluster_settings(project.root) is not None:
+            from tui_datasize.tui.polling.patient import PatientLook
+
+            return PatientLook(collector)
+    return collector().look

@@ -288,7 +288,7 @@ class SlurmExecutor:
                     self._lose_disk(error, settings)
                     break
                 is_over = is_answered and (task is None or task.is_over)
-                is_free = is_over and self._is_given_up(run, error, attempts)
+                is_free = is_over and self._gives_up(run, error, attempts)
             free += [run.run_id] if is_free else []
         with self._store.transaction():
             self._store.cluster.take_back(free)
@@ -302,8 +302,8 @@ class SlurmExecutor:
         on_cpu = not settings.gpus
         return Attempts(self._store, self._project, on_cpu, self._evidence, self._reach, living)
 
-    def _is_given_up(self, run: HandedRun, error: OSError, attempts: Attempts) -> bool:
-        """Whether the directory of a run, alone, cannot be used, and could not before."""
+    def _gives_up(self, run: HandedRun, error: OSError, attempts: Attempts) -> bool:
+        """Give up a run whose directory, alone, cannot be used, and could not before; whether it was."""
         self._broken[run.run_id] += 1
         if self._broken[run.run_id] < _BROKEN:
             return False
