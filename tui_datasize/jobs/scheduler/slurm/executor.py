@@ -288,7 +288,7 @@ class SlurmExecutor:
                     self._lose_disk(error, settings)
                     break
                 is_over = is_answered and (task is None or task.is_over)
-                is_free = is_over and self._gives_up(run, error, attempts)
+                is_free = is_over and self._give_up_broken(run, error, attempts)
             free += [run.run_id] if is_free else []
         with self._store.transaction():
             self._store.cluster.take_back(free)
@@ -302,7 +302,7 @@ class SlurmExecutor:
         on_cpu = not settings.gpus
         return Attempts(self._store, self._project, on_cpu, self._evidence, self._reach, living)
 
-    def _gives_up(self, run: HandedRun, error: OSError, attempts: Attempts) -> bool:
+    def _give_up_broken(self, run: HandedRun, error: OSError, attempts: Attempts) -> bool:
         """Give up a run whose directory, alone, cannot be used, and could not before; whether it was."""
         self._broken[run.run_id] += 1
         if self._broken[run.run_id] < _BROKEN:
