@@ -94,6 +94,11 @@ class Terminal:
         self._feed(self._now, b"".join(data for _, data in self.chunks[count : self._fed]))
         return "\n".join(self._now[0].display)
 
+    def row(self, number: int) -> list[pyte.screens.Char]:
+        """The cells of a row as they look now."""
+        assert self.text
+        return [self._now[0].buffer[number][column] for column in range(self.size[0])]
+
     def first(self, shows: str) -> tuple[float, int]:
         """Seconds until the screen first matched a pattern, and the bytes until then; NaN if it never did."""
         count = 0

@@ -137,3 +137,15 @@ def test_a_shell_stops_the_app_and_brings_it_back(lab: Lab):
         terminal.draws("\r", "Experiments")
         terminal.press("q")
         terminal.shows("left")
+
+
+@pytest.mark.parametrize("theme", ["ansi-light", "ansi-dark"])
+def test_the_terminals_own_colours_leave_its_background_as_it_is(lab: Lab, tmp_path: Path, theme: str):
+    (tmp_path / "datasize-tui").mkdir()
+    (tmp_path / "datasize-tui" / "config.toml").write_text(f'theme = "{theme}"')
+    program = (sys.executable, "-P", "-m", "tui_datasize", "--project", str(lab.project.root))
+    with opened(program, (80, 24), {"XDG_CONFIG_HOME": str(tmp_path)}) as terminal:
+        terminal.shows("Experiments", "scheduler on")
+        row = terminal.row(12)
+        assert {cell.bg for cell in row} == {"default"}
+        terminal.press("q")

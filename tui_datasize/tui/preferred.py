@@ -9,7 +9,7 @@ from rich.color import ColorSystem
 from textual import events
 from textual.actions import ActionParseResult
 from textual.dom import DOMNode
-from textual.filter import LineFilter
+from textual.filter import ANSIToTruecolor, LineFilter
 from textual.theme import Theme
 from textual.widgets import Input
 
@@ -39,6 +39,10 @@ class PreferredApp(OrderlyApp):
         self._usual_colours = self._usual_colours or self.console._color_system
         own = ColorSystem.STANDARD if theme.ansi and self._usual_colours else self._usual_colours
         self.console._color_system = own
+        for one in self._filters:
+            if isinstance(one, ANSIToTruecolor):
+                # Made for the theme that Textual begins with: it makes black of the terminal's own colours.
+                one.enabled = not self.native_ansi_color
 
     @property
     def key_meanings(self) -> Mapping[str, str]:
