@@ -31,8 +31,8 @@ def main(argv: Sequence[str]) -> int:
         return 0
     options = _options(paths)
     told = {"gpu": os.environ.get("CUDA_VISIBLE_DEVICES", ""), "job": os.environ["SLURM_ARRAY_JOB_ID"]}
-    _note(paths, claim, "begin", overlaps=_others_alive(paths), **told)
     step = int(paths.checkpoint.read_text()) if paths.checkpoint.exists() else 0
+    _note(paths, claim, "begin", overlaps=_others_alive(paths), step=step, **told)
     while step < int(options.get("steps", 1)) or not _is_open(options.get("gate")):
         if asked:
             _note(paths, claim, "end left", step=step, signal=asked[0])

@@ -17,6 +17,12 @@ def test_a_project_without_the_table_has_no_cluster(tmp_path: Path) -> None:
     assert cluster_settings(tmp_path) == ClusterSettings()
 
 
+@pytest.mark.parametrize("line", ["time = '1-12'", "time = '0:03:01'", 'setup = """a\n\tb"""'])
+def test_an_unusual_value_is_taken(tmp_path: Path, line: str) -> None:
+    (tmp_path / "experiments.toml").write_text(f"[cluster]\n{line}")
+    assert cluster_settings(tmp_path) is not None
+
+
 def test_every_key_is_read(tmp_path: Path) -> None:
     text = """[cluster]
 kind = "slurm"
@@ -54,6 +60,10 @@ shared = "/shared/lab"
         ("cpus = 0", "cluster.cpus: expected a whole number from 1 to 1024, got 0"),
         ("mem = 'much'", "cluster.mem: expected an amount such as \"8G\", got 'much'"),
         ("time = '4 hours'", 'cluster.time: expected hours, minutes and seconds such as "4:00:00"'),
+        ("time = '4:00'", "got '4:00'"),
+        ("time = '240'", "got '240'"),
+        ("time = '0:03:00'", "and more than 3 minutes, got '0:03:00'"),
+        ('setup = "a\\u0000b"', "cluster.setup: expected shell commands without control characters, got "),
         ("partition = '--wrap=rm'", "cluster.partition: expected a name, got '--wrap=rm'"),
         ("shared = 'runs'", "cluster.shared: expected an absolute path, got 'runs'"),
         ("nodes = 2", "cluster: unknown key 'nodes'"),

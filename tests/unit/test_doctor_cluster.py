@@ -77,6 +77,13 @@ def test_what_keeps_runs_from_a_cluster_is_told(slurm: Cluster, tmp_path: Path, 
     project(tmp_path)
     slurm.gpus = 0
     assert checks(paths)["partition"].text.endswith("no GPU in it, and gpus = 1")
+    project(tmp_path, "time = '2-00:00:00'")
+    assert checks(paths)["partition"].text == (
+        "main: up, 4 nodes idle, at most 1-00:00:00, and time = 2-00:00:00"
+    )
+    project(tmp_path, "time = '24:00:00'", "gpus = 0")
+    assert checks(paths)["partition"].verdict == "ok"
+    project(tmp_path)
     slurm.gpus = 2
     slurm.submit_limit = 0
     assert (

@@ -225,7 +225,8 @@ def test_a_job_that_ends_before_it_begins_costs_nothing_before_any_has_begun(clu
     cluster.enqueue(*specs(3), max_attempts=2)
     cluster.round()
     (name,) = cluster.store.cluster.arrays()
-    (cluster.project.cluster / f"{name}.log").write_text("bash: module: command not found\n")
+    for number in range(3):
+        (cluster.project.cluster / f"{name}-{number}.log").write_text("bash: module: command not found\n")
     for task in cluster.slurm.tasks:
         task.state = "FAILED"
     cluster.round()

@@ -103,6 +103,42 @@ def test_the_script_makes_its_task_the_worker_of_its_run(cluster: Cluster, tmp_p
     assert not [line for line in said if line.startswith("DATASIZE_ATTEMPT")]
 
 
+def test_what_setup_calls_its_variables_is_its_own_affair(cluster: Cluster) -> None:
+    import subprocess
+
+    cluster.executor._command = [
+        "sh",
+        "-c",
+        'kill -s USR2 $$; echo "$PWD $DATASIZE_DATA $DATASIZE_FIRST_ATTEMPT"',
+    ]
+    # A time that is nearly up is told while it goes on, and nobody listens yet.
+    cluster.say("setup = 'kill -s USR2 $$; runs=/tmp; firsts=9; data=/scratch; run=/; name=x'")
+    cluster.enqueue(*specs(2))
+    cluster.round()
+    for task in cluster.slurm.tasks:
+        environment = {"PATH": os.environ["PATH"], "SLURM_ARRAY_TASK_ID": str(task.number)}
+        assert subprocess.run(["bash", "-c", cluster.slurm.script], env=environment).returncode == 0
+        assert (Path(task.directory) / "stdout.log").read_text() == f"{task.directory}  1\n"
+
+
+def test_what_a_task_says_is_told_of_its_own_run_alone(cluster: Cluster, tmp_path: Path) -> None:
+    shared = tmp_path / "100%a"
+    shared.mkdir()
+    cluster.say(f"shared = '{shared}'")
+    cluster.enqueue(*specs(2))
+    cluster.round()
+    (told,) = (word for word in cluster.asked("sbatch")[0] if word.startswith("--output="))
+    name = told.removeprefix(f"--output={tmp_path}/100%%a/.cluster/")
+    assert name == f"{cluster.slurm.tasks[0].array}-%a.log"
+    (shared / ".cluster" / name.replace("%a", "1")).write_text("no such module\n")
+    cluster.slurm.begin(lambda _: None)
+    for task in cluster.slurm.tasks:
+        task.state = "FAILED"
+    cluster.round()
+    reasons = [job.reason for job in cluster.queue.client.jobs()]
+    assert [": no such module" in reason for reason in reasons] == [False, True], reasons
+
+
 def test_a_forced_run_begins_afresh(cluster: Cluster) -> None:
     (spec,) = specs(1)
     cluster.enqueue(spec)

@@ -15,7 +15,7 @@ from typing import Any
 
 from tui_datasize.cli.checks import Check
 from tui_datasize.errors import DatasizeError
-from tui_datasize.experiments.cluster_settings import ClusterSettings
+from tui_datasize.experiments.cluster_settings import ClusterSettings, seconds
 from tui_datasize.experiments.load import cluster_settings
 from tui_datasize.files import fault_of, known_object
 from tui_datasize.jobs.queue.file_systems import file_system
@@ -117,6 +117,8 @@ def _partition(settings: ClusterSettings) -> Check:
         f"{name.rstrip('*')}: {state}, {nodes} nodes {how}, at most {limit}"
         for name, state, limit, nodes, how, _ in lines
     )
+    if all(seconds(line[2]) < seconds(settings.time) for line in lines):
+        return Check("partition", "fail", f"{shown}, and time = {settings.time}")
     if settings.gpus and not any("gpu" in line[5] for line in lines):
         return Check("partition", "fail", f"{shown}; no GPU in it, and gpus = {settings.gpus}")
     words = [*sbatch("ds-doctor", 1, settings, Path(os.devnull)), "--test-only"]

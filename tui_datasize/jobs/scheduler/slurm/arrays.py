@@ -48,7 +48,8 @@ def sbatch(
         "array": f"0-{tasks - 1}{width}",
         "open-mode": "append",
         "signal": f"B:USR2@{WARNING_S}",
-        "output": str(log),
+        # What Slurm puts in for signs belongs into the name alone.
+        "output": f"{str(log.parent).replace('%', '%%')}/{log.name}",
         "nodes": "1",
         "ntasks": "1",
         "cpus-per-task": str(settings.cpus),
@@ -82,8 +83,11 @@ def script(
     return "\n".join(
         [
             "#!/bin/bash",
-            *told,
+            # Once, and to whom it can save nothing yet: TERM follows at the limit.
+            "trap '' USR2",
+            # In front of what it could take the names of.
             settings.setup or "",
+            *told,
             *(f"export {variable}={value}" for variable, value in variables.items()),
             "" if settings.gpus else 'export CUDA_VISIBLE_DEVICES=""',
             f"unset {ATTEMPT_VARIABLE}",

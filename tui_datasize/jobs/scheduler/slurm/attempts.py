@@ -94,7 +94,7 @@ class Attempts:
         """
         paths = self.project.run(run.experiment, run.run_id)
         is_gone = is_answered and (task is None or task.is_over)
-        log = logs / f"{run.array}.log"
+        log = logs / f"{run.array}-{run.task}.log"
         sight = yield from self.reach(partial(see, run, paths, log, self.living, is_gone=is_gone))
         if self._has_changed(run):
             return False

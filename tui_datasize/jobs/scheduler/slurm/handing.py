@@ -19,10 +19,10 @@ from tui_datasize.runlog.atomic import make_directory
 from tui_datasize.runlog.paths import ProjectPaths
 
 
-def log_of(project: ProjectPaths, settings: ClusterSettings, array: str) -> Path:
-    """Where the tasks of an array say what their runs' logs do not have."""
+def log_of(project: ProjectPaths, settings: ClusterSettings, array: str, task: int | str = "%a") -> Path:
+    """Where a task of an array says what its run's log does not have; each, as Slurm takes the name."""
     place = Path(settings.shared) / ".cluster" if settings.shared else project.cluster.resolve()
-    return place / f"{array}.log"
+    return place / f"{array}-{task}.log"
 
 
 def plan_array(
