@@ -138,6 +138,17 @@ def test_an_sbatch_that_means_to_wait_is_stopped_at_once(cluster: Cluster, tmp_p
     assert limit(reply.problem, 1) == "it has as many jobs as it takes, of all users together"
 
 
+def test_variables_that_leave_jobs_out_of_answers_do_not_reach_slurm(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"SQUEUE_PARTITION", "SCANCEL_USER", "SINFO_PARTITION", "SBATCH_CLUSTERS", "SLURM_JOB_ID"}
+    kept = {"SBATCH_QOS", "SLURM_CONF"}
+    for name in given | kept:
+        monkeypatch.setenv(name, "x")
+    call = SlurmCommands().start([sys.executable, "-c", "import os; print(*os.environ)"])
+    while (reply := call.poll()) is None:
+        pass
+    assert {*reply.out.split()} & (given | kept) == kept
+
+
 _TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30)
 _ROWS = st.lists(
     st.tuples(

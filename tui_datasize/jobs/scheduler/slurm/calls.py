@@ -22,6 +22,10 @@ _QUEUE_FULL = b"sleeping and retrying"
 """What sbatch says before it waits for minutes: Slurm has as many jobs as it takes."""
 LAUNCH_FAILED = "launch failed requeued held"
 """The reason of a task that Slurm could not start and holds, until somebody releases it."""
+_FILTERS = ("SLURM_", "SQUEUE_", "SCANCEL_", "SINFO_")
+"""Variables of a job within which this program was started, and those that leave jobs out of an answer."""
+_ELSEWHERE = frozenset({"SBATCH_CLUSTERS", "SBATCH_WAIT"})
+"""Options of sbatch with which squeue would not find a job, or the answer comes at its end."""
 _MOST_NAMES = 2000
 """Of arrays in one argument, which the kernel limits to 128 KiB."""
 _OVER = frozenset(
@@ -123,9 +127,11 @@ class _Process:
 
 
 def _environment(own: Mapping[str, str]) -> dict[str, str]:
-    """The environment of commands: of a job within which this program was started nothing is taken on."""
+    """The environment of commands: what a person set for another job, or to see less, is not taken on."""
     kept = {
-        name: value for name, value in own.items() if not name.startswith("SLURM_") or name == "SLURM_CONF"
+        name: value
+        for name, value in own.items()
+        if name == "SLURM_CONF" or not (name.startswith(_FILTERS) or name in _ELSEWHERE)
     }
     # Times are compared and shown as this machine has them.
     return kept | {"SLURM_TIME_FORMAT": "standard", "LC_ALL": "C.UTF-8"}
