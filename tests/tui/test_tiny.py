@@ -29,6 +29,12 @@ async def test_a_tiny_terminal_shows_every_part_of_every_tab_in_turn(busy: Stage
         assert sum(line.startswith(("─ ", "━ ")) for line in show.lines) == 1
 
 
+async def test_a_tiny_terminal_says_why_there_is_no_answer(empty: Stage):
+    async with empty.open(TINY) as show:
+        await turn(show, "3", "─ Answer", "No run of this experiment has")
+        await turn(show, "tab", "─ Learning curve", "No run of this experiment has")
+
+
 async def turn(show: Show, key: str, *words: str) -> None:
     """Press a key; what it shows has the words, and fills no more lines than there are."""
     await show.press(key)

@@ -19,6 +19,7 @@ from tui_datasize.tui.charts.lines import Drawing, sentence
 from tui_datasize.tui.charts.window import WHOLE, ChartWindow
 from tui_datasize.tui.widgets.line_view import LineView
 from tui_datasize.tui.widgets.palette import GREY, Palette
+from tui_datasize.tui.widgets.panel import is_tiny
 
 _COLOURS: Mapping[Tone, str] = MappingProxyType(
     {
@@ -119,7 +120,9 @@ class WordsView(LineView):
         return len(_wrapped(self._lines, width))
 
     def draw(self, size: Size) -> Sequence[Text]:
-        return _fitted(self._lines, size.width, size.height, self.palette)
+        # A tiny terminal shows one part alone, and may not show the chart's.
+        lines = self._lines or (self._elsewhere if is_tiny(self.app.size) else ())
+        return _fitted(lines, size.width, size.height, self.palette)
 
 
 def _fitted(lines: Sequence[Text], width: int, height: int, palette: Palette) -> Sequence[Text]:

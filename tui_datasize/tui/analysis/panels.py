@@ -18,7 +18,7 @@ from tui_datasize.tui.analysis.answer_lines import WordsView, answer_lines, draw
 from tui_datasize.tui.charts.figures import draw_figure
 from tui_datasize.tui.charts.lines import sentence
 from tui_datasize.tui.charts.window import ChartWindow
-from tui_datasize.tui.widgets.chart_view import ChartView, Drawer
+from tui_datasize.tui.widgets.chart_view import ChartView
 from tui_datasize.tui.widgets.palette import Palette, palette_of
 from tui_datasize.tui.widgets.panel import Panel
 
@@ -67,9 +67,9 @@ class AnalysisPanels:
         """The curve, the answer beside it, and the overlap; `terms` are those of the filter in force."""
         palette, answer = palette_of(self._curve.app), analysed.answers[choice.fit_to]
         self._chart.show((version, choice), partial(draw_answer, answer))
+        words = answer_lines(answer, palette, everything=choice.fit_to == "laws")
         # What does not apply says so in the place of the chart.
-        words = answer_lines(answer, palette, everything=choice.fit_to == "laws") if answer.applies else ()
-        self._words.show(words)
+        self._words.show(*((words,) if answer.applies else ((), words)))
         whose = subject(analysed.experiment, chosen_variant(analysed.variants, choice), terms)
         first = analysed.answers["answer"]
         about = first.about, first.about.partition(",")[0]
@@ -108,22 +108,21 @@ class AnalysisPanels:
         self._curve.show_title(page.title if page else "Learning curve")
         self._fit.show_title("In words" if page else "Answer")
         if page is not None:
-            self._chart.show(("computing", page.name), _saying("Computing …"))
-            self._words.show(())
+            self._say(("computing", page.name), "Computing …")
 
     def show_whole(self) -> None:
         """Look at all of the chart: its part was one of other sizes."""
         self._chart.action_reset()
 
     def show_sentence(self, text: str) -> None:
-        self._chart.show(text, _saying(text))
-        self._words.show(())
+        self._say(text, text)
         for chart in (self._heat_map, self._class_bars):
             chart.show("", lambda *_: Text())
 
-
-def _saying(text: str) -> Drawer:
-    return lambda width, height, palette, _: sentence(text, width, height, palette)
+    def _say(self, version: object, text: str) -> None:
+        """Say something in the place of the chart."""
+        self._chart.show(version, lambda width, height, palette, _: sentence(text, width, height, palette))
+        self._words.show((), [Text(text, palette_of(self._curve.app).muted)])
 
 
 def _beside(answer: Answer, palette: Palette) -> tuple[Sequence[Text], Sequence[Text]]:
