@@ -53,6 +53,28 @@ def test_a_cancel_that_meets_a_worker_just_beginning_ends_in_a_cancelled_run(clu
     assert cluster.states() == [SUCCEEDED]
 
 
+@pytest.mark.parametrize("is_namesake", [True, False])
+def test_a_cancel_reaches_the_worker_of_another_submission(cluster: Cluster, is_namesake: bool) -> None:
+    (spec,) = specs(1)
+    cluster.enqueue(spec)
+    cluster.round(2)
+    (own,) = cluster.slurm.tasks
+    other = MockTask(own.array if is_namesake else "ds-other", "900", 0, own.directory, 1, state="RUNNING")
+    cluster.slurm.tasks.append(other)
+    cluster.work(other)
+    # Ours finds the run claimed, and leaves it alone.
+    cluster.begin()
+    cluster.round(2)
+    assert (cluster.states(), own.state, other.signals) == ([RUNNING], "COMPLETED", 0)
+    cluster.queue.ask(CommandKind.CANCEL, spec)
+    cluster.round()
+    assert other.signals == 1
+    cluster.end(RunOutcome.INTERRUPTED, "asked to leave", state="CANCELLED")
+    cluster.round(2)
+    assert cluster.states() == [CANCELLED]
+    assert not cluster.store.cluster.has_work()
+
+
 def test_a_cancel_that_is_refused_changes_nothing(cluster: Cluster) -> None:
     """Of a run of this machine: its worker is just leaving it."""
     (spec,) = specs(1)

@@ -176,7 +176,8 @@ class SlurmExecutor:
         if not runs:
             return
         self._due_s = time.monotonic() + self._interval_s
-        answer = yield from self._ask(squeue([] if any(not run.array for run in runs) else sorted(arrays)))
+        names = [] if any(map(_may_be_anothers, runs)) else sorted(arrays)
+        answer = yield from self._ask(squeue(names))
         tasks = self._tasks(answer)
         known = self._acknowledge(arrays, tasks)
         adopted = yield from self._look(settings, known, tasks)
@@ -261,7 +262,7 @@ class SlurmExecutor:
     def _look(
         self, settings: ClusterSettings, known: set[str], tasks: Sequence[ClusterTask] | None
     ) -> Generator[bool, None, Mapping[str, str]]:
-        """Look at the runs that may have begun or ended; those of another queue, by the names of tasks."""
+        """Look at the runs that may have begun or ended; those of other submissions, by names of tasks."""
         by_run = {(task.array, task.job_id, task.number): task for task in tasks or ()}
         by_name = {task.name: task for task in tasks or ()}
         attempts = self._attempts(settings, tasks or ())
@@ -273,8 +274,9 @@ class SlurmExecutor:
             is_answered = tasks is not None and (run.array in known or not run.array)
             task = by_run.get((run.array, run.job_id, run.task))
             try:
-                if tasks and not run.array:
-                    task = yield from self._adopted(run, by_name, adopted)
+                if tasks and _may_be_anothers(run):
+                    adopted_task = yield from self._adopted(run, by_name, adopted)
+                    task = task or adopted_task
                 if run.is_outdated:
                     is_free = is_answered and (task is None or task.is_over)
                 elif run.run_id in unasked or _may_have_changed(run, task, is_answered):
@@ -337,7 +339,7 @@ class SlurmExecutor:
     def _adopted(
         self, run: HandedRun, by_name: Mapping[str, ClusterTask], adopted: dict[str, str]
     ) -> Generator[bool, None, ClusterTask | None]:
-        """The task of a run that another queue has handed over, which is noted."""
+        """The task that makes a run, of whichever submission, which is noted."""
         claim = yield from self._reach(partial(read_claim, self._project.run(run.experiment, run.run_id)))
         task = by_name.get(claim.job) if claim else None
         if task:
@@ -449,6 +451,11 @@ class SlurmExecutor:
 def _is_refusal(problem: str) -> bool:
     """Whether sbatch has failed for what it was asked, and not for the want of an answer."""
     return bool(problem) and not any(word in problem.lower() for word in _NO_ANSWER)
+
+
+def _may_be_anothers(run: HandedRun) -> bool:
+    """Whether the task of a run is to be known though it may be of another submission."""
+    return not run.array or run.cancel_requested
 
 
 def _may_have_changed(run: HandedRun, task: ClusterTask | None, is_answered: bool) -> bool:

@@ -30,8 +30,8 @@ def orders(
 ) -> Iterator[Order]:
     """What a person did, and an end to what was handed over twice.
 
-    `others` has by the names of their tasks the runs that another queue has handed over: Slurm may have
-    jobs of any name, and those are known by their claims.
+    `others` has by the names of their tasks the runs that another submission makes: Slurm may have jobs of
+    any name, and those are known by their claims.
     """
     by_id = {run.run_id: run for run in found}
     adopted = {name: by_id[run_id] for name, run_id in others.items() if run_id in by_id}
@@ -41,7 +41,7 @@ def orders(
         run = adopted.get(task.name) or runs.get((task.array, task.number))
         if task.is_over or (task.array not in arrays and task.name not in adopted):
             continue
-        if run is None or (run.job_id not in ("", task.job_id)):
+        if run is None or (task.name not in adopted and run.job_id not in ("", task.job_id)):
             # Handed over twice. One that runs is in nobody's way: it has the run, or leaves it alone.
             cancel += [task] if task.is_pending else []
         elif _is_unwanted(run, task):
