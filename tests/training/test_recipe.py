@@ -133,9 +133,9 @@ def test_repeats_show_each_image_of_a_batch_several_times(digits):
 
 
 def test_frozen_weights_are_left_alone_by_optimiser_and_clipping(digits, monkeypatch):
-    from tui_datasize.training import engine
+    from tui_datasize.training import pretext
 
-    build = engine.build_model
+    build = pretext.build_model
 
     def build_frozen(*args, **kwargs):
         model = build(*args, **kwargs)
@@ -143,7 +143,7 @@ def test_frozen_weights_are_left_alone_by_optimiser_and_clipping(digits, monkeyp
         first.requires_grad_(False)
         return model
 
-    monkeypatch.setattr(engine, "build_model", build_frozen)
+    monkeypatch.setattr(pretext, "build_model", build_frozen)
     trainer = trainer_of(digits, optimizer=OptimizerSpec(lr=1e-2, weight_decay=0.5))
     before = copy.deepcopy(trainer.model.state_dict())
     trainer.step()

@@ -19,7 +19,7 @@ from tui_datasize.experiments.pretext import LearningTask
 from tui_datasize.experiments.spec import Budget
 from tui_datasize.experiments.unlabelled import Unlabelled
 from tui_datasize.runlog.claim import RunOutcome, read_exit
-from tui_datasize.training import engine
+from tui_datasize.training import engine, pretext
 from tui_datasize.training.accelerator.cuda import CudaCapture, CudaDevice
 from tui_datasize.training.accelerator.interface import Accelerator
 from tui_datasize.training.packs.fused import Fused
@@ -238,8 +238,8 @@ class Waits(nn.Module):
 
 @pytest.fixture
 def unrecordable(monkeypatch):
-    build = engine.build_model
-    monkeypatch.setattr(engine, "build_model", lambda *a, **o: Waits(build(*a, **o)))
+    build = pretext.build_model
+    monkeypatch.setattr(pretext, "build_model", lambda *a, **o: Waits(build(*a, **o)))
 
 
 def test_a_run_whose_recording_is_refused_goes_on_with_the_same_numbers(

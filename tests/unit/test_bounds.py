@@ -190,8 +190,8 @@ def test_sizes_and_swept_values_are_counted_one_by_one_and_not_with_each_other(t
     experiment = project.experiment("x")
     ids = [run.run_id for run in plan_runs(replace(experiment, size_values=(40, 50, 600)), project)]
     made = []
-    spec_of = sweep._spec
-    monkeypatch.setattr(sweep, "_spec", lambda *cell: made.append(cell) or spec_of(*cell))
+    spec_of = sweep.spec_at
+    monkeypatch.setattr(sweep, "spec_at", lambda *cell: made.append(cell) or spec_of(*cell))
     others = ["y-n40-d0-s0-00000000", "x-n40-d0-s7-00000000", "of no run"]
     assert listed_runs(experiment, project, [*ids[:3], *ids[100:102], *ids[200:], *others]) == {
         *ids[:3],
