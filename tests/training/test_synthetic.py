@@ -453,6 +453,30 @@ def test_test_images_those_held_out_and_their_like_are_left_out(
     assert not learned & (of_test | {np.asarray(Image.open(file)).tobytes()})
 
 
+def test_no_real_image_passes_as_generated(
+    folder: Path, queue_run: QueueRun, digits: LoadedDataset, tmp_path: Path
+) -> None:
+    """One outside the subset would be a label more; so are further test images, and what is like these."""
+    spec = from_folder(folder, train_size=60, validation=0.2, tests=(("far", f"imagefolder:{tmp_path}/far"),))
+    task = make_task(spec, digits)
+    images = np.asarray(digits.train.images)[:, 0]
+    outside = np.setdiff1d(np.arange(len(images)), task.subset)[:7]
+    held_out, *learned = task.subset[task.is_held_out][0], *task.subset[~task.is_held_out][:2]
+    far = tmp_path / "far" / digits.class_names[digits.train.labels[outside[0]]]
+    far.mkdir(parents=True)
+    Image.fromarray(further := images[outside[0]].T.copy()).save(far / "further.png")
+    like = [(one * 0.95).astype(np.uint8) for one in (further, images[held_out])]
+    labels = [outside[0], outside[0], held_out, *outside, *learned]
+    pictures = [further, *like, *images[outside], *images[learned]]
+    for number, (row, pixels) in enumerate(zip(labels, pictures, strict=True)):
+        at = folder / digits.class_names[digits.train.labels[row]]
+        Image.fromarray(pixels).save(at / f"real{number}.png")
+    session = prepare_module.prepare(paths := queue_run(spec), 1, prepare_module.Shared(), print)
+    assert read_object(paths.provenance)["generated_left_out"] == len(pictures) == 12
+    drawn = {image.numpy().tobytes() for image in session.trainer.subset.images[48:]}
+    assert not drawn & {pixels.tobytes() for pixels in pictures}
+
+
 def test_a_class_without_images_is_named(folder: Path, queue_run: QueueRun, digits: LoadedDataset) -> None:
     for file in (folder / "3").glob("*.png"):
         file.unlink()

@@ -161,8 +161,8 @@ pass, a multiplication and an addition counted as two; `label_noise` is the shar
 `default` of the recipe that a search is compared with and `1 of 3`, `2 of 3`, ... of its candidates, null of
 runs of no search; `generated_images` were learned from beside the `train_size` real ones, after `generator_s`
 of `wall_s` where the run made them; of those of a folder `generated_missing` fewer than asked were there,
-`generated_left_out` are or look like test images or are held out, `generated_fingerprint` changes with any
-pixel; `pack_width` is how many runs were computed together in the last updates, this one included,
+`generated_left_out` are real ones or look like test images or ones held out, `generated_fingerprint` changes
+with any pixel; `pack_width` is how many runs were computed together in the last updates, this one included,
 `pack_implementation` how."""
 
 

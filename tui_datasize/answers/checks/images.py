@@ -126,7 +126,7 @@ def check_changed_data(runs: pl.DataFrame, datasets: pl.DataFrame) -> Iterator[F
 
 
 def check_generated(runs: pl.DataFrame) -> Iterator[Finding]:
-    """Folders of generated images that changed between runs, have too few, or hold test images."""
+    """Folders of generated images that changed between runs, have too few, or hold real images."""
     made = runs.filter(pl.col("generated_fingerprint").is_not_null())
     for (words,), group in made.group_by("synthetic", maintain_order=True):
         folder = str(words).partition("source=")[2].partition(" ")[0]
@@ -144,8 +144,8 @@ def check_generated(runs: pl.DataFrame) -> Iterator[Finding]:
             yield finding(Severity.WARNING, "generated-missing", lacking, what, to_do, names_sizes=True)
         if most_out := int(str(group["generated_left_out"].max() or 0)):
             what = (
-                f"{plural(most_out, 'image')} of {folder} are or look like test images, or are held out: "
-                "left out."
+                f"{plural(most_out, 'image')} of {folder} are real ones of the data set, or look like test "
+                "images or ones held out: left out."
             )
             to_do = "See how they came to be generated: others may be less alike and still copies."
             yield finding(Severity.NOTE, "generated-left-out", group, what, to_do)

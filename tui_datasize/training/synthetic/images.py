@@ -19,9 +19,9 @@ from tui_datasize.runlog.atomic import write_bytes
 from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.text import plural
 from tui_datasize.training.accelerator.device import accelerator_of
-from tui_datasize.training.arrays import ChosenRows, ImageSplit, LoadedDataset
+from tui_datasize.training.arrays import ChosenRows, ImageRows, ImageSplit, LoadedDataset
 from tui_datasize.training.build import CHUNK_IMAGES
-from tui_datasize.training.datasets import load_synthetic
+from tui_datasize.training.datasets import load_synthetic, load_tests
 from tui_datasize.training.evaluate import Integers
 from tui_datasize.training.placement import HasRoom
 from tui_datasize.training.sheet import draw_sheet
@@ -108,21 +108,27 @@ def _made(
 def _drawn(
     spec: RunSpec, task: Task, whole: LoadedDataset, data_dir: Path, wanted: Mapping[int, int]
 ) -> Generated:
-    """From a folder, nested as draws are: none that the run is judged or chosen by, nor its like."""
+    """From a folder, nested as draws are: none that is real, or like those that a run is judged or chosen by.
+
+    A real image outside the subset would be a label that the size does not count.
+    """
     source, names = spec.synthetic.source, task.dataset.class_names
     found, fingerprint = load_synthetic(source, data_dir, whole, names, spec.images)
-    held_out = task.dataset.train.hashes[task.subset[task.is_held_out]]
-    left_out = np.isin(found.hashes, np.append(whole.test.hashes, held_out))
-    left_out[[*find_twins(_thumbnails(found), _thumbnails(whole.test))]] = True
+    further = (load_tests(tests, data_dir, whole, names, spec.images) for _, tests in spec.tests)
+    tests = [whole.test, *further]
+    left_out = np.isin(found.hashes, np.concatenate([one.hashes for one in (whole.train, *tests)]))
+    held_out = ChosenRows(task.dataset.train.images, task.subset[task.is_held_out])
+    judges = _thumbnails(*(one.images for one in tests), held_out)
+    left_out[[*find_twins(_thumbnails(found.images), judges)]] = True
     if left_out.any():
         what = plural(len(left_out), "generated image")
-        print(f"{left_out.sum():,} of {what} are left out: test images, held out, or like these", flush=True)
+        print(f"{left_out.sum():,} of {what} are left out: real, or like test or held-out ones", flush=True)
     order = permutation(len(left_out), spec.subset.seed, 0, _DRAW_KEY)
     order = order[~left_out[order]]
     of_class = {label: order[found.labels[order] == label] for label in wanted}
     if none := [names[label] for label, rows in of_class.items() if wanted[label] and not len(rows)]:
         what = f"no image of class {none[0]} is left to learn from"
-        raise DataError(what, where=source, fix="put some there that are no test images")
+        raise DataError(what, where=source, fix="put some there that are generated")
     rows = np.concatenate([rows[: wanted[label]] for label, rows in of_class.items()])
     images = ImageSplit(ChosenRows(found.images, rows), found.labels[rows], found.hashes[rows])
     facts = {
@@ -136,9 +142,9 @@ def _drawn(
     return Generated(images, facts)
 
 
-def _thumbnails(split: ImageSplit) -> Thumbnails:
-    starts = range(0, len(split.labels), CHUNK_IMAGES)
-    return np.concatenate([thumbnails(split.images[start : start + CHUNK_IMAGES]) for start in starts])
+def _thumbnails(*parts: ImageRows) -> Thumbnails:
+    chunks = ((images, start) for images in parts for start in range(0, len(images), CHUNK_IMAGES))
+    return np.concatenate([thumbnails(images[start : start + CHUNK_IMAGES]) for images, start in chunks])
 
 
 def _digest(*values: NDArray[Any]) -> str:
