@@ -161,9 +161,10 @@ class MockSlurm:
             return Reply(0, f"MaxArraySize            = {self.most_tasks}\n")
         for name in words[1].split(","):
             task = self.task(name)
-            if task is None or task.state != "PENDING":
+            if task is None or task.state not in ("PENDING", "REQUEUE_HOLD"):
                 return Reply(1, "", f"Job/step already completing or completed for job {name}")
-            task.reason = "JobHeldUser" if words[0] == "uhold" else "Resources"
+            is_held = words[0] == "uhold"
+            task.state, task.reason = "PENDING", "JobHeldUser" if is_held else "Resources"
         return Reply(0)
 
     def task(self, name: str) -> MockTask | None:

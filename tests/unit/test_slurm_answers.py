@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -210,17 +210,65 @@ def test_whatever_jobs_are_called_ours_are_found(
     assert torn == "" or torn.endswith("|.\n")
 
 
-def test_what_slurm_holds_since_it_could_not_start_it_is_released(cluster: Cluster) -> None:
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        ("PENDING", "launch failed requeued held"),
+        ("REQUEUE_HOLD", "launch_failure_limit_exceeded_requeued_held"),
+        ("PENDING", "JobHoldMaxRequeue"),
+    ],
+)
+def test_what_slurm_holds_since_it_could_not_start_it_is_released(
+    cluster: Cluster, state: str, reason: str
+) -> None:
     failed, held = specs(2)
     cluster.enqueue(failed, held)
     cluster.round()
     cluster.queue.ask(CommandKind.HOLD, held)
     for task in cluster.slurm.tasks:
-        task.reason = "launch failed requeued held"
-    cluster.round(2)
+        task.state, task.reason = state, reason
+    cluster.round()
+    assert cluster.job(failed).reason.endswith("; it is released to be tried again")
+    cluster.round()
     assert [words[1:] for words in cluster.asked("scontrol")[1:]] == [["uhold", "1_1"], ["release", "1_0"]]
     assert cluster.job(failed).reason == "waits for a free node"
     assert cluster.slurm.tasks[0].reason == "Resources"
+
+
+def test_what_is_drained_begins_nothing_until_it_goes_on(cluster: Cluster) -> None:
+    given, held, late = specs(3)
+    cluster.enqueue(given, held)
+    cluster.round()
+    cluster.slurm.faults["sbatch"] = ["down"]
+    cluster.enqueue(late)
+    cluster.round()
+    cluster.queue.ask(CommandKind.HOLD, held)
+    cluster.store.settings.write(draining=True)
+    cluster.round(2)
+    cluster.begin()
+    cluster.round()
+    assert (cluster.states(), len(cluster.asked("sbatch"))) == ([QUEUED, HELD, QUEUED], 2)
+    cluster.store.settings.write(draining=False)
+    cluster.round(2)
+    cluster.begin()
+    cluster.round()
+    assert cluster.states() == [RUNNING, HELD, RUNNING]
+
+
+def test_a_script_that_is_too_long_is_made_shorter(cluster: Cluster) -> None:
+    cluster.enqueue(*specs(8))
+    take = cluster.slurm._sbatch
+    problem = "Batch job submission failed: Pathname of a file, directory or other parameter too long"
+
+    def refuse_many(words: Sequence[str], text: str) -> Reply:
+        return (
+            Reply(1, "", f"sbatch: error: {problem}\n") if text.count("letters-n") > 4 else take(words, text)
+        )
+
+    cluster.slurm._sbatch = refuse_many  # type: ignore[method-assign]
+    cluster.round(8)
+    assert len(cluster.slurm.tasks) == 8
+    assert cluster.sizes()[:2] == ["0-7", "0-3"]
 
 
 def test_more_arrays_than_an_argument_holds_are_asked_for_without_their_names() -> None:

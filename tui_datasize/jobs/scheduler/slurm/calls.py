@@ -20,8 +20,8 @@ _LINE = re.compile(r"(\d[^|\n]*)\|([A-Z_]+)\|([^|\n]*)\|([^|\n]*)\|(.*?)\|\.\n",
 _TASK = re.compile(r"(\d+)_(\d+)", re.ASCII)
 _QUEUE_FULL = b"sleeping and retrying"
 """What sbatch says before it waits for minutes: Slurm has as many jobs as it takes."""
-LAUNCH_FAILED = "launch failed requeued held"
-"""The reason of a task that Slurm could not start and holds, until somebody releases it."""
+_HELD = re.compile(r"JobHoldMaxRequeue|.*requeued[ _]held", re.ASCII)
+"""Reasons of a task that Slurm could not start, or has started too often, and holds until it is released."""
 _FILTERS = ("SLURM_", "SQUEUE_", "SCANCEL_", "SINFO_")
 """Variables of a job within which this program was started, and those that leave jobs out of an answer."""
 _ELSEWHERE = frozenset({"SBATCH_CLUSTERS", "SBATCH_WAIT"})
@@ -162,7 +162,12 @@ class ClusterTask:
 
     @property
     def is_pending(self) -> bool:
-        return self.state == "PENDING"
+        return self.state in ("PENDING", "REQUEUE_HOLD")
+
+    @property
+    def is_held_by_slurm(self) -> bool:
+        """Whether it waits for somebody to release it, whom nobody but Slurm has asked for that."""
+        return self.is_pending and bool(_HELD.fullmatch(self.reason.strip("() ")))
 
 
 def squeue(names: Sequence[str]) -> list[str]:

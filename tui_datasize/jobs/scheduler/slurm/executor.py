@@ -186,7 +186,9 @@ class SlurmExecutor:
             self._store.faults.clear(FaultKind.CLUSTER, _DISK)
         if tasks is not None:
             yield from self._submit(settings, [name for name in arrays if name not in known])
-            yield from self._pass_on(orders(self._store.cluster.runs(), tasks, arrays, adopted))
+            yield from self._pass_on(
+                orders(self._store.cluster.runs(), tasks, arrays, adopted, is_draining=self._is_draining())
+            )
 
     def _ask(self, words: Sequence[str], text: str = "") -> Generator[bool, None, Reply]:
         self._call = self._commands.start(words, text)
@@ -216,6 +218,9 @@ class SlurmExecutor:
         self._disk = f"{settings.shared}: {what}" if settings.shared else fault_of(error)
         self._report(_DISK, f"{self._disk}: runs of the cluster wait until that is fixed")
 
+    def _is_draining(self) -> bool:
+        return self._store.settings.read().draining
+
     def _plan(self, settings: ClusterSettings) -> _Work:
         """Commit what is to be handed over next."""
         arrays, is_probing = self._store.cluster.arrays(), self._evidence.is_probing
@@ -225,7 +230,7 @@ class SlurmExecutor:
         )
         is_doubtful = not all(arrays.values()) or has_probe
         is_paused = any(pause.lasts() for pause in self._pauses.values())
-        if is_doubtful or is_paused or self._store.settings.read().draining:
+        if is_doubtful or is_paused or self._is_draining():
             return
         for _ in range(_ARRAYS_A_ROUND):
             jobs = self._store.cluster.waiting(self._size)
@@ -372,7 +377,7 @@ class SlurmExecutor:
 
     def _submit(self, settings: ClusterSettings, names: Sequence[str]) -> _Work:
         """Hand over the arrays that Slurm was just asked for and does not have."""
-        runs = self._store.cluster.runs() if names else []
+        runs, is_draining = self._store.cluster.runs() if names else [], self._is_draining()
         for name in names:
             own = [run for run in runs if run.array == name]
             if name in self._refused or any(run.is_outdated for run in own):
@@ -380,7 +385,7 @@ class SlurmExecutor:
                 with self._store.transaction():
                     self._store.cluster.take_back([run.run_id for run in own])
                 continue
-            if self._disk:
+            if self._disk or is_draining:
                 continue
             try:
                 places = yield from directories(self._store, self._project, own, self._reach)

@@ -7,7 +7,7 @@ from datetime import datetime
 from types import MappingProxyType
 
 from tui_datasize.experiments.cluster_settings import ClusterSettings
-from tui_datasize.jobs.scheduler.slurm.calls import LAUNCH_FAILED, ClusterTask
+from tui_datasize.jobs.scheduler.slurm.calls import ClusterTask
 
 _REASONS: Mapping[str, str] = MappingProxyType(
     {
@@ -15,7 +15,6 @@ _REASONS: Mapping[str, str] = MappingProxyType(
         "Dependency": "waits for another job of the cluster",
         "JobHeldUser": "held on the cluster",
         "JobHeldAdmin": "held by the cluster's administrators",
-        LAUNCH_FAILED: "Slurm could not start it; it is released to be tried again",
         "BeginTime": "waits a moment before it is started again",
         "JobArrayTaskLimit": "waits: array_width allows no more at once",
         "Licenses": "waits for a licence",
@@ -37,6 +36,7 @@ _TOO_MANY = (
     ("maxsubmit", "your account may have no more jobs at once"),
     ("job queue full", "it has as many jobs as it takes, of all users together"),
     ("unable to accept job", "it has as many jobs as it takes, of all users together"),
+    ("parameter too long", "the script of {tasks:,} runs is too long for it"),
     ("job array", "an array of {tasks:,} runs is too long for it"),
     ("policy", "a limit of your account is reached"),
 )
@@ -49,6 +49,8 @@ def waits(task: ClusterTask, settings: ClusterSettings, now: datetime) -> str:
     reason = task.reason.strip("() ").partition(",")[0]
     if task.state == "CONFIGURING":
         why = f"{task.node or 'its node'} is being started"
+    elif task.is_held_by_slurm:
+        why = "Slurm could not start it, or too often; it is released to be tried again"
     elif reason in ("Resources", "None", ""):
         why = f"waits for {what}"
     elif reason.startswith(_LIMITS):
