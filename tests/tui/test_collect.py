@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import closing
 
 import polars as pl
 import pytest
@@ -12,10 +13,14 @@ import pytest
 from tests.fakes import State, metric_rows, write_lines, write_run
 from tests.tui.fake_queue import CPU_ONLY, TWO_GPUS
 from tests.tui.stage import DEADLINE_S, Stage
+from tests.unit.queue_desk import Queue
 from tui_datasize.experiments.load import load_project
+from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.experiments.sweep import plan_runs
+from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.queue.faults import Fault, FaultKind
 from tui_datasize.jobs.queue.state import JobState
+from tui_datasize.jobs.queue.store import Store
 from tui_datasize.jobs.scheduler.devices import DeviceReport
 from tui_datasize.runlog.schema import RUNS
 from tui_datasize.tui.polling import patient, poller, project_file, record
@@ -26,6 +31,7 @@ from tui_datasize.tui.polling.poller import Poller, open_look
 from tui_datasize.tui.polling.record import ProjectRecord
 from tui_datasize.tui.polling.snapshot import Interest, Snapshot
 from tui_datasize.tui.queue.cell_map import lay_out
+from tui_datasize.tui.run_filter import filter_of
 from tui_datasize.tui.widgets.header_strip import HeaderStrip
 
 
@@ -409,3 +415,45 @@ def test_a_disk_of_runs_that_does_not_answer_keeps_nothing_of_the_queue_back(bus
 def test_a_project_without_a_cluster_is_looked_at_by_the_thread_that_asks(busy: Stage):
     look = open_look(busy.project, busy.queue, lambda: ProjectRecord(busy.project), lambda: CPU_ONLY)
     assert look.__func__ is Collector.look  # type: ignore[attr-defined]
+
+
+SWEPT = """
+[experiments.ahead]
+dataset = "digits"
+model = { name = "cnn3", width = 8 }
+sizes = [40, 80, 120]
+seeds = [0, 101]
+subset = { seeds = [0, 7] }
+budget = { updates = 10 }
+[experiments.ahead.sweep]
+"model.width" = [8, 16]
+"optimizer.lr" = [0.1, 0.01]
+"""
+
+
+def test_a_filter_finds_runs_that_have_not_begun_by_what_they_will_do(empty: Stage):
+    file = empty.project.experiments
+    file.write_text(SWEPT, encoding="utf-8")
+    project = load_project(file)
+    runs = plan_runs(project.experiment("ahead"), project)
+    with closing(Store(empty.project.queue)) as store:
+        Queue(empty.project, store).enqueue(*runs)
+    write_run(empty.project, runs[0], tables=False)
+    look = Collector(
+        empty.project, QueueClient(empty.project), lambda: ProjectRecord(empty.project), lambda: CPU_ONLY
+    )
+    seen = look.collect(Interest()).table
+
+    def found(text: str) -> set[str]:
+        return set(seen.filter(filter_of(text, seen.schema))["run_id"])
+
+    def wanted(holds: Callable[[RunSpec], bool]) -> set[str]:
+        return {run.run_id for run in runs if holds(run)}
+
+    assert seen.height == len(runs) == 48
+    assert found("seed=101") == wanted(lambda run: run.seed == 101)
+    assert found("draw=7 size>=80") == wanted(lambda run: run.subset.seed == 7 and run.train_size >= 80)
+    assert found("lr=0.1 width=16") == wanted(
+        lambda run: run.optimizer.lr == 0.1 and run.model.options["width"] == 16
+    )
+    assert found("model:cnn3 dataset=digits") == {run.run_id for run in runs}

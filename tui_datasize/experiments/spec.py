@@ -21,6 +21,8 @@ from tui_datasize.experiments.unlabelled import Unlabelled
 
 SCHEMA_VERSION = 1
 DEFAULT_EVALUATIONS = 12
+CELL = re.compile(r"-n(?P<size>\d{1,19})-d(?P<draw>\d{1,19})-s(?P<seed>\d{1,19})-[0-9a-f]{8}$")
+"""The end of a run id: which train size, draw and seed it has."""
 
 Confusion: TypeAlias = tuple[tuple[str, str, float], ...]
 """(class, class it becomes, weight); empty for any other class alike (symmetric noise)."""

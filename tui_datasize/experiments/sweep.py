@@ -6,7 +6,6 @@ What cannot be planned is a `DatasizeError`, as of `plan_runs`.
 from __future__ import annotations
 
 import itertools
-import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,12 +24,10 @@ from tui_datasize.experiments.named_files import named_in, wrong_files
 from tui_datasize.experiments.pretext import refuse_few_images
 from tui_datasize.experiments.recipe import Recipe
 from tui_datasize.experiments.sources import Sources, needed
-from tui_datasize.experiments.spec import ClassSplit, ModelSpec, RunSpec, SubsetSpec
+from tui_datasize.experiments.spec import CELL, ClassSplit, ModelSpec, RunSpec, SubsetSpec
 from tui_datasize.experiments.unlabelled import refuse_none_left
 from tui_datasize.experiments.variants import recipe_of
 
-_CELL = re.compile(r"-n(?P<size>\d{1,19})-d(?P<draw>\d{1,19})-s(?P<seed>\d{1,19})-[0-9a-f]{8}$")
-"""The end of a run id: which train size, draw and seed it has."""
 OrderKey: TypeAlias = Callable[[RunSpec], tuple[int, ...]]
 """Of a run its place among others, to sort by."""
 
@@ -49,7 +46,7 @@ def listed_runs(experiment: Experiment, project: Project, run_ids: Collection[st
     if experiment.also:
         parts = replace(experiment, also=()), *experiment.also
         return set().union(*(listed_runs(part, project, run_ids) for part in parts))
-    found = [cell for run_id in run_ids if (cell := _CELL.search(run_id))]
+    found = [cell for run_id in run_ids if (cell := CELL.search(run_id))]
     draws, seeds = ({int(cell[key]) for cell in found} for key in ("draw", "seed"))
     part = replace(
         experiment,
@@ -86,7 +83,7 @@ def further_runs(
     of_shape = {n: subsets.get(replace(recipe_of(one), subset=SubsetSpec()), ()) for n, one in shapes.items()}
     found = []
     for run_id, number in shape_of.items():
-        if cell := _CELL.search(run_id):
+        if cell := CELL.search(run_id):
             seed, draw = int(cell["seed"]), int(cell["draw"])
             for subset in of_shape[number]:
                 own = replace(subset, seed=draw).up_to(shapes[number].train_size)

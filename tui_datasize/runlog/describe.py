@@ -85,7 +85,7 @@ def describe_run(paths: RunPaths) -> dict[str, Any] | Problem:
         return Problem(str(paths.spec), "written by a newer datasize-tui; upgrade to read it")
     try:
         spec = RunSpec.from_dict(document["spec"])
-        row = _specified(spec)
+        row = specified(spec)
     except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         return Problem(str(paths.spec), f"is not the specification of a run: {error!r}")
     if (document.get("run_id"), spec.experiment) != (paths.run_id, paths.experiment):
@@ -167,7 +167,8 @@ def with_variants(runs: pl.DataFrame) -> pl.DataFrame:
     return runs.join(table, on=["experiment", RECIPE], how="left", maintain_order="left").drop(RECIPE)
 
 
-def _specified(spec: RunSpec) -> dict[str, Any]:
+def specified(spec: RunSpec) -> dict[str, Any]:
+    """What a specification alone tells, of schema `DESCRIBED`."""
     # Two runs of one recipe differ in size, draw and seed alone.
     recipe = replace(
         spec,

@@ -40,6 +40,7 @@ from tui_datasize.tui.widgets.palette import INCOMPLETE, CellState
 if TYPE_CHECKING:
     import polars as pl
 
+    from tui_datasize.experiments.spec import RunSpec
     from tui_datasize.jobs.client import QueueClient
     from tui_datasize.tui.polling.record import ProjectRecord
     from tui_datasize.tui.polling.trouble import Trouble, TroubleFinder
@@ -75,6 +76,7 @@ class Collector:
         self._jobs: list[Job] = []
         self._settings = QueueSettings()
         self._searches: Mapping[str, str] = {}
+        self._shapes: Mapping[int, RunSpec] = {}
         self._kept_time = KeptTimeLeft()
         self._still: Kept[TimeLeft] = Kept()
         self._strangers: Kept[list[RunFacts]] = Kept()
@@ -133,7 +135,7 @@ class Collector:
             troubles=troubles,
             log=log,
             machine=machine,
-            table=self._table.of(runs_of_jobs, snapshot.jobs, snapshot.runs),
+            table=self._table.of(runs_of_jobs, snapshot.jobs, snapshot.runs, self._shapes),
             problems=tuple(line for line in dict.fromkeys(told) if line not in of_faults),
         )
         return self._last
@@ -260,6 +262,9 @@ class Collector:
         self._searches = self._queue.searches()
         if jobs != self._jobs:
             self._jobs = jobs
+            # They never change, but are added to.
+            if not self._shapes.keys() >= {job.shape for job in jobs if job.shape}:
+                self._shapes = self._queue.shapes()
         self._version = version
         return True
 
@@ -454,4 +459,5 @@ def _job_row(
         accuracy=fact.test_accuracy if fact else None,
         lost_evaluations=fact.missing_evaluations if fact and fact.is_incomplete else 0,
         interrupted_by=after_interruption(job.interrupted_by, None),
+        shape=job.shape,
     )

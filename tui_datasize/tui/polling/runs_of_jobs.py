@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from tui_datasize.experiments.spec import CELL
 from tui_datasize.experiments.variants import on_screen
 from tui_datasize.tui.polling.snapshot import JobRow
 from tui_datasize.tui.widgets.palette import STATE_LOOKS
@@ -12,9 +14,15 @@ from tui_datasize.tui.widgets.palette import STATE_LOOKS
 if TYPE_CHECKING:
     import polars as pl
 
+    from tui_datasize.experiments.spec import RunSpec
 
-def runs_of_jobs(jobs: Sequence[JobRow], runs: pl.DataFrame | None) -> pl.DataFrame:
+
+def runs_of_jobs(
+    jobs: Sequence[JobRow], runs: pl.DataFrame | None, shapes: Mapping[int, RunSpec] = MappingProxyType({})
+) -> pl.DataFrame:
     """One row per job in their order: what the frame `runs` has of it, and what the queue says.
+
+    Of what has no directory yet the id and its one of the `shapes` tell what it will do.
 
     Schema `RUNS`, then `name`, `note`, `fraction`, `remaining_s`, `priority` and what variants name beside;
     `state` is the word shown.
@@ -25,6 +33,9 @@ def runs_of_jobs(jobs: Sequence[JobRow], runs: pl.DataFrame | None) -> pl.DataFr
 
     of_queue = _frame_of(jobs)
     of_record = pl.DataFrame(schema=dict(RUNS)) if runs is None else runs
+    known = set(of_record["run_id"])
+    ahead = _ahead([row for row in jobs if row.run_id not in known], shapes)
+    of_record = pl.concat([of_record, ahead], how="diagonal")
     joined = of_queue.join(
         of_record.drop(set(of_queue.columns) & RUNS.keys() - {"run_id"}),
         on="run_id",
@@ -39,6 +50,32 @@ def runs_of_jobs(jobs: Sequence[JobRow], runs: pl.DataFrame | None) -> pl.DataFr
     )
     swept = _swept(named["variant"], named.columns)
     return named.with_columns(*swept, variant=_shown(named)).drop("told", "short")
+
+
+def _ahead(jobs: Sequence[JobRow], shapes: Mapping[int, RunSpec]) -> pl.DataFrame:
+    """What is known of runs that have no directory yet, in columns of `RUNS`."""
+    import polars as pl
+
+    from tui_datasize.experiments.recipe_columns import recipe_columns
+    from tui_datasize.runlog.describe import specified
+    from tui_datasize.runlog.schema import RUNS
+
+    # What shapes leave out, so that it stands there at its default.
+    untold = {"experiment", "train_size", "seed", "subset_seed", "subset_strategy", "subset_nested"}
+    untold |= {name for name, row in recipe_columns().items() if row.attribute.startswith("subset.")}
+    numbers = sorted({row.shape for row in jobs} & shapes.keys())
+    rows = [specified(shapes[number]) for number in numbers]
+    kinds = {name: kind for name, kind in RUNS.items() if rows and name in rows[0].keys() - untold}
+    told = [pl.Series(name, [row[name] for row in rows], kind, strict=False) for name, kind in kinds.items()]
+    of_shapes = pl.DataFrame([pl.Series("shape", numbers, pl.Int64), *told])
+    of_ids = pl.DataFrame(
+        {"run_id": [row.run_id for row in jobs], "shape": [row.shape for row in jobs]},
+        schema={"run_id": pl.String, "shape": pl.Int64},
+    )
+    cell = pl.col("run_id").str.extract_groups(CELL.pattern).struct
+    names = {"size": "train_size", "draw": "subset_seed", "seed": "seed"}
+    parts = {name: cell[part].cast(pl.Int64, strict=False) for part, name in names.items()}
+    return of_ids.with_columns(**parts).join(of_shapes, on="shape", how="left").drop("shape")
 
 
 def _shown(runs: pl.DataFrame) -> pl.Series:

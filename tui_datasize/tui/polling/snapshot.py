@@ -143,6 +143,8 @@ class JobRow:
     """Those that its record lacks though it succeeded."""
     interrupted_by: str = ""
     """What ended the attempt before, of a run that has begun again."""
+    shape: int = 0
+    """The number of what it does, as `Job` has it."""
 
     @property
     def shown_state(self) -> JobState | Incomplete:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -11,6 +10,7 @@ from typing import Any, ClassVar, TypeAlias
 from rich.text import Text
 from textual.binding import Binding, BindingType
 
+from tui_datasize.experiments.spec import CELL
 from tui_datasize.experiments.variants import plain_words
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.text import fit, number, percent, time_left, width_of
@@ -20,8 +20,6 @@ from tui_datasize.tui.widgets.palette import STATE_LOOKS, Palette, progress_bar,
 
 _WIDE = 104
 _STATE_WIDTH = 15
-_CELL = re.compile(r"-n(\d+)-d(\d+)-s(\d+)-[0-9a-f]+$")
-"""What the id of a run tells in clear: size, draw and seed."""
 _CELL_WIDTHS = (7, 5, 7)
 _NAMED = 4 + _STATE_WIDTH + sum(_CELL_WIDTHS)
 _LONGEST_HEADER = 5
@@ -256,8 +254,8 @@ def _cell(run_id: str) -> tuple[str, str, str]:
     >>> _cell("letters-n12000-d0-s101-3f9a2c1b")
     ('12,000', '0', '101')
     """
-    found = _CELL.search(run_id)
-    return (f"{int(found[1]):,}", found[2], found[3]) if found else ("", "", "")
+    found = CELL.search(run_id)
+    return (f"{int(found['size']):,}", found["draw"], found["seed"]) if found else ("", "", "")
 
 
 def _state_word(row: JobRow) -> str:
