@@ -140,7 +140,7 @@ FROZEN_SHIPPED = {
         "levers-mnist10k-source-smoke-n20000-d0-s101-5b1fae68",
         "003e6c46d5216a5c",
     ),
-    "levers-mnist10k-smoke": (270, "levers-mnist10k-smoke-n50-d1-s101-039a5367", "158837084f1d9ae5"),
+    "levers-mnist10k-smoke": (324, "levers-mnist10k-smoke-n50-d1-s101-039a5367", "68ad73638b0cadb4"),
     "levers-cifar10-source-smoke": (
         3,
         "levers-cifar10-source-smoke-n20000-d0-s101-73c701dd",
@@ -183,7 +183,7 @@ FROZEN_BY_RULES_2 = {
         "levers-mnist10k-source-smoke-n20000-d0-s101-9d5a57b3",
         "34e3d9c76f740f9d",
     ),
-    "levers-mnist10k-smoke": (270, "levers-mnist10k-smoke-n50-d1-s101-95d8c180", "7b0939929b7d86d9"),
+    "levers-mnist10k-smoke": (324, "levers-mnist10k-smoke-n50-d1-s101-95d8c180", "a445bed14f301bd8"),
     "levers-cifar10-source-smoke": (
         3,
         "levers-cifar10-source-smoke-n20000-d0-s101-0c366c31",
