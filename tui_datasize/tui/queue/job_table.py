@@ -210,10 +210,12 @@ class JobTable(RunList):
             ("".join(map(_end_of, swept, columns.swept)), palette.foreground),
         )
         words = row.remark
-        if not words:
+        if not words and row.state.is_active and row.interrupted_by:
+            taken = line.cell_len + columns.rest - columns.attempt - columns.device
+            if words := _shortened(row.interrupted_by, width - taken - 2):
+                columns = columns.without("attempt").without("device")
+        if not row.remark:
             line.append_text(self._numbers(row, columns, palette))
-        if row.state.is_active and row.interrupted_by:
-            words = row.interrupted_by.removeprefix("worker ")
         if words:
             line.append("  " + fit(words, width - line.cell_len - 2).rstrip(), palette.muted)
         return line
@@ -239,9 +241,6 @@ class JobTable(RunList):
             "device": device,
         }
         for name, text in words.items():
-            if name == "loss" and row.state.is_active and row.interrupted_by:
-                # Why stands there instead.
-                break
             style = palette.muted if name in ("attempt", "device") else palette.foreground
             if width := getattr(columns, name):
                 line.append(text.rjust(width), style)
@@ -256,6 +255,18 @@ def _cell(run_id: str) -> tuple[str, str, str]:
     """
     found = CELL.search(run_id)
     return (f"{int(found['size']):,}", found["draw"], found["seed"]) if found else ("", "", "")
+
+
+def _shortened(why: str, width: int) -> str:
+    """Why a run was interrupted, in as many words as fit; the log and the details have them all.
+
+    >>> why = "worker killed by signal 9, resumed at update 1,332"
+    >>> [_shortened(why, width) for width in (60, 30, 12, 5)]
+    ['killed by signal 9, resumed at update 1,332', 'signal 9, from 1,332', 'signal 9', '']
+    """
+    words = why.removeprefix("worker ")
+    short = words.removeprefix("killed by ").replace("resumed at update", "from")
+    return next((one for one in (words, short, short.split(",")[0]) if width_of(one) <= width), "")
 
 
 def _state_word(row: JobRow) -> str:
