@@ -6,6 +6,7 @@ import queue
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 
 import polars as pl
 import pytest
@@ -29,10 +30,11 @@ from tui_datasize.tui.polling.log_tail import read_tail, run_log_tail
 from tui_datasize.tui.polling.patient import PatientLook
 from tui_datasize.tui.polling.poller import Poller, open_look
 from tui_datasize.tui.polling.record import ProjectRecord
-from tui_datasize.tui.polling.snapshot import Interest, Snapshot
+from tui_datasize.tui.polling.snapshot import EMPTY, Interest, Snapshot
 from tui_datasize.tui.queue.cell_map import lay_out
 from tui_datasize.tui.run_filter import filter_of
-from tui_datasize.tui.widgets.header_strip import HeaderStrip
+from tui_datasize.tui.widgets.header_strip import HeaderStrip, count_text
+from tui_datasize.tui.widgets.palette import GREY
 
 
 def collector(stage: Stage, read_devices: Callable[[], DeviceReport] = lambda: CPU_ONLY) -> Collector:
@@ -457,3 +459,15 @@ def test_a_filter_finds_runs_that_have_not_begun_by_what_they_will_do(empty: Sta
         lambda run: run.optimizer.lr == 0.1 and run.model.options["width"] == 16
     )
     assert found("model:cnn3 dataset=digits") == {run.run_id for run in runs}
+
+
+def test_a_header_that_is_too_narrow_leaves_out_zeros_before_words():
+    words = ["running"] * 2 + ["queued"] + ["done"] * 24 + ["cancelled"]
+    seen = replace(EMPTY, table=pl.DataFrame({"state": words}))
+    shown = [count_text(seen, GREY, width).plain for width in (70, 52, 48, 30)]
+    assert shown == [
+        "◐ 2 running  ○ 1 queued  ● 24 done  ✗ 0 failed  − 1 cancelled ",
+        "◐ 2 running  ○ 1 queued  ● 24 done  − 1 cancelled ",
+        "◐ 2 running ○ 1 queued ● 24 done − 1 cancelled ",
+        "◐ 2 ○ 1 ● 24 ✗ 0 − 1 ",
+    ]

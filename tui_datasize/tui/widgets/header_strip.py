@@ -157,17 +157,21 @@ def _spread(left: Text, right: Text, width: int) -> Text:
 
 
 def count_text(snapshot: Snapshot, palette: Palette, width: int) -> Text:
-    """`◐ 2 running  ○ 12 queued  ● 20 done`, without words where they do not fit."""
+    """`◐ 2 running  ○ 12 queued  ● 20 done`; where it does not fit without zeros, at last without words."""
     counts = snapshot.counts()
     counts[JobState.RUNNING] += counts.pop(JobState.STARTING, 0)
-    shown = [state for state in _COUNTED if counts[state] or state in _ALWAYS_COUNTED]
-    for with_words in (True, False):
+    found = [state for state in _COUNTED if counts[state]]
+    usual = [state for state in _COUNTED if counts[state] or state in _ALWAYS_COUNTED]
+    for shown, gap, with_words in (
+        *((usual, "  ", True), (found or usual, "  ", True), (found or usual, " ", True)),
+        (usual, " ", False),
+    ):
         line = Text()
         for state in shown:
             look = STATE_LOOKS[state]
             style = state_style(state, palette) if counts[state] else palette.muted
             word = f" {look.word}" if with_words else ""
-            line.append(f"{look.glyph} {counts[state]}{word}", style).append("  " if with_words else " ")
+            line.append(f"{look.glyph} {counts[state]}{word}", style).append(gap)
         line.rstrip()
         line.append(" ")
         if line.cell_len <= width:
