@@ -72,7 +72,7 @@ def test_each_size_has_the_choice_of_its_validation() -> None:
 def test_the_answer_tells_the_choice_against_the_default_and_where_it_changes() -> None:
     answer = search.ask(record_of(climbed()))
     assert answer.headline.startswith(
-        "55.92 % at 80 images with width=9, chosen of 3 recipes on validation; "
+        "55.92 % at 80 images with width=9, chosen of 5 recipes, 3 of them trained in full, on validation; "
     )
     assert "a difference of 10.12 points, 95 % 9.96 to 10.28 points (p = 1.3e-08" in answer.headline
     words = said(answer)
@@ -86,6 +86,63 @@ def test_one_that_was_left_behind_is_told_with_its_rung() -> None:
     gone = (pl.col("variant") == "updates=40 width=8") & (pl.col("train_size") == 80)
     words = said(search.ask(record_of(climbed().filter(~gone))))
     assert "there the former was left behind on rung 1 of 2, by the images held out" in words
+
+
+def halved(kept: int, default: int, last: bool = True) -> pl.DataFrame:
+    """Widths 4 to 9 by a rung of two, where the best of them is the default: its run stands for the last."""
+    rows = [
+        (f"updates=20 width={width}", 40, seed, width / 20, 0.1) for width in (4, 6, 8, 9) for seed in (0, 1)
+    ]
+    full = {*((9, 8, 6, 4)[:kept] if last else ()), default}
+    rows += [
+        (f"updates=40 width={w}", 40, seed, w / 20, w / 20 + seed / 100) for w in full for seed in (0, 1)
+    ]
+    rung = pl.when(pl.col("variant").str.contains("=20")).then(pl.lit("1 of 2")).otherwise(pl.lit("2 of 2"))
+    is_default = pl.col("variant") == f"updates=40 width={default}"
+    candidates = pl.when(pl.col("rung") == "1 of 2").then(4).when(pl.col("rung") == "2 of 2").then(kept)
+    found = table(rows).with_columns(rung=pl.when(is_default).then(pl.lit("default")).otherwise(rung))
+    named = found.with_columns(rung_candidates=candidates.cast(pl.Int64), validation_loss=pl.lit(1.0))
+    return named.with_columns(wall_s=pl.lit(0.2))
+
+
+def test_a_default_that_was_promoted_alone_is_the_answer() -> None:
+    answer = search.ask(record_of(halved(1, 9)))
+    assert answer.headline == (
+        "45.50 % at 40 images with width=9, chosen of 4 recipes, 1 of them trained in full, on validation: "
+        "the default itself."
+    )
+    assert answer.tables[1].frame.select("rung", "candidates", "went_on", "n_runs").rows() == [
+        ("1 of 2", 4, 1, 8),
+        ("2 of 2", 1, None, 2),
+    ]
+    # As long as the rung before is not done, nobody is chosen.
+    waits = halved(1, 9).filter(~((pl.col("variant") == "updates=20 width=4") & (pl.col("seed") == 1)))
+    assert search.ask(record_of(waits)).why_not
+    assert search.ask(record_of(halved(1, 4, last=False))).why_not
+
+
+@pytest.mark.parametrize(("default", "last"), [(9, 2), (8, 2), (6, 2), (4, 2)])
+def test_a_default_is_on_the_last_rung_where_it_came_to_there(default: int, last: int) -> None:
+    rungs = rung_table(halved(2, default), "test_accuracy")
+    assert rungs.select("went_on", "candidates", "n_runs").rows() == [(2, 4, 8), (None, last, 4)]
+    _, choices = search_runs(full_runs(halved(2, default)), "test_accuracy")
+    assert choices["n_options"].to_list() == [2 + (default in (6, 4))]
+
+
+def test_epochs_of_something_else_are_no_budget() -> None:
+    rows = [(f"{unit} synthetic.epochs={own}", 40, 0, own / 10, own / 10) for unit, own in BOTH]
+    rungs = ["1 of 2"] * 3 + ["2 of 2"] * 2 + ["default"]
+    runs = table(rows).with_columns(rung=pl.Series(rungs))
+    found = full_runs(runs)["variant"].to_list()
+    assert found == [f"synthetic.epochs={own}" for own in (2, 3, 1)]
+    # A search that does not halve may be over the budget itself.
+    plain = table([(f"updates={n}", 40, 0, n / 10, n / 10) for n in (1, 2)]).with_columns(
+        rung=pl.lit("1 of 1")
+    )
+    assert rung_table(plain, "test_accuracy")["candidates"].to_list() == [2]
+
+
+BOTH = [("epochs=5", own) for own in (1, 2, 3)] + [("epochs=10", own) for own in (2, 3, 1)]
 
 
 def test_a_search_whose_last_rung_has_not_run_has_no_answer_yet() -> None:

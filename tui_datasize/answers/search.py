@@ -23,7 +23,14 @@ from tui_datasize.metric import Metric
 from tui_datasize.stats.curve import learning_curve
 from tui_datasize.stats.groups import compare_variants
 from tui_datasize.stats.pairwise import Difference
-from tui_datasize.stats.search import SEARCHED, is_searched, rung_reached, rung_table, search_runs
+from tui_datasize.stats.search import (
+    SEARCHED,
+    candidates_at,
+    is_searched,
+    rung_reached,
+    rung_table,
+    search_runs,
+)
 from tui_datasize.text import duration, plural
 
 _HOW = (
@@ -70,7 +77,7 @@ def ask(record: Record) -> Answer:
     default = curve.filter(pl.col("variant") != SEARCHED).select("train_size", default="mean")
     interval = curve.filter(variant=SEARCHED).select("train_size", "low", "high")
     table = choices.join(interval, on="train_size", how="left").join(default, on="train_size", how="left")
-    told = [*_told(table, _against(runs, metric), metric), *_changes(record, table)]
+    told = [*_told(record, table, runs), *_changes(record, table)]
     tables = [
         Table(table, list(_COLUMNS), metric),
         Table(rungs, list(_RUNGS), metric, "What each rung has seen", is_detail=True),
@@ -98,15 +105,20 @@ def _against(runs: pl.DataFrame, metric: Metric) -> dict[int, Difference]:
     }
 
 
-def _told(table: pl.DataFrame, against: dict[int, Difference], metric: Metric) -> Iterator[str]:
+def _told(record: Record, table: pl.DataFrame, runs: pl.DataFrame) -> Iterator[str]:
+    metric, against = record.metric, _against(runs, record.metric)
+    default = {name for name in runs["variant"] if name != SEARCHED}
     for row in table.sort("train_size", descending=True).iter_rows(named=True):
-        size, others = row["train_size"], plural(row["n_options"], "recipe")
+        size, n_options = row["train_size"], row["n_options"]
+        n_all = len(default | candidates_at(record.reading.every, size))
+        others = plural(n_all, "recipe")
+        others += f", {n_options:,} of them trained in full," if n_all > n_options else ""
         told = f"{metric.text(row['mean'])} at {size:,} images with {row['options']}, chosen of {others}"
         pair = against.get(size)
-        if row["default"] is None or pair is None:
-            yield f"{told} on validation."
-        elif pair.is_same:
+        if pair.is_same if pair else row["options"] in default:
             yield f"{told} on validation: the default itself."
+        elif row["default"] is None or pair is None:
+            yield f"{told} on validation."
         else:
             sign = 1 if pair.second == SEARCHED else -1
             low, high = sorted((sign * pair.low, sign * pair.high))

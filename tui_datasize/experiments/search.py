@@ -100,7 +100,12 @@ class Rung:
     @property
     def n_runs(self) -> int:
         """How many runs the rung has."""
-        return self.cells * (len(self.chosen) or self.kept[self.number])
+        return self.cells * self.n_candidates
+
+    @property
+    def n_candidates(self) -> int:
+        """How many candidates the rung has; fewer than were to go on where too few succeeded."""
+        return len(self.chosen) or self.kept[self.number]
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

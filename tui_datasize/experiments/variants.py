@@ -11,9 +11,10 @@ from typing import Any, get_args
 from tui_datasize.experiments.architectures import model_info
 from tui_datasize.experiments.plain_values import to_plain
 from tui_datasize.experiments.pretext import TaskName
-from tui_datasize.experiments.spec import RunSpec
+from tui_datasize.experiments.spec import BudgetUnit, RunSpec
 
 _BUDGET = "budget.amount"
+_UNITS = get_args(BudgetUnit)
 _MODEL = "model.name"
 _TRANSFER = "transfer"
 _UNNAMED = (_MODEL, _TRANSFER)
@@ -159,6 +160,8 @@ def _short_names(keys: Sequence[str]) -> Mapping[str, str]:
 
     >>> _short_names(["model.name", "optimizer.lr", "schedule.name"])
     {'model.name': '', 'optimizer.lr': 'lr=', 'schedule.name': 'schedule='}
+    >>> _short_names(["synthetic.epochs"])
+    {'synthetic.epochs': 'synthetic.epochs='}
     >>> _short_names(["label_noise.fraction"])
     {'label_noise.fraction': 'label_noise='}
     >>> _short_names(["unlabelled.method", "unlabelled.ratio"])
@@ -168,6 +171,8 @@ def _short_names(keys: Sequence[str]) -> Mapping[str, str]:
     shorts = (".name", ".fraction", ".method", ".model")
     whole = {key: key.removesuffix(next(filter(key.endswith, shorts), "")) for key in keys}
     short = {key: name.rpartition(".")[2] for key, name in whole.items()}
+    # Whatever else has epochs is no part of the budget.
+    short |= {key: whole[key] for key in keys if short[key] in _UNITS}
     counts = Counter(short.values())
     return {
         key: "" if key in _UNNAMED else f"{name if counts[name] == 1 else key}="

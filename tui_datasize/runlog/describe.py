@@ -91,7 +91,7 @@ def describe_run(paths: RunPaths) -> dict[str, Any] | Problem:
     if (document.get("run_id"), spec.experiment) != (paths.run_id, paths.experiment):
         return Problem(str(paths.directory), f"holds run {document.get('run_id')} of {spec.experiment}")
     queued = {key: document.get(key) for key in ("queued_at", "git_commit", "git_dirty")}
-    queued |= {"rung": _rung(document)}
+    queued |= _rung(document)
     try:
         execution = _execution(paths)
     except OSError as error:
@@ -229,11 +229,12 @@ def _of_means(facts: Any) -> dict[str, Any]:
     return {MEANS_OF: n_runs, SPREADS: json.dumps(known, sort_keys=True)}
 
 
-def _rung(document: Mapping[str, Any]) -> str | None:
-    """Where a run stands in a search, in words; None where it is of none, or that cannot be read."""
-    with suppress(KeyError, TypeError, ValueError, ArithmeticError):
-        return Rung.from_dict(document[SEARCH]).told
-    return None
+def _rung(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Where a run stands in a search, schema `RUNS`; nothing where it is of none, or that cannot be read."""
+    with suppress(KeyError, TypeError, ValueError, ArithmeticError, IndexError):
+        rung = Rung.from_dict(document[SEARCH])
+        return {"rung": rung.told, "rung_candidates": rung.n_candidates if rung.search else None}
+    return {"rung": None, "rung_candidates": None}
 
 
 def _execution(paths: RunPaths) -> dict[str, Any]:

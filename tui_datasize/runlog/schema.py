@@ -129,6 +129,7 @@ RUNS: Schema = MappingProxyType(
             (pl.String, "transfer", "transfer_source"),
             (pl.Boolean, "as_published"),
             (pl.String, "rung"),
+            (pl.Int64, "rung_candidates"),
             (pl.Int64, "generated_images", "generated_missing", "generated_left_out"),
             (pl.Float64, "generator_s"),
             (pl.String, "generated_fingerprint"),
@@ -159,11 +160,11 @@ a JSON object of the standard deviations over these runs, by metric.
 and evaluations are missing), failed, cancelled or interrupted. `flops_per_image` are those of one forward
 pass, a multiplication and an addition counted as two; `label_noise` is the share asked for; `rung` is
 `default` of the recipe that a search is compared with and `1 of 3`, `2 of 3`, ... of its candidates, null of
-runs of no search; `generated_images` were learned from beside the `train_size` real ones, after `generator_s`
-of `wall_s` where the run made them; of those of a folder `generated_missing` fewer than asked were there,
-`generated_left_out` are real ones or look like test images or ones held out, `generated_fingerprint` changes
-with any pixel; `pack_width` is how many runs were computed together in the last updates, this one included,
-`pack_implementation` how."""
+runs of no search, and `rung_candidates` how many the rung has; `generated_images` were learned from beside
+the `train_size` real ones, after `generator_s` of `wall_s` where the run made them; of those of a folder
+`generated_missing` fewer than asked were there, `generated_left_out` are real ones or look like test images
+or ones held out, `generated_fingerprint` changes with any pixel; `pack_width` is how many runs were computed
+together in the last updates, this one included, `pack_implementation` how."""
 
 
 INCOMPLETE = "incomplete"

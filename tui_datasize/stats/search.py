@@ -19,6 +19,10 @@ from tui_datasize.stats.tuned import chosen_on_validation
 SEARCHED = "search"
 """The variant whose runs are, at each size, those of the recipe that was chosen."""
 _BUDGETS = ("updates", "samples", "epochs")
+_CELL = ("experiment", "train_size")
+_NUMBER = pl.col("rung").str.extract(r"^(\d+) of ").cast(pl.Int64).alias("number")
+_OF = pl.col("rung").str.extract(r" of (\d+)$").cast(pl.Int64).alias("of")
+_AT_AN_END = ("succeeded", "failed")
 
 RUNGS: Schema = schema(
     (pl.Int64, "train_size"),
@@ -37,39 +41,49 @@ def is_searched(runs: pl.DataFrame) -> bool:
 
 
 def full_runs(runs: pl.DataFrame) -> pl.DataFrame:
-    """The runs that no rung has cut short, their variants named without the budget that all then have."""
+    """The runs that no rung has cut short, their variants named without the budget that all then have.
+
+    Of a default that a search promoted `rung_candidates` is told.
+    """
     kept = in_full(runs)
-    return runs if kept.height == runs.height else _without_budget(kept)
+    if kept.height == runs.height:
+        return runs
+    went_on = _climbing(runs).filter(pl.col("run_id").is_in(kept["run_id"].implode()))
+    named = in_full(_without_budget(runs))
+    return named.update(went_on.select("run_id", "rung_candidates"), on="run_id")
 
 
 def _without_budget(runs: pl.DataFrame) -> pl.DataFrame:
-    """With variants of searches named without their budget; others may have swept it."""
+    """With variants of searches that halve named without their budget; others may have swept it."""
     names = {}
     for variant in runs.drop_nulls("rung")["variant"].unique():
         names[variant] = variant
         for option, _ in parts_of_variant(variant):
             if option in _BUDGETS:
                 names[variant] = rest_of_variant(names[variant], option)
-    named = pl.when(pl.col("rung").is_not_null()).then(pl.col("variant").replace(names)).otherwise("variant")
-    return runs.with_columns(variant=named)
+    halves = pl.col("rung").is_not_null() & (_OF > 1).any().over("experiment")
+    return runs.with_columns(
+        variant=pl.when(halves).then(pl.col("variant").replace(names)).otherwise("variant")
+    )
 
 
 def search_runs(runs: pl.DataFrame, metric: str) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The runs of the default and, as `SEARCHED`, of what was chosen at each size; and the choices.
 
-    `runs` have schema `RUNS`, of one experiment, all trained in full. Sizes at which there is nothing to
-    choose, or no validation value, are left out.
+    `runs` have schema `RUNS`, of one experiment, all trained in full. Sizes without validation values, or
+    with nothing to choose are left out, unless the default alone was promoted to the end.
 
     Returns:
         Runs, schema `RUNS` with other variants; and schema `CHOICES` of `tuned`.
     """
     own = runs.filter(pl.col("rung").is_not_null())
-    chosen, choices = chosen_on_validation(
-        own, metric, {name: ("", name) for name in own["variant"].unique()}
-    )
-    sizes = choices["train_size"].implode()
-    default = own.filter(pl.col("rung") == DEFAULT, pl.col("train_size").is_in(sizes))
-    searched = chosen.with_columns(variant=pl.lit(SEARCHED))
+    names = {name: ("", name) for name in own["variant"].unique()}
+    chosen, choices = chosen_on_validation(own, metric, names, least=1)
+    alone = own.filter(rung=DEFAULT, rung_candidates=1)["train_size"]
+    choices = choices.filter((pl.col("n_options") > 1) | pl.col("train_size").is_in(alone.implode()))
+    is_decided = pl.col("train_size").is_in(choices["train_size"].implode())
+    default = own.filter(pl.col("rung") == DEFAULT, is_decided)
+    searched = chosen.filter(is_decided).with_columns(variant=pl.lit(SEARCHED))
     return pl.concat([default, searched]), choices.with_columns(variant=pl.lit(SEARCHED))
 
 
@@ -111,7 +125,51 @@ def rung_reached(runs: pl.DataFrame, variant: str, train_size: int) -> str:
     return str(own["rung"][-1]) if own.height else ""
 
 
+def candidates_at(runs: pl.DataFrame, train_size: int) -> set[str]:
+    """The recipes that any rung has run at a size."""
+    return set(_climbing(runs).filter(train_size=train_size)["variant"])
+
+
 def _climbing(runs: pl.DataFrame) -> pl.DataFrame:
-    """The candidates' runs, with the number of their rung."""
-    number = pl.col("rung").str.extract(r"^(\d+) of ").cast(pl.Int64)
-    return _without_budget(runs.with_columns(number=number).drop_nulls("number"))
+    """The candidates' runs, with the number of their rung.
+
+    A candidate that is the default has trained in full as such, whatever becomes of it: its runs are of the
+    last rung where it came to there.
+    """
+    named = _without_budget(runs.with_columns(_NUMBER, _OF))
+    climbing = named.drop_nulls("number")
+    default = named.filter(rung=DEFAULT).drop("number", "of", "rung", "rung_candidates")
+    went_on = default.join(_promoted_to_last(climbing), on=[*_CELL, "variant"])
+    return pl.concat([climbing, went_on.select(named.columns)])
+
+
+def _promoted_to_last(climbing: pl.DataFrame) -> pl.DataFrame:
+    """Who went on to the last rung at each size, ranked as by `promoted`, and what is told of that rung.
+
+    How many they are its runs tell. Where it has none yet somebody has gone on, the first, once all runs
+    before are done.
+    """
+    is_last = pl.col("number") == pl.col("of").max().over(_CELL)
+    candidates = climbing.filter(is_last).group_by(_CELL).agg(most=pl.col("rung_candidates").max())
+    below = climbing.filter(pl.col("number") == pl.col("of").max().over(_CELL) - 1)
+    each = pl.len().over(*_CELL, "variant").max().over(_CELL)
+    is_done = (pl.col("state").is_in(_AT_AN_END).sum() == pl.col("rung_candidates") * each).over(_CELL)
+    means = (
+        below.with_columns(done=is_done)
+        .group_by(*_CELL, "variant", "of")
+        .agg(
+            (pl.col("state") == "succeeded").all(),
+            pl.col("validation_accuracy", "validation_loss").mean(),
+            pl.col("done").all(),
+        )
+    )
+    ranked = means.filter("state").sort(
+        "validation_accuracy", "validation_loss", descending=[True, False], nulls_last=True
+    )
+    most = pl.coalesce("most", pl.col("done").cast(pl.Int64))
+    return (
+        ranked.join(candidates, on=_CELL, how="left", maintain_order="left")
+        .with_columns(rung_candidates=most, number="of", rung=pl.format("{} of {}", "of", "of"))
+        .filter(pl.int_range(pl.len()).over(_CELL) < pl.col("rung_candidates"))
+        .select(*_CELL, "variant", "number", "of", "rung", "rung_candidates")
+    )

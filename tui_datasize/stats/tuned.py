@@ -91,11 +91,12 @@ def tuned_runs(runs: pl.DataFrame, metric: str) -> tuple[pl.DataFrame, pl.DataFr
 
 
 def chosen_on_validation(
-    runs: pl.DataFrame, metric: str, names: Mapping[str, tuple[str, str]]
+    runs: pl.DataFrame, metric: str, names: Mapping[str, tuple[str, str]], *, least: int = 2
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """For each draw and seed of a group at a size, the run of the setting that the other cells chose.
 
-    `names` have the group and the setting of each variant. Returns as `tuned_runs`, variants named by groups.
+    `names` have the group and the setting of each variant; sizes with fewer settings than `least` are left
+    out. Returns as `tuned_runs`, variants named by groups.
     """
     split, score = metric_named(metric).split_and_score
     by, sign = f"validation_{score}", 1 if metric_named(metric).higher_is_better else -1
@@ -109,7 +110,7 @@ def chosen_on_validation(
     )
     kept, choices = [runs.clear()], []
     for (group, size), of_size in settings.group_by("group", "train_size", maintain_order=True):
-        if of_size["setting"].n_unique() > 1:
+        if of_size["setting"].n_unique() >= least:
             chosen = _chosen(of_size, by, sign)
             kept.append(chosen.with_columns(variant=pl.lit(group)).select(runs.columns))
             row = _told(of_size, by, metric, sign) | {"mean": chosen[metric].mean(), "n_runs": chosen.height}
