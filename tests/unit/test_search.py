@@ -127,13 +127,17 @@ WRONG = {
     '"optimizer.lr" = { low = 0, high = 1, log = true }': "log = true needs a low above 0",
     '"model.width" = { low = 4.5, high = 9, integer = true }': "low: expected a whole number",
     '"model.width" = { low = 4, high = 2000, integer = true }': "width: expected a whole number of at most",
-    '"model.width" = { low = 4, high = 9 }': "search.model.width: expected a whole number",
+    '"model.width" = { low = 4, high = 9 }': "; give integer = true",
+    '"imbalance" = { choices = [2] }': "cannot search 'imbalance': candidates are chosen by the same images",
+    '"label_noise.fraction" = { choices = [0.0, 0.4] }': "cannot search 'label_noise.fraction': candidates",
+    '"task" = { choices = ["rotation"] }': "cannot search 'task': all learn the same",
     '"optimizer.lr" = { low = -1, high = 1 }': "search.optimizer.lr: expected a number above 0",
+    '"model.width" = { choices = [4.0] }': "model.width: expected a whole number of at least 1, got 4.0",
     '"model.dropout" = { choices = [] }': "choices: expected a list of values",
     '"model.dropout" = { choices = [0, 0] }': "a value is listed twice",
     '"model.dropout" = { choices = [0], low = 1 }': "unknown key 'low'",
     '"model.depth" = { choices = [8] }': "depth",
-    '"lr" = { low = 1, high = 2 }': "cannot search 'lr'",
+    '"lr" = { low = 1, high = 2 }': "cannot search 'lr'; known are augmentation",
     '"batch_size" = { choices = [4] }': "batch_size is given in the experiment too",
     "validation = { choices = [0.1] }": "cannot search 'validation'",
     "halving = { keep = 1.0 }": "keep: expected a number above 0 and below 1",
@@ -155,6 +159,8 @@ def test_what_is_wrong_with_a_search_is_one_line(tmp_path: Path, line: str) -> N
         read(tmp_path, "\n".join(["[experiments.e.search]", *lines, line, ""]), table)
     assert WRONG[line] in caught.value.line
     assert "\n" not in caught.value.line
+    # No hint names what is refused.
+    assert "classes" not in caught.value.line
 
 
 BESIDE = {

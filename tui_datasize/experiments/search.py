@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from math import inf, prod
 from random import Random
+from types import MappingProxyType
 from typing import Any
 
 from tui_datasize.errors import ConfigError
@@ -28,8 +30,12 @@ _TRIES = 100
 """Draws for each candidate before too few are found; with all of n combinations wanted it takes ln n."""
 _DIGITS = 3
 """Of a number that is drawn: names of variants are read by people."""
-_CHOOSES_BY = ("validation", "subset", "classes", "tests", "transfer")
-"""Keys that no search is over: candidates are chosen by the same images, and come from nowhere else."""
+_BY_THE_SAME = "candidates are chosen by the same images and labels"
+_ALIKE: Mapping[str, str] = MappingProxyType(
+    dict.fromkeys(("validation", "subset", "classes", "tests", "imbalance", "label_noise"), _BY_THE_SAME)
+    | {"task": "all learn the same", "transfer": "all begin alike"}
+)
+"""Keys that no search is over, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +175,7 @@ def read_search(table: TomlTable, search: TomlTable) -> tuple[Recipe, Search]:
     for key, one in ranges.items():
         for end in one.ends:
             with problems.part():
-                _read_end(table, base, default | {key: end}, search.where(key))
+                _read_end(table, base, default | {key: end}, search, key)
     problems.raise_all()
     candidates = []
     for values in _sample(ranges, count, seed, search):
@@ -225,11 +231,10 @@ def _check_key(search: TomlTable, key: str, base: Mapping[str, Any]) -> None:
     first, *rest = key.split(".")
     if first not in recipe_keys() and first != "subset":
         raise ConfigError(
-            f"cannot search {key!r}", where=search.where(), fix=nearest(key, {*recipe_keys(), *_OWN})
+            f"cannot search {key!r}", where=search.where(), fix=nearest(key, {*recipe_keys()} - _ALIKE.keys())
         )
-    if first in _CHOOSES_BY:
-        what = "candidates are chosen by the same images" if first != "transfer" else "all begin alike"
-        raise ConfigError(f"cannot search {key!r}: {what}", where=search.where())
+    if first in _ALIKE:
+        raise ConfigError(f"cannot search {key!r}: {_ALIKE[first]}", where=search.where())
     given: Any = base
     for part in (first, *rest):
         if not isinstance(given, Mapping) or part not in given:
@@ -325,12 +330,19 @@ def _check_schedule(default: Recipe, where: str) -> None:
         )
 
 
-def _read_end(table: TomlTable, base: Mapping[str, Any], values: Mapping[str, Any], where: str) -> None:
+def _read_end(
+    table: TomlTable, base: Mapping[str, Any], values: Mapping[str, Any], search: TomlTable, key: str
+) -> None:
     """See that the end of a range is a value that its key may have."""
     try:
         read_recipe_with(table, base, values)
     except ConfigError as error:
-        raise ConfigError(error.what, where=where, fix=error.fix) from None
+        fix, end = error.fix, values[key]
+        if isinstance(end, float) and end.is_integer() and not search.table(key).has("choices"):
+            with suppress(ConfigError):
+                read_recipe_with(table, base, {**values, key: int(end)})
+                fix = "give integer = true"
+        raise ConfigError(error.what, where=search.where(key), fix=fix) from None
 
 
 def _sample(
