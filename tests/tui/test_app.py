@@ -90,8 +90,8 @@ async def test_a_project_without_experiments_says_what_to_do(tmp_path: Path, bus
     async with busy.open() as show:
         await show.shows("has no experiments yet")
         await show.press("escape")
-        await show.shows("No experiments yet.", "b builds a sweep", "The queue is empty.")
-        for key in ("a", "h", "c", "l", "enter", "i", "2", "3", "e", "m", "escape"):
+        await show.shows("No experiments yet: b, then", "d runs a demo", "The queue is empty.")
+        for key in ("a", "h", "c", "l", "i", "2", "3", "e", "m", "escape"):
             await show.press(key)
         await show.shows("No experiments yet. Build one on the Queue tab: b.")
         assert show.app.is_running

@@ -211,6 +211,22 @@ async def test_every_key_of_the_beginning_and_of_notes(nothing: Stage):
         await show.shows("UTC: odd")
 
 
+async def test_an_empty_directory_asks_how_to_begin_until_it_is_not_empty(nothing: Stage):
+    async with nothing.open((40, 10)) as show:
+        for key in ("b", "B", "enter"):
+            await is_open(show, BeginDialog)
+            await show.press("i")
+            await is_open(show, FieldsDialog)
+            await show.press("escape")
+            await show.shows("yet: b, then", "d runs a demo", "t writes a template", "i imports")
+            await show.press(key)
+        await is_open(show, BeginDialog)
+        await show.press("t")
+        await show.shows("b builds a sweep.")
+        await show.press("b")
+        await is_open(show, BuilderDialog)
+
+
 async def begin(show: Show) -> None:
     await show.settle()
     if not isinstance(show.app.screen, BeginDialog):

@@ -68,7 +68,7 @@ PARTS: tuple[tuple[str, tuple[str, ...], str, tuple[str, ...]], ...] = (
 BEGINNING: tuple[tuple[str, tuple[str, ...], str, tuple[str, ...]], ...] = (
     ("how to begin", (), "How to begin", ()),
     ("import", ("i",), "Import results", ("escape",)),
-    ("left alone", (), "b builds a sweep", ()),
+    ("left alone", (), "yet: b, then", ()),
     ("build a sweep", ("b", "b"), "Build a sweep", ("escape",)),
 )
 """Of a directory without experiments."""

@@ -74,7 +74,7 @@ async def begin(app: App[None], paths: ProjectPaths, time_of: TimeOf) -> tuple[s
     if choice == "import":
         return "", await _import(app, paths)
     if choice is None:
-        return "", "b builds a sweep"
+        return "", "b asks again"
     text = text_of_file("demo.toml" if choice == "demo" else "template.toml")
     await asyncio.to_thread(FileChange(paths.experiments, None, text.encode()).write)
     return ("digits", "") if choice == "demo" else ("", f"{paths.experiments.name} is written; edit it, or b")

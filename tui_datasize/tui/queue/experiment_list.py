@@ -18,6 +18,8 @@ from tui_datasize.tui.widgets.palette import progress_bar
 _ROOM_FOR_TITLE = 50
 _LONGEST_NAME = 32
 _TIME_WIDTH = 12
+_BEGINNINGS = ("b builds a sweep", "d runs a demo", "t writes a template", "i imports results")
+"""As the question offers them that they are the answers to."""
 
 
 class ExperimentList(RowList):
@@ -31,6 +33,7 @@ class ExperimentList(RowList):
         """Someone wants to see the cells."""
 
     _snapshot: Snapshot = EMPTY
+    _begins = False
 
     @property
     def current(self) -> ExperimentPlan | None:
@@ -40,13 +43,20 @@ class ExperimentList(RowList):
         self._snapshot = snapshot
         self.set_keys([plan.name for plan in snapshot.experiments])
 
+    def say_how_to_begin(self, begins: bool) -> None:
+        """Where there are no experiments, whether `b` asks what to begin with or builds one."""
+        self._begins = begins
+        self.redraw()
+
     def action_open(self) -> None:
         self.post_message(self.Opened())
 
     def draw_empty(self) -> Sequence[Text]:
         if not self._snapshot.is_ready:
             return [Text(" Reading the project …", style=self.palette.muted)]
-        lines = ("No experiments yet.", "b builds a sweep.")
+        lines: tuple[str, ...] = ("No experiments yet.", "b builds a sweep.")
+        if self._begins:
+            lines = ("No experiments yet: b, then", *_BEGINNINGS)
         return [Text(f" {line}", style=self.palette.muted) for line in lines]
 
     @property

@@ -210,7 +210,8 @@ class QueuePane(Pane):
 
     @on(ExperimentList.Opened)
     def _experiment_opened(self) -> None:
-        self._map.focus()
+        if not self.offer_beginning():
+            self._map.focus()
 
     @on(CellMap.CursorMoved)
     @on(JobTable.MarksChanged)
@@ -234,22 +235,32 @@ class QueuePane(Pane):
             self._ask_to_queue(plan)
 
     def action_build(self, from_this: bool = False) -> None:
-        self.post_message(self.Begun("building a sweep", self._build(self.experiment if from_this else "")))
+        if not self.offer_beginning():
+            source = self.experiment if from_this else ""
+            self.post_message(self.Begun("building a sweep", self._build(source)))
 
     async def _build(self, source: str) -> str:
         from tui_datasize.tui.queue.builder import build_sweep
 
         return self._written(await build_sweep(self.app, self._project, source, self._time_of))
 
-    def offer_beginning(self) -> None:
-        """Ask what to begin with, where there is nothing yet."""
-        if not (self._snapshot.experiments or self._snapshot.jobs or self._project.experiments.exists()):
+    def offer_beginning(self) -> bool:
+        """Ask what to begin with, where there is nothing yet; whether that is so."""
+        if is_nothing := self._is_nothing():
             self.post_message(self.Begun("beginning", self._offer_beginning()))
+        return is_nothing
+
+    def _is_nothing(self) -> bool:
+        """Whether there is nothing yet, which the list then says, too."""
+        there = self._snapshot.experiments or self._snapshot.jobs or self._project.experiments.exists()
+        self._experiments.say_how_to_begin(not there)
+        return not there
 
     async def _offer_beginning(self) -> str:
         from tui_datasize.tui.beginning import begin
 
         name, told = await begin(self.app, self._project, self._time_of)
+        self._is_nothing()
         return told or self._written(name)
 
     def _time_of(self, specs: Sequence[RunSpec]) -> str:
