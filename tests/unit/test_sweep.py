@@ -194,7 +194,8 @@ def test_image_folders_are_listed_not_decoded(tmp_path):
     ("name", "message"),
     [
         ("imagefolder:nowhere", "nowhere: no such image folder"),
-        ("imagefolder:flat", "flat/train: no such folder; an image folder holds"),
+        ("imagefolder:bare", "bare/train: no such folder; an image folder holds"),
+        ("imagefolder:flat", "flat: 2 images and no folders of classes; put each class into a folder of"),
         ("imagefolder:half", "half/test: no such folder"),
         ("imagefolder:uneven", "uneven: train/ and test/ differ in classes dog"),
         ("imagefolder:empty", "empty/train/cat: no images"),
@@ -203,10 +204,12 @@ def test_image_folders_are_listed_not_decoded(tmp_path):
 )
 def test_missing_data_sets_are_one_line(tmp_path, name, message):
     for folder in (
-        "flat", "half/train/cat", "uneven/train/cat", "uneven/train/dog", "uneven/test/cat",
+        "bare", "flat", "half/train/cat", "uneven/train/cat", "uneven/train/dog", "uneven/test/cat",
         "empty/train/cat", "empty/test/cat",
     ):  # fmt: skip
         (tmp_path / folder).mkdir(parents=True)
+    for image in ("0.png", "1.JPG", "notes.txt"):
+        (tmp_path / "flat" / image).touch()
     with pytest.raises(DataError) as caught:
         dataset_info(name, tmp_path)
     assert message in caught.value.line

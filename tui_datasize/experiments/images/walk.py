@@ -224,6 +224,7 @@ def _splits(folder: Path, reading: ImageReading, found: _Walk) -> tuple[Path, Pa
     tested = kinds["test"] or kinds["validation"]
     for name, splits in (("train", kinds["train"]), ("test", tested)):
         if not splits:
+            _refuse_flat(folder)
             fix = f"{_LAYOUT}; of CLASS/ alone, split = 0.2 draws a test set"
             raise DataError("no such folder", where=str(folder / name), fix=fix)
         if len(splits) > 1:
@@ -237,6 +238,15 @@ def _splits(folder: Path, reading: ImageReading, found: _Walk) -> tuple[Path, Pa
         )
     found.passed_beside(folder, train, test)
     return train, test
+
+
+def _refuse_flat(folder: Path) -> None:
+    """Raises DataError: images lie in a folder that has no folders."""
+    entries = _entries(folder)
+    count = sum(entry.name.lower().endswith(SUFFIXES) for entry in entries)
+    if count and not any(map(_is_dir, entries)):
+        there = f"{count:,} image{'s' * (count > 1)} and no folders of classes"
+        raise DataError(there, where=str(folder), fix="put each class into a folder of its own")
 
 
 def _by_kind(folder: Path, reading: ImageReading) -> Mapping[Kind, Sequence[Path]]:
