@@ -95,7 +95,7 @@ MISTAKES = (
     ({"sweep": "model.width=0,8"}, "sweep: expected a whole number of at least 1"),
     ({"name": "-"}, "name: '-' is not a name"),
     ({"sizes": "5000"}, "sizes: 5000 images, but digits has 1437"),
-    ({"dataset": "pets"}, "options: 10.png: 8x8 pixels, but cat/0.png has 9x8; set image_px"),
+    ({"dataset": "pets"}, "options: cat/10.png: 8x8 pixels, but cat/0.png has 9x8; set image_px"),
 )
 
 
@@ -109,6 +109,69 @@ async def test_each_mistake_is_told_in_its_field(nothing: Stage):
         for texts, says in MISTAKES:
             await write(show, **(dict.fromkeys(HINTS, "") | {"dataset": "digits"} | texts))
             await show.shows(says)
+
+
+async def test_help_that_is_too_long_for_its_line_says_so(nothing: Stage):
+    nothing.project.experiments.write_text("")
+    assert max(map(len, HINTS.values())) <= 70
+    async with nothing.open(NARROW) as show:
+        await opened(show, "b", BuilderDialog)
+        for name, hint in HINTS.items():
+            form_of(show)._fields[name].focus()
+            await show.shows(hint)
+        await write(show, dataset="digits", options="on_bad_image=skip")
+        form_of(show)._fields["options"].focus()
+        await show.shows("an image file that cannot be read")
+        line = next(one for one in show.lines if "an image file that" in one)
+        assert line.rstrip(" │").endswith("…")
+
+
+async def test_completions_keep_what_is_written(nothing: Stage):
+    nothing.project.experiments.write_text("")
+    async with nothing.open(NARROW) as show:
+        await opened(show, "b", BuilderDialog)
+        field = form_of(show)._fields["options"]
+        field.focus()
+        for typed, completed in ((" opt", " optimizer.name="), ("split=0.2  bat", "split=0.2  batch_size=")):
+            field.value = typed
+            await show.press("tab")
+            await show.until(lambda completed=completed: field.value == completed)
+
+
+async def test_a_folder_is_written_without_dots(nothing: Stage):
+    nothing.project.experiments.write_text("")
+    outside = nothing.project.root.parent
+    write_images(outside / "far" / "pets")
+    write_images(outside / "pets")
+    (nothing.project.root / "link").symlink_to(outside / "far" / "pets")
+    async with nothing.open(NARROW) as show:
+        await opened(show, "b", BuilderDialog)
+        for typed, folder in (("../pets", outside / "pets"), ("link/../pets", None), ("./link/.", "link")):
+            await write(show, dataset=typed)
+            named = form_of(show)._draft.table["dataset"]
+            place = nothing.project.root / (folder or typed)
+            assert named == f"imagefolder:{place}"
+
+
+def form_of(show: Show) -> BuilderDialog:
+    assert isinstance(show.app.screen, BuilderDialog)
+    return show.app.screen
+
+
+async def test_a_tiny_terminal_counts_the_runs_while_they_are_written(nothing: Stage):
+    nothing.project.experiments.write_text("")
+    async with nothing.open((40, 10)) as show:
+        await opened(show, "b", BuilderDialog)
+        await write(show, dataset="digits", sizes="40, 80")
+        await show.shows("8 runs")
+        assert "8 runs =" not in show.text
+        await write(show, model="cnn4")
+        await show.shows("wrong: model")
+        await write(show, model="mlp", seeds="1")
+        await show.shows("4 runs")
+        await show.pilot.resize_terminal(*WIDE)
+        await show.shows("4 runs = ")
+        assert show.text.count("4 runs") == 1
 
 
 async def test_enter_shows_the_mistake_in_a_tiny_terminal(nothing: Stage):

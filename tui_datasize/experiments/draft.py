@@ -178,7 +178,9 @@ def with_wrong(draft: Draft, error: DataError) -> Draft:
 
 
 def _wrong(draft: Draft, error: DatasizeError, field: str) -> Draft:
-    place = Path(error.where).name if "/" in error.where else ""
+    where = Path(error.where) if "/" in error.where else Path()
+    # An image is one of its class.
+    place = "/".join(where.parts[-2:]) if where.name.lower().endswith(SUFFIXES) else where.name
     # Of a path the end is enough: the folder is in the form.
     told = re.sub(r"(?<!\S)/\S+/(?=[^/\s]+/[^/\s]+)", "", error.what)
     what = "; ".join(filter(None, (": ".join(filter(None, (place, told))), error.fix)))
@@ -215,8 +217,8 @@ def form_completions(name: str, text: str, form: SweepForm, project: Project) ->
         amount, _, word = text.partition(" ")
         found = [f"{amount} {unit}" for unit in BUDGET_UNITS if amount and unit.startswith(word)]
     elif name in ("options", "sweep"):
-        before, _, term = text.rpartition(" ")
-        found = [f"{before} {one}".lstrip() for one in _keys_and_values(term, form)]
+        before, space, term = text.rpartition(" ")
+        found = [f"{before}{space}{one}" for one in _keys_and_values(term, form)]
     else:
         found = []
     return [one for one in found if one != text][:_MOST_OFFERED]

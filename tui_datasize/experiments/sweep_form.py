@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -19,7 +20,7 @@ from tui_datasize.files import named_path
 
 HINTS: Mapping[str, str] = MappingProxyType(
     {
-        "dataset": "digits, cifar10, ... or a folder of images: CLASS/, or train/CLASS/ and test/CLASS/",
+        "dataset": "digits, cifar10, ... or a folder: CLASS/, or train/CLASS/, test/CLASS/",
         "model": "cnn3, resnet, mlp, torchvision:resnet18, ...",
         "sizes": "100, 200, 400 · 100..6400 doubles · 5%, 25% · 10, 50 per class",
         "seeds": "how many trainings of each subset, or which: 0, 101",
@@ -256,8 +257,14 @@ def dataset_of(text: str, root: Path, data_dir: Path) -> str:
         places = [named_path(text, base) for base in (root, data_dir)]
     except ValueError as error:
         raise ConfigError(str(error), where="dataset") from None
-    found = next((place for place in places if place.is_dir()), None)
+    found = next((_without_dots(place) for place in places if place.is_dir()), None)
     if found is None:
         return f"{IMAGE_FOLDER}{places[0]}" if "/" in text else text
     inside = found.is_relative_to(data_dir)
     return f"{IMAGE_FOLDER}{found.relative_to(data_dir) if inside else found}"
+
+
+def _without_dots(folder: Path) -> Path:
+    """The folder by its path without `..`; as it is where this leads elsewhere, behind a link."""
+    plain = Path(os.path.normpath(folder))
+    return plain if plain.is_dir() and plain.samefile(folder) else folder

@@ -37,9 +37,11 @@ from tui_datasize.experiments.sweep_form import HINTS, USUAL, SweepForm, form_of
 from tui_datasize.experiments.toml import read_toml
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.project_file import FileChange, with_experiment
+from tui_datasize.text import plural
 from tui_datasize.tui.widgets.completing import FormInput
 from tui_datasize.tui.widgets.dialogs import ConfirmDialog, answers, field
 from tui_datasize.tui.widgets.palette import palette_of
+from tui_datasize.tui.widgets.panel import is_tiny
 from tui_datasize.tui.widgets.plain import Words, titled
 
 _RESTS_S = 0.15
@@ -102,7 +104,7 @@ class BuilderDialog(ModalScreen[Draft | None]):
             classes="dialog",
             can_focus=False,
         )
-        yield titled(box, "Build a sweep")
+        yield box
 
     def on_mount(self) -> None:
         self._changed()
@@ -130,9 +132,7 @@ class BuilderDialog(ModalScreen[Draft | None]):
         term = value.rpartition(" ")[2]
         said = meaning(term, self.form) if name in ("options", "sweep") else ""
         found = [text[len(value) - len(term) :] for text in self._complete(name, value)] if value else []
-        hint = Text(said or "  ".join(found) or HINTS[name], palette_of(self.app).muted)
-        hint.no_wrap, hint.overflow = True, "ellipsis"
-        self._hint.update(hint)
+        self._hint.update(Text(said or "  ".join(found) or HINTS[name], palette_of(self.app).muted))
 
     async def _look(self) -> None:
         """Look at what is written until that is what was looked at."""
@@ -179,8 +179,17 @@ class BuilderDialog(ModalScreen[Draft | None]):
         self._problem.update(draft.problem or (self._said if self.form == self._first else ""))
         for name, entry in self._fields.items():
             entry.placeholder = "" if name == "sizes" and not draft.info else getattr(draft.form, name)
+        self.on_resize()
         if self._is_accepted:
             self.action_accept()
+
+    def on_resize(self) -> None:
+        """Say at the foot what a tiny terminal has below what is seen."""
+        draft, foot = self._draft, ""
+        if is_tiny(self.app.size):
+            wrong, experiment = LABELS.get(draft.wrong, draft.wrong), draft.experiment
+            foot = f"wrong: {wrong}" if wrong else plural(experiment.n_runs, "run") if experiment else ""
+        titled(self.query_one(".dialog"), "Build a sweep", foot)
 
     def action_accept(self) -> None:
         images = folder_images(self._draft)
