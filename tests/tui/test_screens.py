@@ -96,7 +96,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
 MODES = {"colours": ColorSystem.TRUECOLOR, "16-colours": ColorSystem.STANDARD, "no-colour": None}
 TINY = (40, 10)
 SELDOM = [
-    *(("colours", NARROW), ("no-colour", WIDE), ("16-colours", NARROW), ("16-colours", WIDE)),
+    *(("colours", NARROW), ("no-colour", WIDE), ("16-colours", WIDE)),
     *(("no-colour", TINY), ("16-colours", TINY)),
 ]
 
@@ -104,7 +104,7 @@ SELDOM = [
 TERMINALS = pytest.mark.parametrize(
     ("mode", "size"),
     [
-        *(("colours", WIDE), ("no-colour", NARROW), ("colours", TINY)),
+        *(("colours", WIDE), ("no-colour", NARROW), ("16-colours", NARROW), ("colours", TINY)),
         *(pytest.param(*one, marks=pytest.mark.exhaustive) for one in SELDOM),
     ],
 )
