@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from tests.fakes import fake_spec
-from tui_datasize.errors import DatasizeError
-from tui_datasize.experiments.catalogue import dataset_info
+from tui_datasize.cli.tables import _curve
+from tui_datasize.errors import ConfigError, DatasizeError
+from tui_datasize.experiments.catalogue import NEWEST, dataset_info
 from tui_datasize.experiments.load import load_project
 from tui_datasize.experiments.packing import memory_key, pack_key
 from tui_datasize.experiments.recipe_columns import recipe_values
@@ -109,7 +110,7 @@ def test_tables_and_levers_name_it_in_a_word():
     labels = ["synthetic=none", "synthetic=cvae", "synthetic=imagefolder:x"]
     assert [*variant_labels(specs).values()] == labels
     both = [specs[1], fake_spec(synthetic=replace(CVAE, ratio=2.0))]
-    assert [*variant_labels(both).values()] == ["ratio=1.0", "ratio=2.0"]
+    assert [*variant_labels(both).values()] == ["synthetic.ratio=1.0", "synthetic.ratio=2.0"]
     words = [recipe_values(one)["synthetic"] for one in specs]
     assert words == ["none", "model=cvae", "source=imagefolder:x"]
     plain = {"parameters": 1, "label_noise": 0.0, "imbalance": 1.0}
@@ -117,6 +118,82 @@ def test_tables_and_levers_name_it_in_a_word():
         {"variant": variant, "synthetic": word} | plain for variant, word in zip(labels, words, strict=True)
     ]
     assert baseline_of(pl.DataFrame(runs[::-1])) == "synthetic=none"
+
+
+LABELS = """
+[experiments.e]
+dataset = "digits"
+model = "mlp"
+sizes = [50]
+budget = { updates = 5 }
+[experiments.e.sweep]
+"optimizer.lr" = [0.1, 0.2]
+[experiments.e.levers]
+synthetic = [{ model = "cvae", epochs = 5, lr = 0.01 }]
+unlabelled = [{ method = "fixmatch", weight = 2.0 }]
+[[experiments.e.also]]
+sizes = [60]
+variant = "VARIANT"
+"""
+
+
+def labels_of(tmp_path: Path, variant: str) -> tuple[set[str], set[str]]:
+    """Of an experiment, and those that a further sweep of one has."""
+    file = tmp_path / "experiments.toml"
+    file.write_text(LABELS.replace("VARIANT", variant))
+    project = load_project(file, environment={})
+    runs = plan_runs(project.experiment("e"), project)
+    labels = variant_labels(runs)
+    return {*labels.values()}, {labels[run.run_id] for run in runs if run.train_size == 60}
+
+
+def test_a_label_tells_only_what_a_run_does_and_whose_rate_it_is(tmp_path: Path) -> None:
+    kinds = (
+        "synthetic.epochs=5 synthetic.lr=0.01 synthetic=cvae unlabelled=none",
+        "synthetic=none unlabelled=none",
+        "synthetic=none unlabelled=fixmatch weight=2.0",
+    )
+    every = {f"lr={rate} {kind}" for rate in (0.1, 0.2) for kind in kinds}
+    new = f"lr=0.2 {kinds[0]}"
+    assert labels_of(tmp_path, new) == (every, {new})
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        (
+            "optimizer.lr=0.1 epochs=200 synthetic.lr=0.001 synthetic=none unlabelled=none weight=1.0",
+            "lr=0.1 synthetic=none unlabelled=none",
+        ),
+        (
+            "optimizer.lr=0.1 epochs=5 synthetic.lr=0.01 synthetic=cvae unlabelled=none weight=1.0",
+            "lr=0.1 synthetic.epochs=5 synthetic.lr=0.01 synthetic=cvae unlabelled=none",
+        ),
+        (
+            "optimizer.lr=0.1 epochs=200 synthetic.lr=0.001 synthetic=none unlabelled=fixmatch weight=2.0",
+            "lr=0.1 synthetic=none unlabelled=fixmatch weight=2.0",
+        ),
+    ],
+)
+def test_a_file_and_a_command_may_name_a_variant_as_it_was_called(
+    before: str, now: str, tmp_path: Path
+) -> None:
+    every, found = labels_of(tmp_path, before)
+    assert found == {now}
+    runs = pl.DataFrame({"variant": sorted(every)})
+    assert _curve(runs, before)["variant"].to_list() == [now]
+    wrong = before.replace("synthetic=", "rate=3 synthetic=")
+    with pytest.raises(ConfigError, match="no variant"):
+        _curve(runs, wrong)
+    with pytest.raises(DatasizeError, match="variant"):
+        labels_of(tmp_path, wrong)
+
+
+def test_the_rules_of_a_folder_come_with_it() -> None:
+    folder = fake_spec(synthetic=Synthetic(source="imagefolder:x"), images=NEWEST)
+    assert folder.images != fake_spec().images
+    found = [*variant_labels([fake_spec(), folder]).values()]
+    assert found == ["synthetic=none", "synthetic=imagefolder:x"]
 
 
 def made(folder: Path, *names: str) -> Path:

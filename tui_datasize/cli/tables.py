@@ -30,6 +30,7 @@ from tui_datasize.experiments.rungs import outlook, outlook_in_words
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.experiments.sweep import plan_runs
 from tui_datasize.experiments.toml import nearest
+from tui_datasize.experiments.variants import variant_named
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.metric import metric_named
 from tui_datasize.render.blocks import contents
@@ -211,6 +212,7 @@ def plan(arguments: argparse.Namespace) -> int:
 def _curve(runs: pl.DataFrame, variant: str | None) -> pl.DataFrame:
     """The runs of one variant."""
     variants = runs["variant"].unique(maintain_order=True).to_list()
+    variant = variant_named(variant, variants) if variant is not None else None
     if variant is None and len(variants) == 1:
         return runs
     if variant not in variants:

@@ -33,7 +33,7 @@ from tui_datasize.experiments.toml import (
     read_toml,
     refuse_more,
 )
-from tui_datasize.experiments.variants import variant_labels
+from tui_datasize.experiments.variants import variant_labels, variant_named
 from tui_datasize.files import named_path
 from tui_datasize.text import shortened
 
@@ -386,6 +386,8 @@ def _read_also(table: TomlTable, experiment: Experiment) -> tuple[Experiment, ..
         if part.has("variant"):
             labels = variant_labels([recipe.spec for recipe in recipes])
             named = {labels[recipe.spec.run_id]: recipe for recipe in recipes}
+            if (meant := variant_named(asked := str(values["variant"]), named)) in named:
+                named[asked] = named[meant]
             recipes = (named[part.choice("variant", list(named))],)
         if any(recipe.spec.subset.strategy in CHOSEN for recipe in recipes):
             _check_on_path(part, recipes[0].spec.subset.path, "sizes", sizes)

@@ -9,9 +9,12 @@ from dataclasses import replace
 from typing import Any, get_args
 
 from tui_datasize.experiments.architectures import model_info
+from tui_datasize.experiments.keys import rows
 from tui_datasize.experiments.plain_values import to_plain
 from tui_datasize.experiments.pretext import TaskName
 from tui_datasize.experiments.spec import BudgetUnit, RunSpec
+from tui_datasize.experiments.synthetic import Synthetic
+from tui_datasize.experiments.unlabelled import Unlabelled
 
 _BUDGET = "budget.amount"
 _UNITS = get_args(BudgetUnit)
@@ -22,7 +25,9 @@ AS_PUBLISHED = "as published"
 """The mark of runs that are measured or trained as a study's code did it, not as its text says."""
 _LONGEST_LABEL = 24
 """That is shown as it is."""
-_BROUGHT_BY = {"subset.features": "subset.strategy"}
+_BROUGHT_BY = {"subset.features": "subset.strategy", "images.rules": "synthetic.model"}
+_ONCE_TOLD = {f"{row.name}={row.default}" for table in (Synthetic, Unlabelled) for row in rows(table)}
+"""In labels of runs to which it meant nothing; the version of the rules for folders was, too."""
 _OF_A_RUN = re.compile(r"-n\d+-d\d+-s\d+-[0-9a-f]+$")
 """Of the id of a run all but its experiment."""
 _AXES = ("experiment", "train_size", "seed", "subset.seed", "subset.path")
@@ -38,8 +43,8 @@ def variant_labels(specs: Iterable[RunSpec]) -> dict[str, str]:
     """By run id what sets runs of one experiment apart beside size, draw and seed, such as `cnn3 lr=0.01`.
 
     Keys are written without their table where that leaves them apart, a model and a transfer condition, which
-    come first, by their names alone. Options that
-    come along with a model, since no other has them or each has its own default, are no part of a label.
+    come first, by their names alone. Options that come along with a model, since no other has them or each
+    has its own default, are no part of a label, nor those of what a run does not do, such as of a generator.
     Runs that repeat on purpose what a study's code did other than its text carry that mark always.
     """
     shapes: dict[Hashable, RunSpec] = {}
@@ -50,6 +55,7 @@ def variant_labels(specs: Iterable[RunSpec]) -> dict[str, str]:
         shape_of[spec.run_id] = shape
     # Tens of thousands of runs have a few of them.
     flat = {shape: dict(_flatten(_complete(spec))) for shape, spec in shapes.items()}
+    off = {shape: {*_of_what_is_off(spec)} for shape, spec in shapes.items()}
     keys = sorted({key for values in flat.values() for key in values} - set(_AXES))
     varying = [key for key in keys if len({repr(values.get(key)) for values in flat.values()}) > 1]
     brought = {
@@ -67,11 +73,32 @@ def variant_labels(specs: Iterable[RunSpec]) -> dict[str, str]:
     labels = {
         shape: " ".join(
             ([AS_PUBLISHED] if shapes[shape].is_as_published else [])
-            + [f"{names[key]}{values[key]}" for key in varying if key in values]
+            + [f"{names[key]}{values[key]}" for key in varying if key in values and key not in off[shape]]
         )
         for shape, values in flat.items()
     }
     return {run_id: labels[shape] for run_id, shape in shape_of.items()}
+
+
+def variant_named(name: str, labels: Collection[str]) -> str:
+    """The label that a name means, which may be as labels were; the name itself where it is none.
+
+    They told what a run does not do, and options of a generator without that word.
+
+    >>> labels = ["synthetic=none", "synthetic=cvae synthetic.epochs=40"]
+    >>> [variant_named(name, labels) for name in ("epochs=40 synthetic=cvae", "epochs=200 synthetic=none")]
+    ['synthetic=cvae synthetic.epochs=40', 'synthetic=none']
+    >>> variant_named("epochs=41 synthetic=cvae", labels)
+    'epochs=41 synthetic=cvae'
+    """
+    asked = _bare(name)
+    is_old = lambda part: part in _ONCE_TOLD or part.startswith("rules=")  # noqa: E731
+    meant = [one for one in labels if _bare(one) <= asked and all(map(is_old, asked - _bare(one)))]
+    return meant[0] if name not in labels and len(meant) == 1 else name
+
+
+def _bare(label: str) -> set[str]:
+    return {re.sub(r"^[\w.]*\.(?=\w+=)", "", part) for part in label.split()}
 
 
 def short_labels(labels: Collection[str]) -> dict[str, str]:
@@ -164,15 +191,15 @@ def _short_names(keys: Sequence[str]) -> Mapping[str, str]:
     {'synthetic.epochs': 'synthetic.epochs='}
     >>> _short_names(["label_noise.fraction"])
     {'label_noise.fraction': 'label_noise='}
-    >>> _short_names(["unlabelled.method", "unlabelled.ratio"])
-    {'unlabelled.method': 'unlabelled=', 'unlabelled.ratio': 'ratio='}
+    >>> _short_names(["unlabelled.method", "unlabelled.ratio", "synthetic.model", "synthetic.lr"]).values()
+    dict_values(['unlabelled=', 'ratio=', 'synthetic=', 'synthetic.lr='])
     """
     # Short forms of the file stand for a name, or for the fraction of labels that are wrong.
     shorts = (".name", ".fraction", ".method", ".model")
     whole = {key: key.removesuffix(next(filter(key.endswith, shorts), "")) for key in keys}
     short = {key: name.rpartition(".")[2] for key, name in whole.items()}
-    # Whatever else has epochs is no part of the budget.
-    short |= {key: whole[key] for key in keys if short[key] in _UNITS}
+    # What else has epochs is no budget, nor is the rate of a generator that of the run.
+    short |= {key: whole[key] for key in keys if short[key] in _UNITS or key.startswith("synthetic.")}
     counts = Counter(short.values())
     return {
         key: "" if key in _UNNAMED else f"{name if counts[name] == 1 else key}="
@@ -183,6 +210,19 @@ def _short_names(keys: Sequence[str]) -> Mapping[str, str]:
 def _shape(spec: RunSpec) -> Hashable:
     recipe = replace(recipe_of(spec), experiment="", transfer=None)
     return spec.condition, recipe
+
+
+def _of_what_is_off(spec: RunSpec) -> Iterator[str]:
+    """Keys of options that mean nothing to a run."""
+    for name, table, on in (
+        ("unlabelled", Unlabelled, spec.unlabelled.method),
+        ("synthetic", Synthetic, spec.synthetic.model),
+    ):
+        for row in rows(table):
+            if row.key.only_for and on not in row.key.only_for:
+                yield f"{name}.{row.attribute}"
+    if not spec.synthetic.is_on:
+        yield "synthetic.ratio"
 
 
 def _complete(spec: RunSpec) -> dict[str, Any]:
