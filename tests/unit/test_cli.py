@@ -11,6 +11,7 @@ import pytest
 from tui_datasize.cli.basics import print_json
 from tui_datasize.cli.dispatch import main
 from tui_datasize.cli.parser import build_parser
+from tui_datasize.jobs.queue import cluster
 
 PROJECT = """
 [experiments.small]
@@ -142,6 +143,24 @@ def test_dry_run_lists_the_missing_runs_and_queues_nothing(project, capsys):
     assert [line.split("-s")[0] for line in output.out.split()] == ["small-n80-d0"] * 2
     assert "2 of 2 runs would be queued, 20 updates; nothing was queued" in output.err
     assert not (project / "runs" / "queue.db").exists()
+
+
+def test_dry_run_refuses_a_place_as_queueing_does_and_names_it_otherwise(project, capsys, monkeypatch):
+    monkeypatch.setattr(cluster.shutil, "which", lambda name: f"/usr/bin/{name}")
+    file = project / "experiments.toml"
+    told = file.read_text()
+    for table in ("", "[cluster]\nshared = '/nowhere'\n"):
+        file.write_text(table + told)
+        refused = []
+        for options in ([], ["--dry-run"]):
+            assert main(["queue", "small", "--on", "slurm", *options]) == 2
+            refused.append(capsys.readouterr().err)
+        assert refused[0] == refused[1] != ""
+    file.write_text("[cluster]\n" + told)
+    assert main(["queue", "small", "--on", "slurm", "--dry-run"]) == 0
+    assert "runs would be queued on slurm, " in capsys.readouterr().err
+    assert main(["queue", "small", "--on", "slurm", "--dry-run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["on"] == "slurm"
 
 
 @pytest.mark.parametrize(

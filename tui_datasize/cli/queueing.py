@@ -31,7 +31,7 @@ from tui_datasize.experiments.sweep import (
 )
 from tui_datasize.experiments.toml import nearest
 from tui_datasize.experiments.variants import variant_labels
-from tui_datasize.jobs.client import QueueClient
+from tui_datasize.jobs.client import QueueClient, checked_place
 from tui_datasize.jobs.queue.commands import CommandKind, nothing_to, select_jobs
 from tui_datasize.jobs.queue.image_files import told_of_images
 from tui_datasize.jobs.queue.requests import ChangeJobs, Drain, Enqueue, QueueTerms, Undo
@@ -278,6 +278,7 @@ def _dry_run(
     lost = incomplete_runs(client, [*sources, *own])
     asked = client.to_queue(own, sources, force=arguments.force, incomplete=lost)
     specs, missing = asked.runs.values(), [asked.runs[one] for one in asked.queued]
+    place = checked_place(client.project, arguments.on or _usual(own, project), specs)
     states = {job.run_id: job.state for job in client.jobs()}
     images = client.check_images(tuple(specs), project.data_dir)
     stretches = outlook(project.experiment(arguments.experiment), own)
@@ -292,9 +293,12 @@ def _dry_run(
         "updates": sum(total_updates(spec) for spec in missing),
     }
     if arguments.json:
-        named = {"experiment": arguments.experiment, "missing": [spec.run_id for spec in missing]}
-        search = [asdict(stretch) for stretch in stretches]
-        print_json(named | counts | {"images": images, "search": search})
+        named = {
+            "experiment": arguments.experiment,
+            "on": place or "local",
+            "missing": [spec.run_id for spec in missing],
+        }
+        print_json(named | counts | {"images": images, "search": list(map(asdict, stretches))})
         return EXIT_OK
     for line in told_of_images(images):
         talk(line)
@@ -304,7 +308,8 @@ def _dry_run(
     again = lost_evaluations(counts["incomplete"]) + lost_checkpoints(counts["renewed"])
     talk(
         f"{arguments.experiment}: {len(missing)} of {plural(len(specs), 'run')} would be queued"
-        f"{again}{_apart(found, counts['failed'])}, {plural(counts['updates'], 'update')}; nothing was queued"
+        f"{place and f' on {place}'}{again}{_apart(found, counts['failed'])}, "
+        f"{plural(counts['updates'], 'update')}; nothing was queued"
     )
     for line in outlook_in_words(stretches):
         talk(line)

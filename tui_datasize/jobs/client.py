@@ -191,7 +191,7 @@ class QueueClient(SearchClient):
 
         asked = self.to_queue(specs, sources, force=force, incomplete=incomplete)
         self.check_images(tuple(asked.runs.values()), data_dir)
-        place = _checked_place(self.project, on, asked.runs.values())
+        place = checked_place(self.project, on, asked.runs.values())
         doubt, waits_for = create_database(self.project.queue), asked.waits_for(after or {})
         # Not within the transaction: what the documents tell of git may take seconds.
         stands = {**self.promotions(), **(rungs or {})}
@@ -467,7 +467,7 @@ def _refuse_imported(runs: Mapping[str, RunSpec]) -> None:
         raise ConfigError("was trained elsewhere and imported: it cannot be run", where=imported)
 
 
-def _checked_place(project: ProjectPaths, on: Place, runs: Iterable[RunSpec]) -> str:
+def checked_place(project: ProjectPaths, on: Place, runs: Iterable[RunSpec]) -> str:
     """The place of jobs that are to be made there; raises ConfigError: they cannot be."""
     # Not above: what only looks at the queue is counted in milliseconds.
     from tui_datasize.jobs.queue.cluster import check_cluster, local_problem
