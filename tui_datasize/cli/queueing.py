@@ -293,11 +293,7 @@ def _dry_run(
         "updates": sum(total_updates(spec) for spec in missing),
     }
     if arguments.json:
-        named = {
-            "experiment": arguments.experiment,
-            "on": place or "local",
-            "missing": [spec.run_id for spec in missing],
-        }
+        named = {"experiment": arguments.experiment, "on": place or "local", "missing": [*asked.queued]}
         print_json(named | counts | {"images": images, "search": list(map(asdict, stretches))})
         return EXIT_OK
     for line in told_of_images(images):
