@@ -364,3 +364,28 @@ def test_who_rebuilds_prunes_or_forces_leaves_runs_of_other_hosts_alone(
     paths.lease(2).unlink()
     assert remove(cluster.project, lambda: [], chosen, "none") == Removal(1, 1, 0)
     assert {*before} <= {*cluster.project.runs.rglob("*"), paths.lease(1)}
+
+
+def test_a_run_is_freed_only_when_slurm_was_asked_for_the_job_that_has_it(cluster: Cluster) -> None:
+    (spec,) = specs(1)
+    cluster.enqueue(spec)
+    cluster.round(2)
+    (own,) = cluster.slurm.tasks
+    other = MockTask("ds-other", "900", 0, own.directory, 1, state="RUNNING", node="n9")
+    cluster.slurm.tasks.append(other)
+    cluster.die(other)
+    paths = cluster.paths(spec)
+    for file in (paths.claim, paths.lease(1)):
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"boot_id": "another", "host": "far"}))
+    own.state = "COMPLETED"
+    cluster.round(2)
+    # While it is renewed there is nothing to ask.
+    assert all("--name" in " ".join(words) for words in cluster.asked("squeue"))
+    os.utime(paths.lease(1), ns=(1, 1))
+    # Its node sleeps: Slurm has it, and starts it again.
+    cluster.round(4)
+    assert (cluster.states(), paths.exit.exists()) == ([RUNNING], False)
+    assert any("--name" not in " ".join(words) for words in cluster.asked("squeue"))
+    cluster.slurm.tasks.remove(other)
+    cluster.round(2)
+    assert cluster.states() == [JobState.INTERRUPTED]

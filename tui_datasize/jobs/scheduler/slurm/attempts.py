@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Generator
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +16,7 @@ from tui_datasize.jobs.queue.schema import VANISHED
 from tui_datasize.jobs.queue.state import CPU, SLURM, JobState
 from tui_datasize.jobs.queue.store import Store
 from tui_datasize.jobs.scheduler.attempt_end import Decision, Ending, decide, ended, starts_again
-from tui_datasize.jobs.scheduler.slurm.calls import ClusterTask
+from tui_datasize.jobs.scheduler.slurm.calls import Answer, ClusterTask
 from tui_datasize.jobs.scheduler.slurm.evidence import Evidence
 from tui_datasize.runlog import lease as leases
 from tui_datasize.runlog.claim import (
@@ -64,6 +64,8 @@ class Sight:
     """Whether the newest attempt has brought the run further: made a checkpoint."""
     said: str
     """The last line of what its task said before it had the run."""
+    is_unasked: bool = False
+    """Whether all hangs on a job of which Slurm was not asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +81,9 @@ class Attempts:
     on_cpu: bool
     evidence: Evidence
     reach: Reach
-    living: Collection[str] = ()
-    """The tasks that Slurm has, by its names, of whichever submission."""
+    answer: Answer
+    unasked: set[str]
+    """Takes the runs that a job has of which Slurm has to be asked."""
 
     def look(
         self, run: HandedRun, task: ClusterTask | None, logs: Path, *, is_answered: bool
@@ -95,7 +98,9 @@ class Attempts:
         paths = self.project.run(run.experiment, run.run_id)
         is_gone = is_answered and (task is None or task.is_over)
         log = logs / f"{run.array}-{run.task}.log"
-        sight = yield from self.reach(partial(see, run, paths, log, self.living, is_gone=is_gone))
+        sight = yield from self.reach(partial(see, run, paths, log, self.answer, is_gone=is_gone))
+        if sight.is_unasked:
+            self.unasked.add(run.run_id)
         if self._has_changed(run):
             return False
         seen, is_gone, node = sight.seen, sight.is_gone, task.node if task else ""
@@ -239,29 +244,34 @@ class Attempts:
         _LOG.info("%s attempt %d: %s%s", run.run_id, run.attempts, decision.state, why)
 
 
-def see(run: HandedRun, paths: RunPaths, log: Path, living: Collection[str], *, is_gone: bool) -> Sight:
+def see(run: HandedRun, paths: RunPaths, log: Path, answer: Answer, *, is_gone: bool) -> Sight:
     """Look at the directory of a run, and at what its task has said.
 
     Raises OSError: it cannot be read or written now.
     """
+    has_ended: bool | None = is_gone
     if is_gone and paths.directory.exists():
         # From now on the files of other hosts are seen as they are.
         leases.file_system_time(paths.directory)
         holder = leases.read_holder(paths, leases.newest(paths))
-        is_gone = holder is None or holder.job not in living
+        has_ended = holder is None or answer.has_ended(holder.job)
     elif paths.directory.parent.is_symlink():
         # It may be this one alone that is missing, and it may be the disk.
         paths.directory.parent.stat()
     seen, leased = observe(paths), leases.newest(paths)
     if ended(max(run.attempts, run.first), seen):
         make_end_durable(paths, seen)
+    may_be_leased = has_ended is not False and bool(who_has(paths))
+    is_leased = may_be_leased and not leases.is_stale(paths, leased)
+    is_gone = bool(has_ended)
     return Sight(
         seen=seen,
         is_gone=is_gone,
-        is_leased=is_gone and bool(who_has(paths)) and not leases.is_stale(paths, leased),
+        is_leased=is_gone and is_leased,
         leased=leased,
         has_saved=_has_saved(paths),
         said=_last_line(log) if is_gone else "",
+        is_unasked=has_ended is None and not is_leased,
     )
 
 

@@ -7,7 +7,7 @@ import re
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -170,9 +170,28 @@ class ClusterTask:
         return self.is_pending and bool(_HELD.fullmatch(self.reason.strip("() ")))
 
 
-def squeue(names: Sequence[str]) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What squeue tells of any job."""
+
+    tasks: Mapping[str, ClusterTask]
+    """Those that it names."""
+    arrays: Collection[str] = ()
+    """Numbers of the arrays that it was asked for."""
+    is_of_all: bool = False
+    """Whether it was asked for all jobs of all users."""
+
+    def has_ended(self, job: str) -> bool | None:
+        """Whether Slurm is done with a job, or does not have it; None where it was not asked for that."""
+        if task := self.tasks.get(job):
+            return task.is_over
+        return True if not job or self.is_of_all or job.partition("_")[0] in self.arrays else None
+
+
+def squeue(names: Sequence[str], *, of_all: bool = False) -> list[str]:
     """The command that asks for all tasks of arrays; of this user's where none, or too many, are named."""
     whose = [f"--name={','.join(names)}"] if 0 < len(names) <= _MOST_NAMES else ["--me"]
+    whose = [] if of_all else whose
     return ["squeue", "--noheader", "--array", "--states=all", *whose, f"--format={FORMAT}"]
 
 

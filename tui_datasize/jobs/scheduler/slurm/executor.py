@@ -28,6 +28,7 @@ from tui_datasize.jobs.scheduler.shared_disk import SharedDisk, silent
 from tui_datasize.jobs.scheduler.slurm.arrays import sbatch, script
 from tui_datasize.jobs.scheduler.slurm.attempts import Attempts
 from tui_datasize.jobs.scheduler.slurm.calls import (
+    Answer,
     Call,
     ClusterTask,
     Commands,
@@ -119,6 +120,8 @@ class SlurmExecutor:
         """What was wrong in this round with all directories."""
         self._broken: Counter[str] = Counter()
         """Runs whose directories alone cannot be used, with the rounds for which that has been so."""
+        self._unasked: set[str] = set()
+        """Runs that a job has of which Slurm was not asked."""
         self._looked = 0
         """Of the runs that are not known to run, how many were looked at while Slurm did not answer."""
         self._pauses = {subject: _BackOff() for subject in (_SUBMIT, _RUNS)}
@@ -177,10 +180,13 @@ class SlurmExecutor:
             return
         self._due_s = time.monotonic() + self._interval_s
         names = [] if any(map(_may_be_anothers, runs)) else sorted(arrays)
-        answer = yield from self._ask(squeue(names))
+        of_all, self._unasked = bool(self._unasked), set()
+        answer = yield from self._ask(squeue(names, of_all=of_all))
         tasks = self._tasks(answer)
         known = self._acknowledge(arrays, tasks)
-        adopted = yield from self._look(settings, known, tasks)
+        by_name = {task.name: task for task in tasks or ()}
+        told = Answer(by_name, frozenset(arrays.values()), of_all)
+        adopted = yield from self._look(settings, known, tasks, told)
         self._tell_of_runs()
         if not self._disk:
             self._store.faults.clear(FaultKind.CLUSTER, _DISK)
@@ -265,12 +271,15 @@ class SlurmExecutor:
         return known | found.keys()
 
     def _look(
-        self, settings: ClusterSettings, known: set[str], tasks: Sequence[ClusterTask] | None
+        self,
+        settings: ClusterSettings,
+        known: set[str],
+        tasks: Sequence[ClusterTask] | None,
+        told: Answer,
     ) -> Generator[bool, None, Mapping[str, str]]:
         """Look at the runs that may have begun or ended; those of other submissions, by names of tasks."""
         by_run = {(task.array, task.job_id, task.number): task for task in tasks or ()}
-        by_name = {task.name: task for task in tasks or ()}
-        attempts = self._attempts(settings, tasks or ())
+        attempts = self._attempts(settings, told)
         runs, free, adopted = self._store.cluster.runs(), list[str](), dict[str, str]()
         self._tell_reasons(settings, runs, by_run)
         unasked = self._next_unasked(runs) if tasks is None else frozenset()
@@ -280,7 +289,7 @@ class SlurmExecutor:
             task = by_run.get((run.array, run.job_id, run.task))
             try:
                 if tasks and _may_be_anothers(run):
-                    adopted_task = yield from self._adopted(run, by_name, adopted)
+                    adopted_task = yield from self._adopted(run, told.tasks, adopted)
                     task = task or adopted_task
                 if run.is_outdated:
                     is_free = is_answered and (task is None or task.is_over)
@@ -304,10 +313,9 @@ class SlurmExecutor:
             self._pauses[_SUBMIT].end()
         return adopted
 
-    def _attempts(self, settings: ClusterSettings, tasks: Sequence[ClusterTask]) -> Attempts:
-        living = frozenset(task.name for task in tasks if not task.is_over)
-        on_cpu = not settings.gpus
-        return Attempts(self._store, self._project, on_cpu, self._evidence, self._reach, living)
+    def _attempts(self, settings: ClusterSettings, told: Answer) -> Attempts:
+        seen_by = (not settings.gpus, self._evidence, self._reach)
+        return Attempts(self._store, self._project, *seen_by, told, self._unasked)
 
     def _give_up_broken(self, run: HandedRun, error: OSError, attempts: Attempts) -> bool:
         """Give up a run whose directory, alone, cannot be used, and could not before; whether it was."""
