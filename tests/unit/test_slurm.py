@@ -334,10 +334,10 @@ def test_what_slurm_refuses_is_a_fault_until_the_file_is_mended(cluster: Cluster
     )
     cluster.say("partition = 5")
     cluster.round()
-    assert "cluster.partition: expected a string, got 5" in cluster.fault("submit")
+    assert "cluster.partition: expected a string, got 5" in cluster.fault("file")
     cluster.say()
     cluster.round(3)
-    assert (len(cluster.slurm.tasks), cluster.fault("submit")) == (2, "")
+    assert (len(cluster.slurm.tasks), cluster.fault("submit"), cluster.fault("file")) == (2, "", "")
 
 
 def test_a_full_shared_disk_is_a_state_and_ends_no_run(

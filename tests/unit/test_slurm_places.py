@@ -172,6 +172,34 @@ def test_a_queue_that_is_rebuilt_finds_its_running_jobs_and_cancels_them(cluster
     assert cluster.states() == [CANCELLED]
 
 
+@pytest.mark.parametrize("text", ["", "[cluster]\nmem = 'x'\n"])
+@pytest.mark.parametrize("is_new", [False, True])
+def test_runs_end_and_are_cancelled_while_the_file_has_no_cluster(
+    cluster: Cluster, text: str, is_new: bool
+) -> None:
+    done, unwanted, waits = specs(3)
+    cluster.enqueue(done, unwanted)
+    cluster.round()
+    cluster.begin()
+    cluster.enqueue(waits)
+    cluster.project.experiments.write_text(text)
+    if is_new:
+        cluster.other_executor()
+    cluster.round()
+    cluster.queue.ask(CommandKind.CANCEL, unwanted)
+    cluster.round()
+    assert cluster.task_of(cluster.paths(unwanted)).signals == 1
+    cluster.end()
+    cluster.round()
+    states = [cluster.job(spec).state for spec in (done, unwanted, waits)]
+    assert states == [JobState.SUCCEEDED, JobState.SUCCEEDED, JobState.QUEUED]
+    assert cluster.fault("file").endswith("nothing is handed over until that is mended")
+    assert len(cluster.asked("sbatch")) == 1
+    cluster.say()
+    cluster.round()
+    assert (cluster.fault("file"), len(cluster.asked("sbatch"))) == ("", 2)
+
+
 def test_faults_of_a_cluster_that_nobody_needs_any_more_are_over(cluster: Cluster) -> None:
     (spec,) = specs(1)
     cluster.enqueue(spec)

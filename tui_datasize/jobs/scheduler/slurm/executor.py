@@ -52,7 +52,7 @@ _TURN_S = 0.1
 _ARRAYS_A_ROUND = 4
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 10.0, 300.0
 """For which nothing is handed over after Slurm has refused runs, or jobs have ended before they began."""
-_ANSWER, _SUBMIT, _RUNS, _DISK, _NODES = "answer", "submit", "runs", "disk", "nodes"
+_ANSWER, _SUBMIT, _RUNS, _DISK, _NODES, _FILE = "answer", "submit", "runs", "disk", "nodes", "file"
 """What of the cluster may be at fault."""
 _MOMENT_S = 0.02
 """For which the scheduler's other work waits for a shared disk."""
@@ -109,6 +109,8 @@ class SlurmExecutor:
         self._round: _Work | None = None
         self._due_s = 0.0
         self._call: Call | None = None
+        self._settings = ClusterSettings()
+        """`[cluster]` as it could last be read."""
         self._most_tasks = 0
         """The cluster's limit of an array; 0 before it was asked."""
         self._size = 0
@@ -156,25 +158,10 @@ class SlurmExecutor:
         self._shared.close()
 
     def _go_round(self) -> _Work:
-        try:
-            settings = cluster_settings(self._project.root)
-        except ConfigError as error:
-            self._report(_SUBMIT, error.line)
-            return
-        if settings is None:
-            self._report(_SUBMIT, f"{self._project.experiments} has no [cluster] any more")
-            return
-        if not self._most_tasks:
-            answer = yield from self._ask(["scontrol", "show", "config"])
-            self._most_tasks = self._size = 0 if answer.problem else read_most_tasks(answer.out)
-            if not self._most_tasks:
-                self._lose(answer if answer.problem else Reply(1, err="its MaxArraySize is not told"))
-                return
         self._disk = ""
-        try:
-            yield from self._plan(settings)
-        except OSError as error:
-            self._lose_disk(error, settings)
+        if readable := self._read_settings():
+            yield from self._begin_round(readable)
+        settings = self._settings
         arrays, runs = self._store.cluster.arrays(), self._store.cluster.runs()
         if not runs:
             return
@@ -186,15 +173,43 @@ class SlurmExecutor:
         known = self._acknowledge(arrays, tasks)
         by_name = {task.name: task for task in tasks or ()}
         told = Answer(by_name, frozenset(arrays.values()), of_all)
-        adopted = yield from self._look(settings, known, tasks, told)
+        adopted = yield from self._look(known, tasks, told)
         self._tell_of_runs()
         if not self._disk:
             self._store.faults.clear(FaultKind.CLUSTER, _DISK)
         if tasks is not None:
-            yield from self._submit(settings, [name for name in arrays if name not in known])
+            names = [name for name in arrays if name not in known] if readable and self._most_tasks else []
+            yield from self._submit(settings, names)
             yield from self._pass_on(
                 orders(self._store.cluster.runs(), tasks, arrays, adopted, is_draining=self._is_draining())
             )
+
+    def _read_settings(self) -> ClusterSettings | None:
+        """`[cluster]` as it is now; None where it is wrong or gone, and what was handed over just goes on."""
+        try:
+            settings = cluster_settings(self._project.root)
+            problem = f"{self._project.experiments} has no [cluster] any more"
+        except ConfigError as error:
+            settings, problem = None, error.line
+        if settings is None:
+            self._report(_FILE, f"{problem}; nothing is handed over until that is mended")
+            return None
+        self._store.faults.clear(FaultKind.CLUSTER, _FILE)
+        self._settings = settings
+        return settings
+
+    def _begin_round(self, settings: ClusterSettings) -> _Work:
+        """Plan what is to be handed over, once the cluster's limit is known."""
+        if not self._most_tasks:
+            answer = yield from self._ask(["scontrol", "show", "config"])
+            self._most_tasks = self._size = 0 if answer.problem else read_most_tasks(answer.out)
+            if not self._most_tasks:
+                self._lose(answer if answer.problem else Reply(1, err="its MaxArraySize is not told"))
+                return
+        try:
+            yield from self._plan(settings)
+        except OSError as error:
+            self._lose_disk(error, settings)
 
     def _ask(self, words: Sequence[str], text: str = "") -> Generator[bool, None, Reply]:
         self._call = self._commands.start(words, text)
@@ -256,7 +271,8 @@ class SlurmExecutor:
         except ValueError as error:
             self._lose(Reply(1, err=str(error)))
             return None
-        self._store.faults.clear(FaultKind.CLUSTER, _ANSWER)
+        if self._most_tasks:
+            self._store.faults.clear(FaultKind.CLUSTER, _ANSWER)
         return tasks
 
     def _acknowledge(self, arrays: Mapping[str, str], tasks: Iterable[ClusterTask] | None) -> set[str]:
@@ -271,14 +287,11 @@ class SlurmExecutor:
         return known | found.keys()
 
     def _look(
-        self,
-        settings: ClusterSettings,
-        known: set[str],
-        tasks: Sequence[ClusterTask] | None,
-        told: Answer,
+        self, known: set[str], tasks: Sequence[ClusterTask] | None, told: Answer
     ) -> Generator[bool, None, Mapping[str, str]]:
         """Look at the runs that may have begun or ended; those of other submissions, by names of tasks."""
         by_run = {(task.array, task.job_id, task.number): task for task in tasks or ()}
+        settings = self._settings
         attempts = self._attempts(settings, told)
         runs, free, adopted = self._store.cluster.runs(), list[str](), dict[str, str]()
         self._tell_reasons(settings, runs, by_run)
