@@ -53,6 +53,12 @@ def test_what_they_tell_right_stands_first_and_that_they_are_on_no_curve():
     assert told in said(simclr)
 
 
+def test_where_nothing_learns_without_labels_that_is_said():
+    assert QUESTIONS["starts"].ask(record_of(starts("classification"))).why_not == (
+        "No run here learns without labels."
+    )
+
+
 def test_no_other_question_is_answered_and_each_says_why():
     record = record_of(starts())
     for name, entry in QUESTIONS.items():

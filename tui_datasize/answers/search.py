@@ -18,6 +18,7 @@ from tui_datasize.answers.columns import (
     of_kind,
 )
 from tui_datasize.answers.record import NO_RUN, ONE_VALUE, Record
+from tui_datasize.answers.tuned import chosen_by_itself
 from tui_datasize.experiments.search import DEFAULT
 from tui_datasize.metric import Metric
 from tui_datasize.stats.curve import learning_curve
@@ -84,7 +85,10 @@ def ask(record: Record) -> Answer:
     ]
     return Answer(
         told[0],
-        [*map(Sentence, (*told[1:], *cost_words(record.reading.every))), Sentence(_HOW, "aside")],
+        [
+            *map(Sentence, (*told[1:], *cost_words(record.reading.every))),
+            *(Sentence(words, "aside") for words in (_HOW, *chosen_by_itself(choices))),
+        ],
         tables,
         [_chart(curve, metric)],
         "test split, mean over runs; recipes by what sets them apart",
@@ -162,19 +166,21 @@ def _how_sure(record: Record, pair: Difference | None, after: str, reached: str)
 
 
 def cost_words(runs: pl.DataFrame) -> list[str]:
-    """What the trainings of a search took, those of all rungs, beside those of its default."""
+    """What the trainings of a search took, those of all rungs and of its default, beside the latter's."""
     if not is_searched(runs):
         return []
-    took = runs.filter(pl.col("rung").is_not_null()).group_by(is_default=pl.col("rung") == DEFAULT)
-    seconds = dict(took.agg(pl.col("wall_s").sum()).iter_rows())
-    whole, default = seconds.get(False, 0.0), seconds.get(True, 0.0)
-    if not (whole and default):
+    own = runs.filter(pl.col("rung").is_not_null())
+    whole, default = (float(sum(part["wall_s"].drop_nulls())) for part in (own, own.filter(rung=DEFAULT)))
+    if not default or default == whole:
         return []
-    n_runs = runs.filter(pl.col("rung").str.contains(" of ")).height
     return [
-        f"The search took {duration(whole)} of training in {plural(n_runs, 'run')}, the default alone "
-        f"{duration(default)}: {whole / default:.1f} times."
+        f"The search took {_took(whole)} of training in {plural(own.height, 'run')}, those of the default "
+        f"{_took(default)} of it: {whole / default:.1f} times."
     ]
+
+
+def _took(seconds: float) -> str:
+    return duration(seconds) if seconds >= 10 else f"{seconds:.2g} s"
 
 
 def _chart(curve: pl.DataFrame, metric: Metric) -> Chart:

@@ -37,6 +37,8 @@ def ask(record: Record) -> Answer:
     """By images held out, what they tell right, and which runs take weights or features of them."""
     labelled = classifying(record.all_runs)
     starts = record.all_runs.join(labelled, on="run_id", how="anti", maintain_order="left")
+    if starts.is_empty():
+        return does_not_apply("No run here learns without labels.")
     ended = starts.filter(pl.col("state").is_in(COUNTED_STATES))
     if ended.is_empty():
         return does_not_apply(f"{plural(starts.height, 'run')} without labels: none has succeeded yet.")

@@ -10,6 +10,7 @@ from tui_datasize.answers.record import ONE_VALUE, Record, named, per_variant
 from tui_datasize.metric import Metric
 from tui_datasize.stats.curve import learning_curve
 from tui_datasize.stats.tuned import TUNED, tuned_options, tuned_runs
+from tui_datasize.text import listed
 
 _NOTHING = (
     "No size has several settings of an option with validation values. validation = 0.2 in experiments.toml "
@@ -49,12 +50,18 @@ def ask(record: Record) -> Answer:
             named(variant.removesuffix(TUNED).strip(), _told(rows, metric))
             for variant, rows in per_variant(table)
         ),
-        [_HOW, *_optimism(table, metric)],
+        [_HOW, *chosen_by_itself(choices), *_optimism(table, metric)],
         tables=[Table(table, columns, metric)],
         figures=[_chart(variant, rows, metric) for variant, rows in per_variant(table)],
         about="test split, mean over runs",
         rows=lambda: table,
     )
+
+
+def chosen_by_itself(choices: pl.DataFrame) -> list[str]:
+    """Where no other run could choose, of choices of schema `CHOICES`."""
+    sizes = [f"{size:,}" for size in choices.filter(n_runs=1)["train_size"].unique().sort()]
+    return [f"With one run at {listed(sizes)} images its own luck chooses there."] if sizes else []
 
 
 def _told(rows: pl.DataFrame, metric: Metric) -> str:
