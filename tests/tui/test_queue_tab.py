@@ -8,7 +8,7 @@ from unittest.mock import patch
 
 import pytest
 
-from tests.tui.stage import WIDE, Show, Stage
+from tests.tui.stage import NARROW, WIDE, Show, Stage
 from tests.tui.test_commands import go_to_jobs, rows_of
 from tests.unit.image_desk import BOTH, image_folder
 from tui_datasize.errors import StorageError
@@ -304,6 +304,18 @@ async def test_orders_reach_the_queue_in_the_order_of_the_keys(busy: Stage):
         await show.until(lambda: len(busy.queue.sent) == 6)
         kinds = [kind for kind, _, _ in busy.queue.sent]
         assert kinds == [*[CommandKind.PRIORITY] * 3, *[CommandKind.MOVE] * 2, CommandKind.HOLD]
+
+
+async def test_runs_that_are_queued_are_seen_wherever_the_list_was_left(busy: Stage):
+    async with busy.open(NARROW) as show:
+        await show.press("tab", "tab", "end")
+        table = show.app.query_one(JobTable)
+        await show.until(lambda: table.cursor == len(table.keys) - 1)
+        await show.press("shift+tab", "shift+tab", "a")
+        await show.shows("Queue digits?")
+        await show.press("enter")
+        await show.until(lambda: bool(busy.queue.enqueued))
+        await show.until(lambda: table.cursor == 0 and 0 in table.in_view)
 
 
 async def test_the_filter_narrows_the_table_and_escape_drops_it(busy: Stage):

@@ -51,9 +51,8 @@ def test_new_cancelled_and_failed_runs_are_told_apart(
     command = ["queue", "digits", "--dry-run", "--project", str(mixed.client.project.root)]
     assert main(command) == 0
     said = capsys.readouterr().err
-    assert (
-        "2 of 4 runs would be queued (1 new; 1 cancelled before; 1 failed: `retry` runs those again)" in said
-    )
+    apart = "1 new; 1 cancelled before, which `a` of the app leaves out; 1 failed: `retry` runs those again"
+    assert f"2 of 4 runs would be queued ({apart})" in said
     assert main([*command, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert [told[name] for name in ("new", "cancelled", "failed", "present")] == [1, 1, 1, 2]
@@ -70,3 +69,11 @@ def test_a_terminal_is_asked_before_running_jobs_end(
     said = capsys.readouterr().err
     assert ("Cancel 1 running job?" in said) is not bool(flag)
     assert mixed.store.value(RUNNING.run_id, "cancel_requested") == ends
+
+
+def test_a_terminal_that_is_narrow_keeps_the_ids_of_runs_whole(mixed: Queue, monkeypatch, capsys):
+    monkeypatch.setattr("tui_datasize.render.console.PIPE_WIDTH", 60)
+    main(["status", "--project", str(mixed.client.project.root)])
+    printed = capsys.readouterr().out
+    assert FAILED.run_id in printed
+    assert RUNNING.run_id in printed

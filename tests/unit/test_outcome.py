@@ -99,7 +99,7 @@ def test_what_was_queued(new, present, failed, terms, words):
 def test_runs_that_the_scheduler_refuses_to_queue_are_told():
     refused = answers("is running; cancel it first", "is running; cancel it first", ok=False)
     outcome = outcome_of(Enqueue(RUNS), Acknowledgement((1, 2, 3), new=3), [*refused, *answers("queued")])
-    told = "digits: 1 run queued, 0 were there already, 2 refused: 2 runs: is running; cancel it first"
+    told = "digits: 1 run queued, 0 were there already, 2 refused: 2 runs: are running; cancel them first"
     assert (outcome.sentence, outcome.is_bad) == (told, True)
 
 
@@ -123,7 +123,7 @@ def test_every_kind_of_request_is_answered_by_the_scheduler(tmp_path, monkeypatc
         (Enqueue(RUNS, force=True), "digits: 2 runs queued, 0 were there already"),
         (ChangeJobs(CommandKind.PRIORITY, (FIRST,), 5), f"{FIRST}: priority is now 5"),
         (ChangeJobs(CommandKind.HOLD, (FIRST, SECOND)), "2 runs: held"),
-        (ChangeJobs(CommandKind.HOLD, (FIRST, SECOND)), "2 runs: is held already"),
+        (ChangeJobs(CommandKind.HOLD, (FIRST, SECOND)), "2 runs: are held already"),
         (Drain(), "Draining: running jobs finish, no new ones start."),
         (Drain(False), "the queue starts jobs again"),
     )

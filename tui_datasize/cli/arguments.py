@@ -211,7 +211,7 @@ def of_jobs(kind: CommandKind) -> tuple[Add, ...]:
     chosen = (jobs, flags(all="the whole queue, as far as the command applies"), state)
     by = JOB_COMMANDS[kind].amount
     if kind is CommandKind.CANCEL:
-        return *chosen, flags(yes="ask in no terminal whether jobs that run are to be cancelled")
+        return *chosen, flags(yes="cancel running jobs unasked, as always where there is no terminal")
     if by is None:
         return chosen
     meaning = f"{by.meaning} (default: {by.default})"

@@ -315,7 +315,7 @@ def _dry_run(
 def _apart(found: Mapping[JobState | None, int], failed: int) -> str:
     """How many runs are new among some that would be queued, where there are others."""
     cancelled = found[JobState.CANCELLED]
-    told = [f"{cancelled:,} cancelled before"] if cancelled else []
+    told = [f"{cancelled:,} cancelled before, which `a` of the app leaves out"] if cancelled else []
     told += [f"{failed:,} failed: `retry` runs those again"] if failed else []
     return f" ({'; '.join((f'{found[None]:,} new', *told))})" if told else ""
 

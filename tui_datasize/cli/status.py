@@ -288,6 +288,8 @@ def jobs_table(jobs: Sequence[Job], look: Look) -> Table:
     has_variants = any(job.run_id in look.variants for job in jobs)
     columns = ["run", *(["variant"] if has_variants else [])]
     table = plain_table(*columns, "state", "attempt", "device", "time left", "reason", right=("time left",))
+    # An id in two pieces cannot be copied.
+    table.columns[0].no_wrap = True
     for job in jobs:
         estimate = look.estimates.get(job.run_id)
         left = time_left(estimate.remaining_s) if estimate else "-"

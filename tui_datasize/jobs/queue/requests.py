@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -234,12 +235,22 @@ def _what_was_queued(command: Enqueue, acknowledgement: Acknowledgement, refused
     return f"{text}, {refused:,} refused" if refused else text
 
 
+def _of_several(answer: str) -> str:
+    """An answer about one run as it is told of several.
+
+    >>> _of_several("is running; cancel it to stop it")
+    'are running; cancel them to stop them'
+    """
+    told = re.sub(r"\b(cancel|queue|retry|stop) it\b", r"\1 them", answer)
+    return re.sub("^has ", "have ", re.sub("^is ", "are ", told))
+
+
 def _grouped(results: Sequence[CommandResult]) -> str:
     """Answers on one line: a single one with its run, equal ones counted, the most frequent first."""
     texts = Counter(result.message.removeprefix(f"{result.run_id}: ") for result in results)
     whole = {result.message.removeprefix(f"{result.run_id}: "): result.message for result in results}
     parts = [
-        whole[text] if count == 1 or text == whole[text] else f"{plural(count, 'run')}: {text}"
+        whole[text] if count == 1 or text == whole[text] else f"{plural(count, 'run')}: {_of_several(text)}"
         for text, count in texts.most_common(_MOST_TEXTS)
     ]
     if len(texts) > _MOST_TEXTS:

@@ -320,6 +320,9 @@ class QueuePane(Pane):
             self.remark(f"nothing to queue: {there}; `retry` runs failed ones again")
             return
         self._map.clear_marks()
+        if not self._jobs.has_focus:
+            # New jobs come above those that are done.
+            self._jobs.move_to(0)
         self.post_message(self.Requested(enqueue_command(self._snapshot, cells, terms)))
 
     def _targets(self) -> list[tuple[str, CellState]]:
