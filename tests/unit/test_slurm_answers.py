@@ -75,6 +75,20 @@ def test_a_cancel_reaches_the_worker_of_another_submission(cluster: Cluster, is_
     assert not cluster.store.cluster.has_work()
 
 
+def test_a_held_run_whose_task_others_cancelled_is_handed_over_anew(cluster: Cluster) -> None:
+    (spec,) = specs(1)
+    cluster.enqueue(spec)
+    cluster.round(2)
+    cluster.queue.ask(CommandKind.HOLD, spec)
+    cluster.round()
+    cluster.slurm.tasks[0].state = "CANCELLED"
+    cluster.round(2)
+    cluster.queue.ask(CommandKind.RELEASE, spec)
+    cluster.round(2)
+    assert [task.state for task in cluster.slurm.tasks] == ["CANCELLED", "PENDING"]
+    assert (cluster.job(spec).attempts, cluster.fault("runs")) == (0, "")
+
+
 def test_a_cancel_that_is_refused_changes_nothing(cluster: Cluster) -> None:
     """Of a run of this machine: its worker is just leaving it."""
     (spec,) = specs(1)

@@ -278,7 +278,9 @@ class SlurmExecutor:
     def _acknowledge(self, arrays: Mapping[str, str], tasks: Iterable[ClusterTask] | None) -> set[str]:
         """The arrays that Slurm was known to have, before this answer or by it."""
         known = {name for name, job_id in arrays.items() if job_id}
-        found = {task.array: task.job_id for task in tasks or () if arrays.get(task.array) == ""}
+        # One of the same name that is all over was another, for the same attempts: of runs held since.
+        alive = (task for task in tasks or () if not task.is_over)
+        found = {task.array: task.job_id for task in alive if arrays.get(task.array) == ""}
         if found:
             with self._store.transaction():
                 for name, job_id in found.items():
