@@ -221,8 +221,8 @@ MUTANTS = (
     Mutant(
         "cluster: a submission in doubt is repeated before Slurm has said whether it has it",
         "jobs/scheduler/slurm/executor.py",
-        "        if tasks is not None:\n            yield from self._submit",
-        "        if True:\n            tasks = tasks or []\n            yield from self._submit",
+        "        if tasks is not None:\n            names =",
+        "        if True:\n            tasks = tasks or []\n            names =",
         "unit/test_slurm.py",
     ),
     Mutant(

@@ -16,7 +16,7 @@ from tui_datasize.jobs.queue.schema import VANISHED
 from tui_datasize.jobs.queue.state import CPU, SLURM, JobState
 from tui_datasize.jobs.queue.store import Store
 from tui_datasize.jobs.scheduler.attempt_end import Decision, Ending, decide, ended, starts_again
-from tui_datasize.jobs.scheduler.slurm.calls import Answer, ClusterTask
+from tui_datasize.jobs.scheduler.slurm.calls import ClusterTask, SqueueAnswer
 from tui_datasize.jobs.scheduler.slurm.evidence import Evidence
 from tui_datasize.runlog import lease as leases
 from tui_datasize.runlog.claim import (
@@ -81,7 +81,7 @@ class Attempts:
     on_cpu: bool
     evidence: Evidence
     reach: Reach
-    answer: Answer
+    answer: SqueueAnswer
     unasked: set[str]
     """Takes the runs that a job has of which Slurm has to be asked."""
 
@@ -244,7 +244,7 @@ class Attempts:
         _LOG.info("%s attempt %d: %s%s", run.run_id, run.attempts, decision.state, why)
 
 
-def see(run: HandedRun, paths: RunPaths, log: Path, answer: Answer, *, is_gone: bool) -> Sight:
+def see(run: HandedRun, paths: RunPaths, log: Path, answer: SqueueAnswer, *, is_gone: bool) -> Sight:
     """Look at the directory of a run, and at what its task has said.
 
     Raises OSError: it cannot be read or written now.

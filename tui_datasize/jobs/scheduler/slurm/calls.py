@@ -171,7 +171,7 @@ class ClusterTask:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class SqueueAnswer:
     """What squeue tells of any job."""
 
     tasks: Mapping[str, ClusterTask]

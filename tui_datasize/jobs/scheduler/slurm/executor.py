@@ -28,11 +28,11 @@ from tui_datasize.jobs.scheduler.shared_disk import SharedDisk, silent
 from tui_datasize.jobs.scheduler.slurm.arrays import sbatch, script
 from tui_datasize.jobs.scheduler.slurm.attempts import Attempts
 from tui_datasize.jobs.scheduler.slurm.calls import (
-    Answer,
     Call,
     ClusterTask,
     Commands,
     Reply,
+    SqueueAnswer,
     read_most_tasks,
     read_sbatch,
     read_squeue,
@@ -172,7 +172,7 @@ class SlurmExecutor:
         tasks = self._tasks(answer)
         known = self._acknowledge(arrays, tasks)
         by_name = {task.name: task for task in tasks or ()}
-        told = Answer(by_name, frozenset(arrays.values()), of_all)
+        told = SqueueAnswer(by_name, frozenset(arrays.values()), of_all)
         adopted = yield from self._look(known, tasks, told)
         self._tell_of_runs()
         if not self._disk:
@@ -289,7 +289,7 @@ class SlurmExecutor:
         return known | found.keys()
 
     def _look(
-        self, known: set[str], tasks: Sequence[ClusterTask] | None, told: Answer
+        self, known: set[str], tasks: Sequence[ClusterTask] | None, told: SqueueAnswer
     ) -> Generator[bool, None, Mapping[str, str]]:
         """Look at the runs that may have begun or ended; those of other submissions, by names of tasks."""
         by_run = {(task.array, task.job_id, task.number): task for task in tasks or ()}
@@ -328,7 +328,7 @@ class SlurmExecutor:
             self._pauses[_SUBMIT].end()
         return adopted
 
-    def _attempts(self, settings: ClusterSettings, told: Answer) -> Attempts:
+    def _attempts(self, settings: ClusterSettings, told: SqueueAnswer) -> Attempts:
         seen_by = (not settings.gpus, self._evidence, self._reach)
         return Attempts(self._store, self._project, *seen_by, told, self._unasked)
 
