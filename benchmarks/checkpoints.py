@@ -73,7 +73,10 @@ def _measure(root: Path, model: str, seed: int, lasts_s: float) -> None:
     time.sleep(lasts_s)
     os.kill(first.pid, signal.SIGKILL)
     first.wait()
-    rows, costs = _rows(run), [float(line) for line in (run.directory / _COSTS).read_text().split()]
+    noted = run.directory / _COSTS
+    # The first may be due later than that.
+    costs = [float(line) for line in noted.read_text().split()] if noted.exists() else []
+    rows = _rows(run)
     second = _start(run)
     _wait_for(lambda: any(row["event"] == "resume" for row in _rows(run)))
     second.kill()
@@ -83,7 +86,7 @@ def _measure(root: Path, model: str, seed: int, lasts_s: float) -> None:
     kept_s = max((row["wall_s"] for row in reached if row["update"] <= update), default=0.0)
     lived_s = reached[-1]["wall_s"]
     print(
-        f"{model}: {len(costs)} checkpoints of {1000 * sum(costs) / len(costs):.0f} ms, "
+        f"{model}: {len(costs)} checkpoints of {[round(1000 * one) for one in costs]} ms, "
         f"{100 * sum(costs) / lived_s:.2f} % of {lived_s:.0f} s; lost {lived_s - kept_s:.1f} s",
         flush=True,
     )

@@ -277,6 +277,31 @@ def test_checkpoints_that_take_long_are_written_seldom(queue_run, digits, monkey
     assert 70 <= saved_at_s[1] - saved_at_s[0] < 73
 
 
+def test_the_first_checkpoint_comes_when_its_bytes_are_worth_their_share_of_the_time(
+    queue_run, digits, monkeypatch
+):
+    spec = small_spec(budget=Budget("updates", 600), evaluations=1)
+    paths = queue_run(spec)
+    now_s, saved_at_s, states = [0.0], [], []
+
+    def clock():
+        now_s[0] += 0.1
+        return now_s[0]
+
+    def save(_path, _identity, state):
+        saved_at_s.append(now_s[0])
+        states.append(state)
+
+    monkeypatch.setattr(checkpoint, "save", save)
+    monkeypatch.setattr(checkpoint, "_BYTES_PER_S", 40_000)
+    subset = draw(np.asarray(digits.train.labels), spec.train_size, spec.subset)
+    Session(paths, spec, digits, subset, torch.device("cpu"), clock).run(StopRequest())
+    due_s = checkpoint.expected_s(states[0]) / 0.02
+    assert 15 < due_s <= saved_at_s[0] < due_s + 3
+    # By its own cost those after it come every 9 s.
+    assert 9 <= saved_at_s[1] - saved_at_s[0] < 12
+
+
 def test_time_begins_with_training_and_not_while_other_runs_are_made_ready(queue_run, digits):
     spec = small_spec()
     paths = queue_run(spec)

@@ -13,6 +13,8 @@ from torch import Tensor
 from tui_datasize.runlog.atomic import write_bytes
 
 FORMAT = 1
+_BYTES_PER_S = 2**25
+"""As few as a busy disk takes: to try what this one takes costs as much as to save."""
 
 
 class CheckpointUnfit(Exception):  # noqa: N818 - an orderly answer: start over
@@ -27,6 +29,15 @@ def save(path: Path, identity: Mapping[str, str], state: Mapping[str, Any]) -> N
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, "identity": dict(identity), "state": _owning(state)}, buffer)
     write_bytes(path, buffer.getvalue())
+
+
+def expected_s(state: Mapping[str, Any]) -> float:
+    """Seconds that it may take to save a state, before any was saved: by its bytes.
+
+    >>> expected_s({"model": {"weight": torch.zeros(2**22)}, "moments": [torch.zeros(2**22), 7]})
+    1.0
+    """
+    return _bytes(state) / _BYTES_PER_S
 
 
 def load(path: Path, identity: Mapping[str, str]) -> dict[str, Any] | None:
@@ -60,3 +71,12 @@ def _owning(value: Any) -> Any:
     if isinstance(value, Tensor) and value.untyped_storage().nbytes() > value.nbytes:
         return value.clone(memory_format=torch.preserve_format)
     return value
+
+
+def _bytes(value: Any) -> int:
+    """Of all tensors in a state."""
+    if isinstance(value, Mapping):
+        return sum(map(_bytes, value.values()))
+    if isinstance(value, list | tuple):
+        return sum(map(_bytes, value))
+    return value.nbytes if isinstance(value, Tensor) else 0

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass, replace
 from functools import partial
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
@@ -400,12 +401,17 @@ class Session:
         )
 
     def _save_if_due(self) -> None:
+        """Save in its time, the first as if it took what its bytes may.
+
+        A long evaluation is no reason to save before it: a kill costs all of it and an interval at most.
+        """
+        if not self._saving_s:
+            self._saving_s = checkpoint.expected_s(self._state())
         if self._clock() - self._saved_s >= save_interval_s(self._saving_s * self.sharers):
             self._save()
 
-    def _save(self) -> None:
-        begun_s = self._clock()
-        state = {
+    def _state(self) -> dict[str, Any]:
+        return {
             "trainer": self.trainer.state_dict(),
             "evaluated": self._evaluated,
             "updates": self._updates,
@@ -414,9 +420,12 @@ class Session:
             "wall_s": self._wall_s(),
             "replays": self._earlier_replays + self.trainer.replayed,
         }
+
+    def _save(self) -> None:
+        begun_s = self._clock()
         # A run resumed from the checkpoint does not write again what it says is written.
         self._metrics.sync()
-        checkpoint.save(self._paths.checkpoint, self._identity, state)
+        checkpoint.save(self._paths.checkpoint, self._identity, self._state())
         self._read_s = self._saved_s = self._clock()
         self._saving_s = self._saved_s - begun_s
 
