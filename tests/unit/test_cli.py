@@ -12,6 +12,7 @@ from tui_datasize.cli.basics import print_json
 from tui_datasize.cli.dispatch import main
 from tui_datasize.cli.parser import build_parser
 from tui_datasize.jobs.queue import cluster
+from tui_datasize.jobs.queue.state import JobState
 
 PROJECT = """
 [experiments.small]
@@ -214,8 +215,13 @@ def test_a_project_whose_path_is_no_text_is_refused_in_one_line(project, capsys)
     assert not (folder / "runs").exists()
 
 
-@pytest.mark.parametrize("count", [0, 1, 500, 501])
-def test_json_of_many_rows_is_what_it_is_as_a_whole(count: int, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = [{"number": number, "name": "ä"} for number in range(count)]
-    print_json({"a": 1}, rows=iter(rows), none=[])
-    assert json.loads(capsys.readouterr().out) == {"a": 1, "rows": rows, "none": []}
+@pytest.mark.parametrize("count", [0, 1, 2, 501])
+@pytest.mark.parametrize("is_alike", [True, False])
+def test_json_of_many_rows_is_what_it_is_as_a_whole(
+    count: int, is_alike: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one: dict[str, object] = {"% of": "100 %s", "name": "ä\n", "ids": (), "state": JobState.QUEUED, "n": None}
+    others = one | {"ids": ("a", "b"), "n": 0, "name": "b, c"}, one | {"ids": ("d",), "n": False}
+    rows = [one if is_alike else (one, *others)[place % 3] for place in range(count)]
+    print_json({"a": 1}, rows={name: [row[name] for row in rows] for name in one}, none={})
+    assert capsys.readouterr().out == json.dumps({"a": 1, "rows": rows, "none": []}) + "\n"

@@ -9,10 +9,10 @@ import argparse
 import gc
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import islice
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from tui_datasize.jobs.client import QueueClient
     from tui_datasize.jobs.queue.requests import Outcome
 
-_AT_ONCE = 500
-"""Rows that are printed at a time, so that the memory of the last ones serves the next."""
 _MOST_LINES = 20
 """Refusals that are told one by one."""
 
@@ -80,26 +78,45 @@ def without_collection() -> Iterator[None]:
             gc.enable()
 
 
-def print_json(value: Any, **rows: Iterable[Any]) -> None:
+def print_json(value: Any, **tables: Mapping[str, Sequence[Any]]) -> None:
     """Print a value as JSON on stdout: indented for a reader, on one line (much faster) for a program.
 
-    `rows` are further items of a value that is a dictionary, of which there may be tens of thousands.
+    `tables` are further items of a value that is a dictionary: lists of objects, of which there may be tens
+    of thousands, given by their columns.
     """
     if sys.stdout.isatty():
-        whole = value | {name: list(some) for name, some in rows.items()} if rows else value
-        print(json.dumps(whole, indent=2, default=str))
+        lists = {
+            name: [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+            for name, columns in tables.items()
+        }
+        print(json.dumps(value | lists if tables else value, indent=2, default=str))
         return
-    # Nothing that is printed holds itself, and to look for that takes long of ten thousand jobs.
-    encode = json.JSONEncoder(default=str, check_circular=False).encode
-    text = encode(value)
-    for name, some in rows.items():
-        text = f"{text.removesuffix('}')}, {encode(name)}: ["
-        left = iter(some)
-        while part := list(islice(left, _AT_ONCE)):
-            print(text, encode(part)[1:-1], sep="", end="")
-            text = ", "
-        text = "]}" if text == ", " else f"{text}]}}"
+    text = _encode(value)
+    for name, columns in tables.items():
+        text = f"{text.removesuffix('}')}, {_encode(name)}: [{', '.join(_objects(columns))}]}}"
     print(text)
+
+
+# Nothing that is printed holds itself, and to look for that takes long of ten thousand jobs.
+_encode = json.JSONEncoder(default=str, check_circular=False).encode
+# No text in JSON holds the end of a line as it is.
+_encode_lines = json.JSONEncoder(default=str, check_circular=False, separators=("\n", ": ")).encode
+
+
+def _objects(columns: Mapping[str, Sequence[Any]]) -> Iterable[str]:
+    """The rows of a table, each as a JSON object; what all of them share is put into words once."""
+    parts, varying, count = [], [], 0
+    for name, column in columns.items():
+        count, part = len(column), f"{_encode(name)}: "
+        if column and column.count(column[0]) == count and len(set(map(type, column))) == 1:
+            parts.append((part + _encode(column[0])).replace("%", "%%"))
+            continue
+        texts = _encode_lines(column)[1:-1].split("\n")
+        # Where values are lists of their own, their items were taken for others.
+        varying.append(texts if len(texts) == count else list(map(_encode, column)))
+        parts.append(part.replace("%", "%%") + "%s")
+    row = f"{{{', '.join(parts)}}}"
+    return map(row.__mod__, zip(*varying, strict=True) if varying else repeat((), count))
 
 
 def experiments_of(paths: ProjectPaths) -> Project:

@@ -38,7 +38,7 @@ def status(arguments: argparse.Namespace) -> int:
     with without_collection():
         look = _look(client, arguments.experiment)
         if arguments.json:
-            print_json(look.as_dict(), jobs=look.rows())
+            print_json(look.as_dict(), jobs=look.columns())
             return look.exit_status
     jobs = look.jobs
     # Not needed, and not imported, where a program asks.
@@ -124,17 +124,20 @@ class Look:
             "sources": self._source_sets(),
         }
 
-    def rows(self) -> Iterator[dict[str, Any]]:
+    def columns(self) -> dict[str, list[Any]]:
         """The jobs with their estimates; `after` is the number of what they wait for in `sources`."""
-        numbers = {id(one): number for number, one in enumerate(self._source_sets())}
-        for job in self.jobs:
-            row = job._asdict()
-            del row["shape"]
-            row["after"], row["waits_for"] = numbers.get(id(job.after)), len(job.waits_for)
-            estimate = self.estimates.get(job.run_id, _NOT_KNOWN)
-            row["remaining_s"], row["ends_in_s"], row["basis"] = estimate[2:5]
-            row["variant"], row["incomplete"] = self.variants.get(job.run_id, ""), self._is_lost(job)
-            yield row
+        jobs, numbers = self.jobs, {id(one): number for number, one in enumerate(self._source_sets())}
+        estimates = [self.estimates.get(job.run_id, _NOT_KNOWN) for job in jobs]
+        told = dict(zip(Job._fields[:-1], map(list, zip(*jobs, strict=True)), strict=False))
+        return told | {
+            "after": [numbers.get(id(job.after)) for job in jobs],
+            "waits_for": [len(job.waits_for) for job in jobs],
+            "remaining_s": [one.remaining_s for one in estimates],
+            "ends_in_s": [one.ends_in_s for one in estimates],
+            "basis": [one.basis for one in estimates],
+            "variant": [self.variants.get(job.run_id, "") for job in jobs],
+            "incomplete": [self._is_lost(job) for job in jobs],
+        }
 
     def _source_sets(self) -> list[tuple[str, ...]]:
         """What jobs wait for: hundreds of them may share one list of hundreds."""

@@ -7,7 +7,6 @@ time that the thing works again.
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import re
 import sqlite3
@@ -17,13 +16,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from tui_datasize.errors import StorageError
 from tui_datasize.jobs.queue.database import storage_errors, transaction
+from tui_datasize.jobs.queue.schema import ACTIVE, STARTABLE, WAITING
 from tui_datasize.jobs.queue.settings import Settings
-from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.runlog.claim import utc_now
 from tui_datasize.text import plural
+
+if TYPE_CHECKING:
+    from logging import Logger
 
 RUNS = "runs"
 """The subject of a fault of the disk that has the runs directory."""
@@ -32,7 +35,13 @@ LEAST_FREE_BYTES = 2**18
 _COUNT_INTERVAL_S = 30.0
 """How often a fault that goes on is counted in the database."""
 _NUMBER = re.compile(r"\d+")
-_LOG = logging.getLogger(__name__)
+
+
+def _log() -> Logger:
+    # Not above: who looks at the queue is counted in milliseconds.
+    from logging import getLogger
+
+    return getLogger(__name__)
 
 
 class FaultKind(StrEnum):
@@ -76,11 +85,12 @@ def stops_everything(faults: Iterable[Fault]) -> bool:
 
 def runs_to_do(connection: sqlite3.Connection) -> int:
     """How many jobs are at work, or wait for a scheduler that starts any."""
-    draining = Settings(connection).read().draining
-    states = [state for state in JobState if state.is_active or (state.is_waiting and not draining)]
-    query = f"SELECT count(*) FROM jobs WHERE state IN ({', '.join('?' * len(states))})"
-    (count,) = connection.execute(query, states).fetchone()
-    return int(count)
+    parts = [ACTIVE]
+    if not Settings(connection).read().draining:
+        # Each has an index of its own; to read thousands of jobs takes longer.
+        parts += [STARTABLE, f"waits != 0 AND blocked != 0 AND {WAITING}"]
+    counts = (f"(SELECT count(*) FROM jobs WHERE {part})" for part in parts)
+    return int(connection.execute(f"SELECT {' + '.join(counts)}").fetchone()[0])
 
 
 def fault_of_scheduler(connection: sqlite3.Connection, count: int) -> Iterator[Fault]:
@@ -192,7 +202,7 @@ class Faults:
         is_news = _NUMBER.sub("", self._standing.get(key, "")) != _NUMBER.sub("", sentence)
         self._standing[key] = sentence
         if is_news:
-            _LOG.error("%s", sentence)
+            _log().error("%s", sentence)
         elif time.monotonic() < self._told_s.get(key, float("-inf")) + _COUNT_INTERVAL_S:
             return
         self._told_s[key] = time.monotonic()
@@ -208,7 +218,7 @@ class Faults:
         """Note that the thing works: that its fault, or all of its kind, are over."""
         for key in [key for key in self._standing if key[0] is kind and subject in (None, key[1])]:
             if self._write("DELETE FROM faults WHERE kind = ? AND subject = ?", *key):
-                _LOG.info("over: %s", self._standing.pop(key))
+                _log().info("over: %s", self._standing.pop(key))
                 self._counts.pop(key, None)
                 self._told_s.pop(key, None)
 
