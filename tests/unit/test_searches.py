@@ -86,9 +86,12 @@ def test_those_go_on_that_do_best_on_the_images_held_out(climb: Climb) -> None:
         # The mean over the seeds decides: of candidates 0 .. 3 it is .5, .6, .6 and .4; the test, nothing.
         accuracy = (0.9, 0.1, 0.6, 0.6, 0.5, 0.7, 0.4, 0.4)[place]
         climb.succeed(spec, accuracy, test=1 - accuracy)
-    # Before any command is applied a client sees them as queued.
+    # Before any command is applied a client sees them as queued, as does whoever waits for the search.
     assert climb.rung(1) == [1, 1, 2, 2]
+    higher = {run_of(c, seed, 1).run_id for c in (1, 2) for seed in SEEDS}
+    assert {spec.run_id for spec in climb.queue.client.promoted("e")} == higher
     climb.queue.apply()
+    assert {spec.run_id for spec in climb.queue.client.promoted("e")} == higher
     document = json.loads(climb.queue.store.value(run_of(1, 0, 1).run_id, "document"))
     assert document["search"] | {"amounts": None, "kept": None} == {
         **{"search": "s", "number": 1, "candidate": 1, "chosen": [1, 2], "cells": 2},

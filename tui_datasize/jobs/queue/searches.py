@@ -188,13 +188,22 @@ def promotions(connection: sqlite3.Connection) -> dict[str, Rung]:
 
 
 def read_promoted(connection: sqlite3.Connection, experiment: str) -> list[RunSpec]:
-    """The runs of an experiment that were promoted, those of searches that it has no more included."""
-    rows = connection.execute(
+    """The runs of an experiment that were promoted, those of searches that it has no more included.
+
+    They count from the transaction that promotes them, in which the command to queue them is given.
+    """
+    queued = connection.execute(
         "SELECT DISTINCT document FROM rungs JOIN jobs USING (run_id) WHERE number > 0 AND experiment = ? "
         "ORDER BY position",
         (experiment,),
-    )
-    return [QueuedSpec.read(document).spec for (document,) in rows]
+    ).fetchall()
+    given = connection.execute(
+        "SELECT DISTINCT commands.document FROM rungs JOIN commands USING (run_id) "
+        "WHERE number > 0 AND applied_at IS NULL AND kind = ? ORDER BY commands.id",
+        (CommandKind.ENQUEUE,),
+    ).fetchall()
+    specs = [QueuedSpec.read(document).spec for (document,) in (*queued, *given)]
+    return list({spec.run_id: spec for spec in specs if spec.experiment == experiment}.values())
 
 
 def unknown_to(connection: sqlite3.Connection, stands: Mapping[str, Rung]) -> set[str]:
