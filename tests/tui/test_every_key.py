@@ -13,6 +13,7 @@ from tests.tui.fake_queue import job
 from tests.tui.stage import WIDE, Show, Stage, empty_stage
 from tests.tui.test_commands import go_to_jobs, run_ids
 from tests.tui.test_keys import PARTS, TABS, keys_of
+from tests.tui.test_live_tab import until_drawn
 from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.tui.analysis.tab import AnalysisPane
@@ -200,3 +201,36 @@ async def test_every_key_of_the_app_acts(busy: Stage):
             await keyboard.opens("^n", "Notes on digits", "No notes yet")
             await keyboard.does("F", lambda: "No checkpoints to delete" in show.text)
             await keyboard.does("q", lambda: not app.is_running)
+
+
+async def test_every_key_of_an_examined_chart_acts(busy: Stage):
+    async with busy.open(WIDE) as show:
+        await show.press("2")
+        await until_drawn(show)
+        await show.press(".")
+        await show.until(lambda: isinstance(show.app.focused, ChartView))
+        chart = show.app.focused
+        await show.until(lambda: len(chart.extent.stops) > 1)
+        stops = chart.extent.stops
+        with every_key(show, "examined chart") as keyboard:
+            await keyboard.does("←", lambda: chart.window.cursor == stops[-2])
+            await keyboard.does("→", lambda: chart.window.cursor == stops[-1])
+            await keyboard.does("<", lambda: chart.window.cursor == stops[max(0, len(stops) - 11)])
+            await keyboard.does(">", lambda: chart.window.cursor == stops[-1])
+            for axis, closer, wider, back, on in (("x", "z", "Z", "H", "L"), ("y", "u", "U", "J", "K")):
+                await keyboard.does(closer, lambda at=axis: getattr(chart.window, at))
+                low = getattr(chart.window, axis)[0]
+                await keyboard.does(back, lambda at=axis, low=low: getattr(chart.window, at)[0] < low)
+                low = getattr(chart.window, axis)[0]
+                await keyboard.does(on, lambda at=axis, low=low: getattr(chart.window, at)[0] > low)
+                near = getattr(chart.window, axis)
+                await keyboard.does(wider, lambda at=axis, near=near: getattr(chart.window, at) != near)
+            for key in ("X", "Y"):
+                was = getattr(chart.window, f"is_log_{key.lower()}")
+                name = f"is_log_{key.lower()}"
+                await keyboard.does(key, lambda name=name, was=was: getattr(chart.window, name) != was)
+            await show.press("z")
+            await show.until(lambda: chart.window.x)
+            await keyboard.does("0", lambda: (chart.window.x, chart.window.y) == (None, None))
+            await keyboard.does("enter", lambda: show.app.screen.maximized is not None)
+            await keyboard.does("esc", lambda: show.app.screen.maximized is None)
