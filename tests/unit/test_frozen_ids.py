@@ -132,7 +132,12 @@ FROZEN_SHIPPED = {
         "levers-mnist10k-source-cpu-n20000-d0-s101-aa7e2368",
         "ec6e8769aee3aab2",
     ),
-    "levers-mnist10k-cpu": (360, "levers-mnist10k-cpu-n50-d1-s101-0e81defa", "c340781e58a2c2d8"),
+    "levers-mnist10k-rotation-cpu": (
+        5,
+        "levers-mnist10k-rotation-cpu-n20000-d0-s101-22eac3e7",
+        "57ec22360941eb08",
+    ),
+    "levers-mnist10k-cpu": (540, "levers-mnist10k-cpu-n50-d1-s101-0e81defa", "e4d56d0f31e6ff35"),
     "levers-cifar10-source": (5, "levers-cifar10-source-n25000-d0-s101-dda68eee", "a7d0ed637b2fa568"),
     "levers-cifar10": (1080, "levers-cifar10-n250-d1-s101-9f1305ed", "7142036ba8473e0a"),
     "levers-mnist10k-source-smoke": (
@@ -177,7 +182,12 @@ FROZEN_BY_RULES_2 = {
         "levers-mnist10k-source-cpu-n20000-d0-s101-17b1111d",
         "d466f43adfcd1b20",
     ),
-    "levers-mnist10k-cpu": (360, "levers-mnist10k-cpu-n50-d1-s101-849a1a4a", "d9804b40aa132058"),
+    "levers-mnist10k-rotation-cpu": (
+        5,
+        "levers-mnist10k-rotation-cpu-n20000-d0-s101-7230eb03",
+        "d9095b59f1a6d122",
+    ),
+    "levers-mnist10k-cpu": (540, "levers-mnist10k-cpu-n50-d1-s101-849a1a4a", "b77cbd6dc56f5235"),
     "levers-mnist10k-source-smoke": (
         3,
         "levers-mnist10k-source-smoke-n20000-d0-s101-9d5a57b3",
