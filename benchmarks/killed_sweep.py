@@ -22,10 +22,11 @@ from pathlib import Path
 import polars as pl
 
 from tui_datasize.experiments.load import load_project
+from tui_datasize.experiments.rungs import rungs_of
 from tui_datasize.experiments.sweep import plan_runs, source_runs
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.queue.commands import CommandKind
-from tui_datasize.jobs.queue.state import JobState
+from tui_datasize.jobs.queue.state import MAX_ATTEMPTS, JobState
 from tui_datasize.runlog.claim import observe
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog
@@ -35,6 +36,8 @@ MODULES = {
     "scheduler": "tui_datasize.jobs.scheduler.main",
     "preloader": "tui_datasize.jobs.workers.preloader",
 }
+
+_ENDLESS = 1_000
 
 
 def main() -> int:
@@ -73,8 +76,17 @@ def run_sweep(
     project = load_project(paths.experiments)
     client = QueueClient(paths)
     started = time.monotonic()
-    specs = plan_runs(project.experiment(experiment), project)
-    client.enqueue(specs, sources=source_runs(specs, project), data_dir=project.data_dir)
+    asked = project.experiment(experiment)
+    specs = plan_runs(asked, project)
+    rungs = rungs_of(asked, specs)
+    client.enqueue(
+        specs,
+        sources=source_runs(specs, project),
+        data_dir=project.data_dir,
+        # A candidate that failed would not be promoted, whoever retries it later.
+        max_attempts=_ENDLESS if rungs else MAX_ATTEMPTS,
+        rungs=rungs,
+    )
     kills: Counter[str] = Counter()
     next_kill = started + every_s
     while any(job.state is not JobState.SUCCEEDED for job in client.jobs()):
