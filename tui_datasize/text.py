@@ -98,6 +98,15 @@ def lost_checkpoints(count: int) -> str:
     return f" ({count:,} finished ones trained anew: checkpoints gone)" if count else ""
 
 
+def cancelled_left_out(count: int, include: str = "--cancelled") -> str:
+    """What is said of cancelled runs that an enqueue leaves alone, and how they come along.
+
+    >>> cancelled_left_out(0), cancelled_left_out(2)
+    ('', '2 cancelled: --cancelled to include')
+    """
+    return f"{count:,} cancelled: {include} to include" if count else ""
+
+
 def listed(words: Sequence[str]) -> str:
     """Words in a row, the last one after "and".
 

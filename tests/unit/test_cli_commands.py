@@ -289,7 +289,7 @@ def test_a_run_that_the_scheduler_refuses_to_queue_is_told(answered, capsys, com
     change(answered, active.run_id, JobState.STARTING, cancelling=cancelling)
     change(answered, other.run_id, JobState.CANCELLED)
     capsys.readouterr()
-    assert main([command, *small, *(() if cancelling else ("--force",))]) == 2
+    assert main([command, *small, "--cancelled" if cancelling else "--force"]) == 2
     told = f"small: 1 run queued, 0 were there already, 1 refused: {active.run_id}: {words}\n"
     assert capsys.readouterr().err == told
     states = {job.run_id: job.state for job in QueueClient(answered).jobs()}

@@ -187,6 +187,8 @@ def _instead(command: argparse._ActionsContainer) -> None:
     )(own)
 
 
+_CANCELLED = {"cancelled": "queue runs too that were cancelled, which are left out otherwise"}
+
 DEMO = (flags(headless="no app: a progress bar, then the tables (without a terminal always)"),)
 EXPERIMENTS = (_instead,)
 STATUS = (valued("--experiment", "EXPERIMENT", "show the jobs of one experiment"), _JSON)
@@ -280,6 +282,7 @@ PLAN = (
     *_PLAN_QUESTION,
     flags(
         queue="queue the proposed runs, with further seeds or draws where the sweep lists too few",
+        **_CANCELLED,
         write="add those that it does not list to the end of experiments.toml, whose text stays as it is",
     ),
     _JSON,
@@ -328,7 +331,7 @@ RUN = (
     valued("experiment", "EXPERIMENT", "name of a table in experiments.toml"),
     valued("--sizes", "N,N", "only these train sizes", type=whole_numbers, default=()),
     valued("--seeds", "S,S", "only these training seeds", type=whole_numbers, default=()),
-    flags(force="run finished runs again; the old results are kept"),
+    flags(**_CANCELLED, force="run finished and cancelled runs again; the old results are kept"),
     valued(
         "--after",
         "JOB",

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from tui_datasize.cli.basics import experiments_of, print_json, project_paths, selected_runs, talk, tell
@@ -39,7 +40,7 @@ from tui_datasize.jobs.queue.state import Job, JobState
 from tui_datasize.render.console import data_console, plain_table
 from tui_datasize.runlog.notes import add_note, read_remarks
 from tui_datasize.runlog.paths import ProjectPaths
-from tui_datasize.text import lost_checkpoints, lost_evaluations, plural, visible
+from tui_datasize.text import cancelled_left_out, lost_checkpoints, lost_evaluations, plural, visible
 
 
 def experiments(arguments: argparse.Namespace) -> int:
@@ -211,7 +212,8 @@ def queue(arguments: argparse.Namespace) -> int:
     project, specs = selected_runs(client, arguments)
     if arguments.dry_run:
         return _dry_run(client, specs, project, arguments)
-    outcome = client.request(enqueue(client, specs, project, arguments))
+    command = enqueue(client, specs, project, arguments)
+    outcome = client.request(command)
     if not arguments.json or outcome.error:
         return tell(outcome)
     acknowledged = outcome.acknowledgement
@@ -222,8 +224,9 @@ def queue(arguments: argparse.Namespace) -> int:
             "incomplete": acknowledged.incomplete,
             "renewed": acknowledged.renewed,
             "present": acknowledged.present,
+            "cancelled": len(command.left_out),
             "refused": {result.run_id: result.message for result in outcome.refused},
-            "run_ids": [spec.run_id for spec in specs],
+            "run_ids": [spec.run_id for spec in command.specs],
         }
     )
     return EXIT_BAD_INPUT if outcome.refused else EXIT_OK
@@ -236,15 +239,33 @@ def enqueue(
     arguments: argparse.Namespace | None = None,
 ) -> Enqueue:
     """The command to queue runs on a person's terms, and before them those that they take weights from."""
+    asked = argparse.Namespace(**{**_UNASKED, **(vars(arguments) if arguments else {})})
+    specs, left_out = _apart(client, specs, asked)
     sources = source_runs(specs, project)
     lost = incomplete_runs(client, [*sources, *specs])
-    asked = arguments or argparse.Namespace(after=(), max_attempts=None, order=None, force=False, on=None)
     terms = QueueTerms(
         tuple(asked.after), asked.max_attempts, asked.order, asked.on or _usual(specs, project)
     )
     searched = project.experiments.get(specs[0].experiment) if specs else None
     rungs = rungs_of(searched, specs) if searched else {}
-    return Enqueue(tuple(specs), project.data_dir, tuple(sources), terms, tuple(lost), asked.force, rungs)
+    own, others = tuple(specs), tuple(sources)
+    return Enqueue(own, project.data_dir, others, terms, tuple(lost), asked.force, rungs, tuple(left_out))
+
+
+_UNASKED: Mapping[str, Any] = MappingProxyType(
+    {"after": (), "max_attempts": None, "order": None, "on": None, "force": False, "cancelled": True}
+)
+"""The terms of a command that has no options for them."""
+
+
+def _apart(
+    client: QueueClient, specs: Sequence[RunSpec], asked: argparse.Namespace
+) -> tuple[Sequence[RunSpec], Sequence[RunSpec]]:
+    """The runs that are asked for, and cancelled ones that are not."""
+    states = {} if asked.cancelled or asked.force else client.expected_states()
+    gone = {run_id for run_id, state in states.items() if state is JobState.CANCELLED}
+    left_out = {spec for spec in specs if gone and spec.run_id in gone}
+    return [spec for spec in specs if spec not in left_out], tuple(left_out)
 
 
 def _usual(specs: Sequence[RunSpec], project: Project) -> Place:
@@ -274,19 +295,20 @@ def _dry_run(
     client: QueueClient, own: Sequence[RunSpec], project: Project, arguments: argparse.Namespace
 ) -> int:
     """Print what would be queued."""
-    sources = source_runs(own, project)
-    lost = incomplete_runs(client, [*sources, *own])
-    asked = client.to_queue(own, sources, force=arguments.force, incomplete=lost)
+    chosen, left_out = _apart(client, own, arguments)
+    sources = source_runs(chosen, project)
+    lost = incomplete_runs(client, [*sources, *chosen])
+    asked = client.to_queue(chosen, sources, force=arguments.force, incomplete=lost)
     specs, missing = asked.runs.values(), [asked.runs[one] for one in asked.queued]
     place = checked_place(client.project, arguments.on or _usual(own, project), specs)
-    states = {job.run_id: job.state for job in client.jobs()}
     images = client.check_images(tuple(specs), project.data_dir)
     stretches = outlook(project.experiment(arguments.experiment), own)
-    found = Counter(states.get(spec.run_id) for spec in missing)
+    states = {job.run_id: job.state for job in client.jobs()}
+    there, again = (Counter(map(states.get, run_ids)) for run_ids in (asked.runs, asked.queued))
     counts = {
-        "new": found[None],
-        "cancelled": found[JobState.CANCELLED],
-        "failed": sum(states.get(spec.run_id) is JobState.FAILED for spec in specs) - found[JobState.FAILED],
+        "new": again[None],
+        "cancelled": again[JobState.CANCELLED] + len(left_out),
+        "failed": there[JobState.FAILED] - again[JobState.FAILED],
         "present": len(specs) - len(missing),
         "incomplete": len(lost),
         "renewed": len(asked.renewed),
@@ -301,23 +323,22 @@ def _dry_run(
     labels = variant_labels(spec for spec in specs if spec.experiment == arguments.experiment)
     for spec in missing:
         print(visible(f"{spec.run_id}  {labels.get(spec.run_id, '')}".rstrip()))
-    again = lost_evaluations(counts["incomplete"]) + lost_checkpoints(counts["renewed"])
-    talk(
-        f"{arguments.experiment}: {len(missing)} of {plural(len(specs), 'run')} would be queued"
-        f"{place and f' on {place}'}{again}{_apart(found, counts['failed'])}, "
-        f"{plural(counts['updates'], 'update')}; nothing was queued"
-    )
+    asked_for, where = plural(len(specs) + len(left_out), "run"), place and f" on {place}"
+    told = f"{len(missing)} of {asked_for} would be queued{where}{_told_apart(counts, len(left_out))}"
+    talk(f"{arguments.experiment}: {told}, {plural(counts['updates'], 'update')}; nothing was queued")
     for line in outlook_in_words(stretches):
         talk(line)
     return EXIT_OK
 
 
-def _apart(found: Mapping[JobState | None, int], failed: int) -> str:
-    """How many runs are new among some that would be queued, where there are others."""
-    cancelled = found[JobState.CANCELLED]
-    told = [f"{cancelled:,} cancelled before, which `a` of the app leaves out"] if cancelled else []
-    told += [f"{failed:,} failed: `retry` runs those again"] if failed else []
-    return f" ({'; '.join((f'{found[None]:,} new', *told))})" if told else ""
+def _told_apart(counts: Mapping[str, int], left_out: int) -> str:
+    """Which of the runs that would be queued are not new, and which others are left alone."""
+    cancelled, failed, new = counts["cancelled"] - left_out, counts["failed"], f"{counts['new']:,} new"
+    again = f"{cancelled:,} cancelled before" if cancelled else ""
+    retried = f"{failed:,} failed: `retry` runs those again" if failed else ""
+    told = [*filter(None, (again, cancelled_left_out(left_out), retried))]
+    apart = f" ({'; '.join((new, *told))})" if told else ""
+    return lost_evaluations(counts["incomplete"]) + lost_checkpoints(counts["renewed"]) + apart
 
 
 def change_jobs(arguments: argparse.Namespace) -> int:

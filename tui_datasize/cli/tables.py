@@ -206,7 +206,7 @@ def plan(arguments: argparse.Namespace) -> int:
         _write(paths, name, made.proposal)
     elif made.proposal.words:
         talk(made.proposal.words)
-    return _queue(paths, project, name, made.proposal.specs) if arguments.queue else EXIT_OK
+    return _queue(paths, project, arguments, made.proposal.specs) if arguments.queue else EXIT_OK
 
 
 def _curve(runs: pl.DataFrame, variant: str | None) -> pl.DataFrame:
@@ -232,13 +232,15 @@ def _write(paths: ProjectPaths, name: str, proposal: Proposal) -> None:
     talk("\n".join((f"{paths.experiments}: added", *change.difference)))
 
 
-def _queue(paths: ProjectPaths, project: Project, name: str, specs: Sequence[RunSpec]) -> int:
+def _queue(
+    paths: ProjectPaths, project: Project, arguments: argparse.Namespace, specs: Sequence[RunSpec]
+) -> int:
     """Queue what was proposed; the exit status, 2 where the scheduler refused any of it."""
     if not specs:
-        talk(f"{name}: nothing was queued")
+        talk(f"{arguments.experiment}: nothing was queued")
         return EXIT_OK
     client = QueueClient(paths)
-    return tell(client.request(enqueue(client, specs, project)))
+    return tell(client.request(enqueue(client, specs, project, arguments)))
 
 
 _HTML = (".html", ".htm")

@@ -215,7 +215,7 @@ class QueueClient(SearchClient):
 
         # An id is a digest of the whole specification: of thousands of runs it is worth taking once.
         runs = in_order_of_paths((*sources, *specs))
-        states: Mapping[str, JobState] = self._read(reading.expected_states, {})
+        states = self.expected_states()
         forced = {spec.run_id for spec in specs} if force else set()
         lost, stranded = _lost(incomplete, states), self._stranded(runs, states)
         queued = _missing(runs, forced | stranded | lost, states)
@@ -226,6 +226,10 @@ class QueueClient(SearchClient):
         runs = in_order_of_paths((*(found[one] for one in found if one in renewed), *runs.values()))
         _refuse_imported(runs)
         return ToQueue(runs, forced, stranded, renewed, [one for one in runs if one in renewed.union(queued)])
+
+    def expected_states(self) -> Mapping[str, JobState]:
+        """By run id the state of each job once all that was asked for is done."""
+        return self._read(reading.expected_states, {})
 
     def check_images(self, specs: Sequence[RunSpec], data_dir: Path | None) -> Mapping[str, Sequence[str]]:
         """Look at the image files of runs that are to be queued; what is to be told of each data set.

@@ -26,7 +26,7 @@ from tui_datasize.experiments.variants import recipe_of
 from tui_datasize.jobs.queue.image_files import check_images, rules_of, told_of_images
 from tui_datasize.jobs.queue.requests import Enqueue, QueueTerms
 from tui_datasize.jobs.queue.state import MAX_ATTEMPTS, MOST_ATTEMPTS, JobState
-from tui_datasize.text import duration, lost_evaluations, plural
+from tui_datasize.text import cancelled_left_out, duration, lost_evaluations, plural
 from tui_datasize.tui.polling.snapshot import Cell, ExperimentPlan, Snapshot, legend_counts
 from tui_datasize.tui.widgets.dialogs import CycleField, answers_text, facts_table, field
 from tui_datasize.tui.widgets.palette import INCOMPLETE, STATE_LOOKS, palette_of
@@ -119,8 +119,9 @@ class QueueDialog(ModalScreen[Chosen | None]):
 
     def _show(self) -> None:
         palette, cancelled = palette_of(self.app), len(self._cells) - len(self._new)
-        left = f"{cancelled:,} cancelled: x {'leaves them out' if self._includes else 'to include'}"
-        facts = queue_facts(self._snapshot, self._plan, self.chosen, left if cancelled else "", self._place())
+        out = f"{cancelled:,} cancelled: x leaves them out"
+        left = out if self._includes else cancelled_left_out(cancelled, "x")
+        facts = queue_facts(self._snapshot, self._plan, self.chosen, left, self._place())
         self._facts.update(facts_table(facts, palette.muted))
         keys = [("enter", f"queue {plural(len(self.chosen), 'run')}"), ("tab", "terms"), ("esc", "back")]
         self._answers.update(answers_text(keys, palette))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from tui_datasize.errors import DatasizeError, StorageError
 from tui_datasize.jobs.queue.commands import JOB_COMMANDS, CommandKind, counted
 from tui_datasize.jobs.queue.state import MAX_ATTEMPTS
-from tui_datasize.text import lost_checkpoints, lost_evaluations, plural, there_already
+from tui_datasize.text import cancelled_left_out, lost_checkpoints, lost_evaluations, plural, there_already
 
 if TYPE_CHECKING:
     # Most commands of the command line do not read the file.
@@ -61,6 +61,8 @@ class Enqueue:
     force: bool = False
     rungs: Mapping[str, Rung] = field(default_factory=dict)
     """By run id, where those of a search stand."""
+    left_out: tuple[RunSpec, ...] = ()
+    """Cancelled runs that were not asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,14 +227,15 @@ def outcome_of_restart(options: DeviceOptions) -> Outcome:
 def _what_was_queued(command: Enqueue, acknowledgement: Acknowledgement, refused: int) -> str:
     there = there_already(acknowledgement.present, keep_terms=command.terms != QueueTerms())
     queued = plural(acknowledgement.new - refused, "run")
-    experiment = command.specs[0].experiment if command.specs else ""
+    experiment = next((spec.experiment for spec in (*command.specs, *command.left_out)), "")
     cancelled = 0 if refused else acknowledgement.cancelled
     again = f" ({cancelled:,} cancelled before)" if cancelled else ""
     lost = lost_evaluations(acknowledgement.incomplete) + lost_checkpoints(acknowledgement.renewed)
     text = f"{experiment}: {queued} queued{again}{lost}, {there}"
     if acknowledgement.failed:
         text += f", {acknowledgement.failed:,} of them failed (`retry` runs those again)"
-    return f"{text}, {refused:,} refused" if refused else text
+    text += f", {refused:,} refused" if refused else ""
+    return "; ".join(filter(None, (text, cancelled_left_out(len(command.left_out)))))
 
 
 def _of_several(answer: str) -> str:
