@@ -4,18 +4,32 @@ from __future__ import annotations
 
 import gc
 from pathlib import Path
-from unittest.mock import patch
+from unittest.mock import AsyncMock, patch
 
 import pytest
 from rich.color import ColorSystem
+from textual.screen import Screen
+from textual.widget import Widget
 
 from tests.tui.fake_queue import FakeQueue
-from tests.tui.stage import NARROW, Stage
+from tests.tui.stage import NARROW, WIDE, Show, Stage
 from tests.tui.test_commands import go_to_jobs, run_ids
 from tui_datasize.cli.dispatch import main
 from tui_datasize.jobs.queue.state import JobState
+from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.tui import doctor_dialog
+from tui_datasize.tui.analysis.dialogs import AskDialog
+from tui_datasize.tui.devices_screen import DevicesScreen
+from tui_datasize.tui.keys import CHANGES
+from tui_datasize.tui.live.column_dialog import ColumnDialog
+from tui_datasize.tui.live.table import LiveTable
 from tui_datasize.tui.preferences import Preferences, load_preferences
+from tui_datasize.tui.queue.cell_map import CellMap
+from tui_datasize.tui.queue.experiment_list import ExperimentList
+from tui_datasize.tui.queue.job_table import JobTable
 from tui_datasize.tui.start import print_screen
+from tui_datasize.tui.widgets.dialogs import ChooseDialog, TextDialog
+from tui_datasize.tui.widgets.log_screen import LogScreen
 
 
 @pytest.fixture
@@ -62,20 +76,85 @@ async def test_keys_have_the_names_that_someone_gave_them(busy: Stage):
         await show.until(lambda: not show.app.is_running)
 
 
-async def test_who_only_looks_on_changes_nothing(busy: Stage):
+REFUSED = "read-only: nothing is changed from here"
+READ = (TextDialog, LogScreen, DevicesScreen, ChooseDialog, AskDialog, ColumnDialog)
+"""Dialogs that change nothing."""
+_ELSEWHERE = ("1", "2", "3", "q", "ctrl+q", "ctrl+z", "ctrl+p")
+"""They leave the tab."""
+
+
+def keys_in_use(show: Show) -> dict[str, str]:
+    """What may be pressed now, and the action of each key; those of lists are tried elsewhere."""
+    found = show.app.screen.active_bindings.items()
+    return {key: one.binding.action for key, one in found if not isinstance(one.node, Screen)}
+
+
+def state_of(stage: Stage) -> object:
+    """The files of the project, and what was asked of its queue."""
+    queue = stage.queue
+    asked = *queue.sent, *queue.enqueued, *queue.drains, queue.undone, queue.alive, queue.restarts
+    files = (file for file in stage.project.root.rglob("*") if file.is_file())
+    return asked, {file: file.read_bytes() for file in files if stage.project.cache not in file.parents}
+
+
+async def try_every_key(show: Show, taker: Widget) -> set[str]:
+    """Press every key that a part of a tab takes, and enter in what opens; the actions that are refused."""
+    refused = set()
+    show.app.screen.set_focus(taker)
+    for key, action in keys_in_use(show).items():
+        if key in _ELSEWHERE:
+            continue
+        show.app.say("")
+        show.app.screen.set_focus(taker)
+        await show.press(key)
+        if REFUSED in show.text:
+            refused.add(action.partition("(")[0].rpartition(".")[2])
+        while len(show.app.screen_stack) > 1:
+            assert isinstance(show.app.screen, READ), (key, show.app.screen)
+            opened = show.app.screen
+            await show.press("enter")
+            if show.app.screen is opened:
+                await show.press("escape")
+    return refused
+
+
+async def test_no_key_changes_anything_where_one_only_looks_on(
+    busy: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
+    monkeypatch.setattr(doctor_dialog, "examine", AsyncMock(return_value=[]))
     busy.preferences = Preferences(read_only=True)
     busy.queue.alive = False
-    async with busy.open() as show:
+    before = state_of(busy)
+    async with busy.open(WIDE) as show:
+        refused = set()
         await go_to_jobs(show, run_ids(busy, JobState.QUEUED)[0])
-        for key in (*"ahucrDzs+-[]bBF", "ctrl+n"):
-            show.app.say("")
-            await show.press(key)
-            await show.shows("read-only: nothing is changed from here")
-            assert len(show.app.screen_stack) == 1, key
-        await show.press("q")
-    done = busy.queue.sent, busy.queue.enqueued, busy.queue.drains, busy.queue.undone, busy.queue.alive
-    assert not any(done)
+        for kind in (JobTable, CellMap, ExperimentList):
+            refused |= await try_every_key(show, show.app.query_one(kind))
+        await show.press("2")
+        refused |= await try_every_key(show, show.app.query_one(LiveTable))
+        await show.press("3", "p")
+        await show.until(lambda: show.app.pane.is_settled)
+        await show.shows("Which runs to queue next")
+        refused |= await try_every_key(show, show.app.pane.first_focus)
+        assert refused == CHANGES
+        await show.press("question_mark")
+        await show.shows("Drop the filter")
+        assert "Queue the runs" not in show.text
+        await show.press("escape", "q")
+    assert state_of(busy) == before
     assert not (busy.project.cache / "app.json").exists()
+
+
+async def test_an_empty_project_offers_nothing_to_whom_may_only_look(tmp_path: Path):
+    stage = Stage(ProjectPaths(tmp_path), FakeQueue(), preferences=Preferences(read_only=True))
+    async with stage.open() as show:
+        for key in ("escape", "b", "B", "enter"):
+            await show.shows("No experiments yet.", "Read-only: none is begun.", "read-only")
+            assert len(show.app.screen_stack) == 1
+            assert "b build" not in show.text
+            await show.press(key)
+        await show.shows("the project is empty, and read-only: nothing is written from here")
 
 
 async def test_a_terminal_of_ascii_gets_nothing_else(busy: Stage):

@@ -129,7 +129,7 @@ class DatasizeApp(PreferredApp):
         collector = partial(open_look, project, queue, open_record, read_devices)
         self._interval_s = max(interval_s, SLOW_S) if preferences.slow else interval_s
         self._poller = self._poll(collector)
-        self._files = Path.home() if preferences.read_only else project.root
+        self._files = Path.home() if self.is_read_only else project.root
         # They are shown what is new until the last moment, when they may be gone from the screen already.
         self._switcher = ContentSwitcher(initial=TABS[0][0])
         self._queue_pane = QueuePane(project, id="queue")
@@ -241,7 +241,7 @@ class DatasizeApp(PreferredApp):
                 self._after_first_look(event.snapshot)
         if first:
             self._draw_first_frame()
-        if not self.preferences.read_only and self._keeper.needs_scheduler(before, event.snapshot):
+        if not self.is_read_only and self._keeper.needs_scheduler(before, event.snapshot):
             self._keeper.note_wake()
             self._begin("waking the scheduler", self._wake_scheduler(gone=before.scheduler_alive))
         if before.is_ready and (mistakes := new_mistakes(before, event.snapshot)):
@@ -477,7 +477,7 @@ class DatasizeApp(PreferredApp):
             state = replace(state, is_live_grid=self._live.is_grid, columns=asdict(self._live.columns))
         if self._analysis:
             state = replace(state, targets=self._analysis.targets)
-        if not self.preferences.read_only:
+        if not self.is_read_only:
             save_view_state(self._project, state)
         self.exit(message=farewell(self.snapshot))
 

@@ -68,6 +68,7 @@ async def begin(app: App[None], paths: ProjectPaths, time_of: TimeOf) -> tuple[s
 
     Raises DatasizeError: it cannot be written or read.
     """
+    refuse_read_only(paths)
     choice = await app.push_screen_wait(BeginDialog(paths.root))
     if choice == "build":
         return await build_sweep(app, paths, "", time_of), ""
@@ -81,7 +82,6 @@ async def begin(app: App[None], paths: ProjectPaths, time_of: TimeOf) -> tuple[s
 
 
 async def _import(app: App[None], paths: ProjectPaths) -> str:
-    refuse_read_only(paths)
     name, place, problem = "imported", "", ""
     while True:
         rows = [

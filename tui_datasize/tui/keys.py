@@ -62,6 +62,12 @@ def own_name(owner: DOMNode, key: str) -> str:
     return key_name(next((pressed for pressed, meant in meanings.items() if meant == key), key))
 
 
+def is_refused(owner: DOMNode, action: str) -> bool:
+    """Whether an action changes something where one only looks on."""
+    is_read_only: bool = getattr(owner.app, "is_read_only", False)
+    return is_read_only and action.partition("(")[0].rpartition(".")[2] in CHANGES
+
+
 class KnowsUse:
     """Whose keys say why they do nothing, and need not be shown then."""
 
@@ -92,7 +98,7 @@ class KeyBar(LineView):
                 continue
             if isinstance(active.node, KnowsUse) and not active.node.has_use(binding.action):
                 continue
-            if binding.show and active.enabled:
+            if binding.show and active.enabled and not is_refused(self, binding.action):
                 shown.setdefault(binding.action, binding)
         last = [binding for action, binding in shown.items() if action in _LAST]
         first = [binding for action, binding in shown.items() if action not in _LAST]
@@ -151,7 +157,7 @@ def keys_of(title: str, owner: DOMNode) -> KeyGroup:
     """The keys that a widget's class defines itself, those with a tooltip."""
     entries = []
     for binding in type(owner).BINDINGS:
-        if isinstance(binding, Binding) and binding.tooltip:
+        if isinstance(binding, Binding) and binding.tooltip and not is_refused(owner, binding.action):
             names = tuple(own_name(owner, key.strip()) for key in binding.key.split(","))
             entries.append(KeyHelp(owner, binding.action, names, binding.description, binding.tooltip))
     return KeyGroup(title, tuple(entries))

@@ -14,7 +14,7 @@ from textual.theme import Theme
 from textual.widgets import Input
 
 from tui_datasize.tui.key_order import OrderlyApp
-from tui_datasize.tui.keys import CHANGES
+from tui_datasize.tui.keys import is_refused
 from tui_datasize.tui.preferences import AS_USUAL, Preferences
 from tui_datasize.tui.terminal import SparingDriver
 from tui_datasize.tui.widgets.plain import AsciiOnly, PrintableOnly
@@ -49,6 +49,10 @@ class PreferredApp(OrderlyApp):
         """What is pressed, and the key that it acts as."""
         return self.preferences.keys
 
+    @property
+    def is_read_only(self) -> bool:
+        return self.preferences.read_only
+
     def say(self, text: str, *, error: bool = False) -> None:
         """Tell something in the status line."""
         raise NotImplementedError
@@ -71,8 +75,7 @@ class PreferredApp(OrderlyApp):
         namespaces: Mapping[str, DOMNode] | None = None,
     ) -> bool:
         """Do what a key asks for, unless it changes something and nothing may be; called by Textual."""
-        name = action.partition("(")[0].rpartition(".")[2] if isinstance(action, str) else action[1]
-        if self.preferences.read_only and name in CHANGES:
+        if is_refused(self, action if isinstance(action, str) else action[1]):
             self.say("read-only: nothing is changed from here", error=True)
             return True
         return await super().run_action(action, default_namespace, namespaces)

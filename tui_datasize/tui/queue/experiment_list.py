@@ -11,6 +11,7 @@ from textual.message import Message
 
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.text import duration, fit
+from tui_datasize.tui.keys import is_refused
 from tui_datasize.tui.polling.snapshot import EMPTY, ExperimentPlan, Snapshot
 from tui_datasize.tui.widgets.line_view import RowList
 from tui_datasize.tui.widgets.palette import progress_bar
@@ -55,7 +56,9 @@ class ExperimentList(RowList):
         if not self._snapshot.is_ready:
             return [Text(" Reading the project …", style=self.palette.muted)]
         lines: tuple[str, ...] = ("No experiments yet.", "b builds a sweep.")
-        if self._begins:
+        if is_refused(self, "build"):
+            lines = ("No experiments yet.", "Read-only: none is begun.")
+        elif self._begins:
             lines = ("No experiments yet: b, then", *_BEGINNINGS)
         return [Text(f" {line}", style=self.palette.muted) for line in lines]
 

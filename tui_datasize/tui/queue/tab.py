@@ -17,7 +17,7 @@ from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.text import duration, plural
 from tui_datasize.tui.exports import TableInView
-from tui_datasize.tui.keys import KeyGroup, keys_of
+from tui_datasize.tui.keys import KeyGroup, is_refused, keys_of
 from tui_datasize.tui.pane import Pane
 from tui_datasize.tui.polling.snapshot import EMPTY, Cell, ExperimentPlan, Interest, JobRow, Snapshot
 from tui_datasize.tui.queue.actions import cancel_facts, command_on, detail_facts, refusal, to_queue
@@ -246,7 +246,10 @@ class QueuePane(Pane):
 
     def offer_beginning(self) -> bool:
         """Ask what to begin with, where there is nothing yet; whether that is so."""
-        if is_nothing := self._is_nothing():
+        is_nothing = self._is_nothing()
+        if is_nothing and is_refused(self, "build"):
+            self.remark("the project is empty, and read-only: nothing is written from here")
+        elif is_nothing:
             self.post_message(self.Begun("beginning", self._offer_beginning()))
         return is_nothing
 
