@@ -126,7 +126,7 @@ FROZEN_SHIPPED = {
     "noise-cifar10-smoke": (4, "noise-cifar10-smoke-n2500-d0-s0-1d6120d6", "52ce17e885334b2f"),
     "imbalance-cifar10-smoke": (3, "imbalance-cifar10-smoke-n2500-d0-s0-ca2b8859", "b8147df984722bbc"),
     "levers-mnist10k-source": (5, "levers-mnist10k-source-n20000-d0-s101-303fadf3", "967d62aee725942f"),
-    "levers-mnist10k": (1620, "levers-mnist10k-n50-d1-s101-129667fa", "a307855bac762988"),
+    "levers-mnist10k": (3060, "levers-mnist10k-n50-d1-s101-129667fa", "50652179a2e37078"),
     "levers-mnist10k-source-cpu": (
         5,
         "levers-mnist10k-source-cpu-n20000-d0-s101-aa7e2368",
@@ -137,7 +137,7 @@ FROZEN_SHIPPED = {
         "levers-mnist10k-rotation-cpu-n20000-d0-s101-22eac3e7",
         "57ec22360941eb08",
     ),
-    "levers-mnist10k-cpu": (540, "levers-mnist10k-cpu-n50-d1-s101-0e81defa", "e4d56d0f31e6ff35"),
+    "levers-mnist10k-cpu": (900, "levers-mnist10k-cpu-n50-d1-s101-0e81defa", "249a7f0b05d94495"),
     "levers-cifar10-source": (5, "levers-cifar10-source-n25000-d0-s101-dda68eee", "a7d0ed637b2fa568"),
     "levers-cifar10": (1080, "levers-cifar10-n250-d1-s101-9f1305ed", "7142036ba8473e0a"),
     "levers-mnist10k-source-smoke": (
@@ -145,7 +145,7 @@ FROZEN_SHIPPED = {
         "levers-mnist10k-source-smoke-n20000-d0-s101-5b1fae68",
         "003e6c46d5216a5c",
     ),
-    "levers-mnist10k-smoke": (324, "levers-mnist10k-smoke-n50-d1-s101-039a5367", "68ad73638b0cadb4"),
+    "levers-mnist10k-smoke": (432, "levers-mnist10k-smoke-n50-d1-s101-039a5367", "e171419d289bed23"),
     "levers-cifar10-source-smoke": (
         3,
         "levers-cifar10-source-smoke-n20000-d0-s101-73c701dd",
@@ -176,7 +176,7 @@ FROZEN_BY_RULES_2 = {
     "noise-cifar10-smoke": (4, "noise-cifar10-smoke-n2500-d0-s0-49b1a53c", "745abf8a11be4641"),
     "imbalance-cifar10-smoke": (3, "imbalance-cifar10-smoke-n2500-d0-s0-9d2b7d8e", "521b2c905444e915"),
     "levers-mnist10k-source": (5, "levers-mnist10k-source-n20000-d0-s101-528513f7", "d2dd2fa7ac59bb8d"),
-    "levers-mnist10k": (1620, "levers-mnist10k-n50-d1-s101-8edf622f", "b0faef01903992e2"),
+    "levers-mnist10k": (3060, "levers-mnist10k-n50-d1-s101-8edf622f", "5c86f39c5f327199"),
     "levers-mnist10k-source-cpu": (
         5,
         "levers-mnist10k-source-cpu-n20000-d0-s101-17b1111d",
@@ -187,13 +187,13 @@ FROZEN_BY_RULES_2 = {
         "levers-mnist10k-rotation-cpu-n20000-d0-s101-7230eb03",
         "d9095b59f1a6d122",
     ),
-    "levers-mnist10k-cpu": (540, "levers-mnist10k-cpu-n50-d1-s101-849a1a4a", "b77cbd6dc56f5235"),
+    "levers-mnist10k-cpu": (900, "levers-mnist10k-cpu-n50-d1-s101-849a1a4a", "f82355c6c1a7a481"),
     "levers-mnist10k-source-smoke": (
         3,
         "levers-mnist10k-source-smoke-n20000-d0-s101-9d5a57b3",
         "34e3d9c76f740f9d",
     ),
-    "levers-mnist10k-smoke": (324, "levers-mnist10k-smoke-n50-d1-s101-95d8c180", "a445bed14f301bd8"),
+    "levers-mnist10k-smoke": (432, "levers-mnist10k-smoke-n50-d1-s101-95d8c180", "014d2fc4f03e58a9"),
     "levers-cifar10-source-smoke": (
         3,
         "levers-cifar10-source-smoke-n20000-d0-s101-0c366c31",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +11,8 @@ import pytest
 
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.load import Experiment, Project, load_project
-from tui_datasize.experiments.rungs import climbed, later_runs, rungs_of
-from tui_datasize.experiments.search import rungs
+from tui_datasize.experiments.rungs import climbed, later_runs, outlook, rungs_of
+from tui_datasize.experiments.search import Rung, rungs
 from tui_datasize.experiments.sweep import listed_runs, plan_runs
 from tui_datasize.experiments.variants import variant_labels
 
@@ -164,16 +166,90 @@ def test_what_is_wrong_with_a_search_is_one_line(tmp_path: Path, line: str) -> N
 
 
 BESIDE = {
-    "[experiments.e.sweep]\n'model.width' = [8]\n": "sweep and search exclude each other",
-    "[experiments.e.levers]\n'model.width' = [8]\n": "levers and search exclude each other",
+    "[experiments.e.sweep]\nlabel_smoothing = [0.0, 0.1]\n": (
+        "sweep.label_smoothing: label_smoothing is swept beside a search that is not over it; "
+        "search it, too, or make it a lever"
+    ),
+    "[experiments.e.sweep]\nimbalance = [1, 10]\n": "not over it; make it a lever",
+    "default = { 'optimizer.lr' = 0.1 }\n[experiments.e.sweep]\n'optimizer.lr' = [0.1]\n": (
+        "search.default: optimizer.lr is swept: the default has these values; leave it out here or there"
+    ),
+    "[experiments.e.levers]\n'budget.updates' = [80]\n": (
+        "halving has budgets of its own; neither search the budget nor make it a lever"
+    ),
+    "[experiments.e.levers]\n'model.width' = [32]\n": "two combinations of swept values are the same run",
     "[[experiments.e.also]]\nsizes = [50]\n": "also and halving exclude each other",
 }
 
 
 @pytest.mark.parametrize("table", BESIDE)
-def test_no_search_beside_other_ways_to_vary_a_recipe(tmp_path: Path, table: str) -> None:
-    with pytest.raises(ConfigError, match=BESIDE[table]):
-        read(tmp_path, SEARCH + HALVING + table)
+def test_what_does_not_stand_beside_a_search(tmp_path: Path, table: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        plan_runs(*read(tmp_path, SEARCH + HALVING + table))
+    assert BESIDE[table] in caught.value.line
+
+
+LEVERS = """[experiments.e.sweep]
+"optimizer.lr" = [1e-3, 1e-2]
+[experiments.e.levers]
+augmentation = [{ rotation_deg = 15 }]
+"model.width" = [16]
+[experiments.e.search]
+count = 6
+"model.width" = { choices = [4, 8, 16] }
+"optimizer.lr" = { choices = [1e-3, 1e-2] }
+default = { "model.width" = 8 }
+"""
+
+
+def test_levers_and_swept_values_stand_beside_a_search_over_the_recipe_without_them(tmp_path: Path) -> None:
+    beside, project = read(tmp_path, LEVERS + HALVING)
+    runs = plan_runs(beside, project)
+    places = rungs_of(beside, runs)
+    told = Counter(places[run.run_id].told if run.run_id in places else "" for run in runs)
+    assert told == {"": 4 * 4, "default": 4 * 2, "1 of 3": 4 * 6}
+    assert beside.n_runs == len(runs) + 4 * (3 + 1)
+    # What either has alone has the same ids beside the other.
+    alone = LEVERS[LEVERS.index("[experiments.e.search]") :].replace("8 }", "8, 'optimizer.lr' = 0.01 }")
+    searched = plan_runs(*read(tmp_path, alone + HALVING))
+    pulled = plan_runs(
+        *read(
+            tmp_path,
+            LEVERS[: LEVERS.index("[experiments.e.search]")],
+            TABLE.replace('"cnn3"', "{ name = 'cnn3', width = 8 }"),
+        )
+    )
+    assert {run.run_id for run in searched} | {run.run_id for run in pulled} == {run.run_id for run in runs}
+    assert all(run.augmentation.rotation_deg == 0 for run in runs if run.run_id in places)
+    lines = [one.line for one in outlook(beside, runs)]
+    assert lines[:2] == [
+        "levers: 16 runs, 640 updates, 40,960 images",
+        "default: 8 runs, 320 updates, 20,480 images",
+    ]
+
+
+@pytest.mark.parametrize("halving", [HALVING, ""])
+def test_who_is_a_candidate_too_is_run_once_and_the_others_of_its_cell_tell_so(
+    tmp_path: Path, halving: str
+) -> None:
+    experiment, project = read(tmp_path, LEVERS + halving)
+    runs = plan_runs(experiment, project)
+    assert len({run.run_id for run in runs}) == len(runs) == 4 * (6 + 6 if halving else 6 + 6 - 4)
+    cell = [run for run in runs if (run.train_size, run.seed) == (80, 1)]
+    in_full = [run for run in cell if run.budget.amount == 40]
+    key = lambda run: (run.model.options["width"], run.optimizer.lr, run.augmentation.rotation_deg)  # noqa: E731
+    ids = {key(run): run.run_id for run in in_full}
+    defaults = {ids[8, rate, 0] for rate in (1e-3, 1e-2)}
+    levers = {ids[16, rate, 0] for rate in (1e-3, 1e-2)}
+    places = rungs_of(experiment, cell)
+    for place in places.values():
+        assert {*place.defaults} == defaults
+        assert {*place.shared} == defaults | levers
+        assert Rung.from_dict(json.loads(json.dumps(place.to_dict()))) == place
+    assert places.keys().isdisjoint({*levers, ids[8, 1e-3, 15]})
+    # Older ones did not tell.
+    old = {key: value for key, value in place.to_dict().items() if key not in ("defaults", "shared")}
+    assert Rung.from_dict(old) == replace(place, defaults=(), shared=())
 
 
 @pytest.mark.parametrize(

@@ -93,10 +93,8 @@ def test_those_go_on_that_do_best_on_the_images_held_out(climb: Climb) -> None:
     climb.queue.apply()
     assert {spec.run_id for spec in climb.queue.client.promoted("e")} == higher
     document = json.loads(climb.queue.store.value(run_of(1, 0, 1).run_id, "document"))
-    assert document["search"] | {"amounts": None, "kept": None} == {
-        **{"search": "s", "number": 1, "candidate": 1, "chosen": [1, 2], "cells": 2},
-        **{"amounts": None, "kept": None},
-    }
+    told = {"search": "s", "number": 1, "candidate": 1, "chosen": [1, 2], "cells": 2}
+    assert document["search"].items() >= told.items()
     assert RunSpec.from_dict(document["spec"]) == run_of(1, 0, 1)
     for spec in (run_of(c, seed, 1) for c in (1, 2) for seed in SEEDS):
         climb.succeed(spec, 0.5, loss=2 - spec.batch_size)

@@ -27,9 +27,12 @@ from tui_datasize.stats.pairwise import Difference
 from tui_datasize.stats.search import (
     SEARCHED,
     candidates_at,
+    default_variants,
     is_searched,
+    own_runs,
     rung_reached,
     rung_table,
+    runs_of_search,
     search_runs,
 )
 from tui_datasize.text import duration, plural
@@ -111,7 +114,8 @@ def _against(runs: pl.DataFrame, metric: Metric) -> dict[int, Difference]:
 
 def _told(record: Record, table: pl.DataFrame, runs: pl.DataFrame) -> Iterator[str]:
     metric, against = record.metric, _against(runs, record.metric)
-    default = {name for name in runs["variant"] if name != SEARCHED}
+    default = default_variants(record.all_runs)
+    alike = ", tuned alike" if len(default) > 1 else ""
     for row in table.sort("train_size", descending=True).iter_rows(named=True):
         size, n_options = row["train_size"], row["n_options"]
         n_all = len(default | candidates_at(record.reading.every, size))
@@ -126,7 +130,7 @@ def _told(record: Record, table: pl.DataFrame, runs: pl.DataFrame) -> Iterator[s
         else:
             sign = 1 if pair.second == SEARCHED else -1
             low, high = sorted((sign * pair.low, sign * pair.high))
-            less = f"{metric.text(row['default'])} with the default"
+            less = f"{metric.text(row['default'])} with the default{alike}"
             apart = f"{metric.difference(sign * pair.value)}, {interval_words(low, high, metric)}"
             basis = basis_words(pair, of_several=len(against) > 1)
             yield f"{told} on validation; {less}: a difference of {apart} ({basis})."
@@ -141,7 +145,8 @@ def _changes(record: Record, table: pl.DataFrame) -> Iterator[str]:
     if len(set(kept)) == 1:
         yield f"The same recipe is chosen at every size: {kept[0]}."
     compared = {
-        found.train_size: found.pairs for found in compare_variants(record.all_runs, record.metric.name)
+        found.train_size: found.pairs
+        for found in compare_variants(own_runs(record.all_runs), record.metric.name)
     }
     for small, large in pairwise(rows):
         before, after, size = small["options"], large["options"], large["train_size"]
@@ -169,7 +174,7 @@ def cost_words(runs: pl.DataFrame) -> list[str]:
     """What the trainings of a search took, those of all rungs and of its default, beside the latter's."""
     if not is_searched(runs):
         return []
-    own = runs.filter(pl.col("rung").is_not_null())
+    own = runs_of_search(runs)
     whole, default = (float(sum(part["wall_s"].drop_nulls())) for part in (own, own.filter(rung=DEFAULT)))
     if not default or default == whole:
         return []

@@ -136,7 +136,8 @@ def selected_runs(client: QueueClient, arguments: argparse.Namespace) -> tuple[P
     project = experiments_of(client.project)
     experiment = project.experiment(arguments.experiment)
     specs = plan_runs(replace(experiment, order=arguments.order or experiment.order), project)
-    specs += promoted_to(client, experiment)
+    # A default or a lever that was promoted is there already.
+    specs = tuple(dict.fromkeys((*specs, *promoted_to(client, experiment))))
     return project, select(specs, sizes=arguments.sizes, seeds=arguments.seeds)
 
 

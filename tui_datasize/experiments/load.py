@@ -91,7 +91,7 @@ class Experiment:
     also: tuple[Experiment, ...] = ()
     """The same with other sizes, in images, seeds and draws, or of one recipe: runs beside the product."""
     search: Search | None = None
-    """What its recipes are candidates of; the first recipe is then the one where nothing is searched."""
+    """What is searched; its default's recipes and its levers are then the first of the recipes."""
 
     def reading(self, recipe: Recipe) -> ImageReading:
         """How image folders are read for a recipe; of runs that see none the id is as ever."""

@@ -61,14 +61,21 @@ def recipe_keys() -> frozenset[str]:
     return frozenset(row.name.partition(".")[0] for row in rows(RunSpec))
 
 
-def read_recipes(table: TomlTable, sweep: TomlTable, levers: TomlTable) -> tuple[Recipe, ...]:
+def read_recipes(
+    table: TomlTable,
+    sweep: TomlTable,
+    levers: TomlTable | None = None,
+    default: Mapping[str, Any] = MappingProxyType({}),
+) -> tuple[Recipe, ...]:
     """Every combination of the swept keys, laid over the recipe of the experiment's table.
 
-    Each without a lever first, then with one value of one of them at a time.
+    Each without a lever first, then with one value of one of them at a time; `default` has values of dotted
+    keys that the table leaves to a search.
 
     Raises ConfigError: a value, or a combination of swept values, is not a valid recipe.
     """
     base = {key: table.take(key) for key in ("subset", *sorted(recipe_keys())) if table.has(key)}
+    levers = levers or table.with_values({})
     axes, pulled = (
         [[(key, value) for value in _swept_values(each, key)] for key in sorted(each.take_all())]
         for each in (sweep, levers)
@@ -79,7 +86,8 @@ def read_recipes(table: TomlTable, sweep: TomlTable, levers: TomlTable) -> tuple
     problems = Problems()
     for values, lever in product(product(*axes), [(), *((one,) for one in chain(*pulled))]):
         with problems.part():
-            recipes.append(read_recipe_with(table, base, dict((*values, *lever)), needs_path=is_chosen))
+            given = {**default, **dict((*values, *lever))}
+            recipes.append(read_recipe_with(table, base, given, needs_path=is_chosen))
     problems.raise_all()
     return tuple(recipes)
 

@@ -6,10 +6,12 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from tui_datasize.experiments.budget import samples_at, total_updates
 from tui_datasize.experiments.load import Experiment
-from tui_datasize.experiments.search import DEFAULT, Rung, Search
+from tui_datasize.experiments.recipe import Recipe
+from tui_datasize.experiments.search import DEFAULT, SEARCH, Rung, Search
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.experiments.sweep import spec_at
 from tui_datasize.experiments.variants import recipe_of
@@ -17,31 +19,49 @@ from tui_datasize.text import plural
 
 
 def rungs_of(experiment: Experiment, specs: Sequence[RunSpec]) -> Mapping[str, Rung]:
-    """By run id, where those of some runs stand that a search begins with: its default and its first rung.
+    """By run id, where those of some runs stand that a search begins with: its defaults and its first rung.
 
-    None of an experiment without a search.
+    None of an experiment without a search, nor of a lever beside it, which no search is told to have: those
+    that are a candidate, too, the other runs of their size, seed and draw tell.
     """
     search = experiment.search
     if search is None:
         return {}
-    places = {
-        recipe_of(spec_at(experiment, recipe, 1, 0, 0)): candidate
-        for candidate, recipe in enumerate(search.on_rung(0))
-    }
-    default = recipe_of(spec_at(experiment, experiment.recipes[0], 1, 0, 0))
+    shape = partial(_shape, experiment)
+    places = {shape(recipe): candidate for candidate, recipe in enumerate(search.on_rung(0))}
+    defaults, whole = ({*map(shape, own)} for own in (search.defaults, search.candidates))
+    levers = {shape(recipe) for recipe in search.levers if recipe in search.candidates}
     names = {size: _digest(experiment, search, size) for size in {spec.train_size for spec in specs}}
     amounts = tuple(search.recipe(0, rung).spec.budget.amount for rung in range(len(search.parts)))
-    cells = len(experiment.seeds) * len(experiment.subset_seeds)
+    n_cells = len(experiment.seeds) * len(experiment.subset_seeds)
+    known = Rung("", cells=n_cells, kept=search.kept, amounts=amounts)
     found = {}
-    for spec in specs:
-        recipe = recipe_of(spec)
-        if recipe == default:
-            found[spec.run_id] = Rung("")
-        elif recipe in places:
-            found[spec.run_id] = Rung(
-                *(names[spec.train_size], 0, places[recipe]), cells=cells, kept=search.kept, amounts=amounts
-            )
+    for cell in _cells(specs).values():
+        ids = {recipe: spec.run_id for recipe, spec in cell.items() if recipe in defaults | levers}
+        beside = replace(
+            known,
+            defaults=tuple(ids[one] for one in ids if one in defaults),
+            shared=tuple(ids[one] for one in ids if one in whole),
+        )
+        for recipe, spec in cell.items():
+            if recipe in defaults:
+                found[ids[recipe]] = beside
+            elif recipe in places and recipe not in levers:
+                name = names[spec.train_size]
+                found[spec.run_id] = replace(beside, search=name, candidate=places[recipe])
     return found
+
+
+def _shape(experiment: Experiment, recipe: Recipe) -> RunSpec:
+    return recipe_of(spec_at(experiment, recipe, 1, 0, 0))
+
+
+def _cells(specs: Iterable[RunSpec]) -> Mapping[tuple[int, int, int], Mapping[RunSpec, RunSpec]]:
+    """By size, seed and draw the runs of each recipe."""
+    cells: dict[tuple[int, int, int], dict[RunSpec, RunSpec]] = {}
+    for spec in specs:
+        cells.setdefault((spec.train_size, spec.seed, spec.subset.seed), {})[recipe_of(spec)] = spec
+    return cells
 
 
 def climbed(experiment: Experiment, runs: Iterable[RunSpec]) -> tuple[RunSpec, ...]:
@@ -58,11 +78,12 @@ def later_runs(experiment: Experiment) -> tuple[RunSpec, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """What one rung of a search takes, or its default."""
+    """What one rung of a search takes, or its default, or the levers beside it."""
 
     told: str
-    """As of `Rung.told`."""
+    """As of `Rung.told`, or `levers`."""
     candidates: int
+    """None of the default and of levers beside the search."""
     n_runs: int
     updates: int
     """Of all its runs together; the mean of all candidates stands for those that nobody knows yet."""
@@ -72,21 +93,30 @@ class Stretch:
     @property
     def line(self) -> str:
         """Such as `rung 1 of 3: 20 candidates, 40 runs, 10,000 updates, 320,000 images`."""
-        each = "" if self.told == DEFAULT else f"{plural(self.candidates, 'candidate')}, "
-        name = self.told if self.told == DEFAULT else f"rung {self.told}"
+        each = f"{plural(self.candidates, 'candidate')}, " if self.candidates else ""
+        name = f"rung {self.told}" if self.candidates else self.told
         counted = f"{plural(self.n_runs, 'run')}, {plural(self.updates, 'update')}"
         return f"{name}: {each}{counted}, {plural(self.images, 'image')}"
 
 
 def outlook(experiment: Experiment, specs: Sequence[RunSpec]) -> tuple[Stretch, ...]:
-    """What a search takes that begins with some of its runs, unless runs fail; nothing without a search."""
+    """What some runs take with which a search begins, and its later rungs, unless runs fail.
+
+    Nothing without a search.
+    """
     search = experiment.search
     if search is None:
         return ()
     places = rungs_of(experiment, specs)
-    defaults = [spec for spec in specs if spec.run_id in places and not places[spec.run_id].search]
-    first = [spec for spec in specs if spec.run_id in places and places[spec.run_id].search]
-    stretches = [Stretch(DEFAULT, 1, len(defaults), *_taken(defaults))] if defaults else []
+    shared = {run_id for place in places.values() for run_id in place.shared}
+    promoted = {spec.run_id for spec in climbed(experiment, specs)} - shared
+    found: dict[str, list[RunSpec]] = {"levers": [], DEFAULT: [], SEARCH: []}
+    for spec in specs:
+        place = places.get(spec.run_id)
+        if place or spec.run_id not in promoted:
+            found["levers" if place is None else SEARCH if place.search else DEFAULT].append(spec)
+    first = found.pop(SEARCH)
+    stretches = [Stretch(told, 0, len(own), *_taken(own)) for told, own in found.items() if own]
     for number, kept in enumerate(search.kept if first else ()):
         on_it = [_on_rung(spec, places[spec.run_id], number) for spec in first]
         share = kept / len(search.candidates)

@@ -25,6 +25,8 @@ SEARCH = "search"
 MOST_CANDIDATES = 1_000
 DEFAULT = "default"
 """What is told of a run of the recipe as it stands where nothing is searched."""
+LEVER = "lever"
+"""What is told of a run of a lever that is a candidate, too."""
 _OWN = ("count", "seed", "halving", DEFAULT)
 _TRIES = 100
 """Draws for each candidate before too few are found; with all of n combinations wanted it takes ln n."""
@@ -44,6 +46,10 @@ class Search:
 
     candidates: tuple[Recipe, ...]
     """In the order in which they were drawn, each with the whole budget."""
+    defaults: tuple[Recipe, ...]
+    """Where nothing is searched: one, or one for each combination of swept values."""
+    levers: tuple[Recipe, ...] = ()
+    """Recipes that stand beside the search; they are none of its candidates unless they equal one."""
     parts: tuple[float, ...] = (1.0,)
     """Of the budget, which the runs of each rung have; the last is 1."""
     kept: tuple[int, ...] = ()
@@ -88,6 +94,10 @@ class Rung:
     """How many candidates each rung has."""
     amounts: tuple[float, ...] = ()
     """The budget of each rung, in the unit of the run's."""
+    defaults: tuple[str, ...] = ()
+    """Ids of the default's runs of the same size, seed and draw."""
+    shared: tuple[str, ...] = ()
+    """Of those that train a candidate in full, and are the default's or a lever's."""
 
     @property
     def told(self) -> str:
@@ -121,7 +131,9 @@ class Rung:
         """Read one; raises KeyError, TypeError, ValueError: it is damaged."""
         chosen, kept, amounts = (tuple(data[name]) for name in ("chosen", "kept", "amounts"))
         number, candidate, cells = (int(data[name]) for name in ("number", "candidate", "cells"))
-        return cls(str(data["search"]), number, candidate, chosen, cells, kept, amounts)
+        # They came later.
+        defaults, shared = (tuple(data.get(name, ())) for name in ("defaults", "shared"))
+        return cls(str(data["search"]), number, candidate, chosen, cells, kept, amounts, defaults, shared)
 
 
 def part_of(budget: Budget, part: float) -> Budget:
@@ -157,21 +169,24 @@ def rungs(count: int, keep: float, start: float) -> tuple[tuple[float, ...], tup
     return tuple(parts), tuple(kept)
 
 
-def read_search(table: TomlTable, search: TomlTable) -> tuple[Recipe, Search]:
-    """The recipe where nothing is searched, and what is.
+def read_search(table: TomlTable, search: TomlTable) -> tuple[tuple[Recipe, ...], Search]:
+    """The recipes where nothing is searched, those of levers among them, and what is.
 
     Raises ConfigError: a table that does not go with it, a key or a range that is wrong.
     """
     base = {key: table.take(key) for key in ("subset", *sorted(recipe_keys())) if table.has(key)}
-    _refuse_beside(table, search, base)
+    sweep, levers = table.table("sweep"), table.table("levers")
+    _refuse_beside(search, base)
     problems = Problems()
     count = problems.of(lambda: search.integer("count", least=1, most=MOST_CANDIDATES), 1)
     seed = problems.of(lambda: search.integer("seed", 0), 0)
     ranges = problems.of(lambda: _read_ranges(search, base), {})
-    default = problems.of(lambda: _read_default(search, ranges), {})
-    halving = problems.of(lambda: _read_halving(search, [*ranges]), None)
+    default = problems.of(lambda: _read_default(search, ranges, sweep), {})
+    halving = problems.of(lambda: _read_halving(search, [*ranges, *levers.take_all()]), None)
     problems.raise_all()
-    as_it_stands = read_recipe_with(table, base, default)
+    _refuse_swept_alone(sweep, ranges)
+    defaults = read_recipes(table, sweep, default=default)
+    beside = read_recipes(table, sweep, levers, default)
     for key, one in ranges.items():
         for end in one.ends:
             with problems.part():
@@ -184,8 +199,9 @@ def read_search(table: TomlTable, search: TomlTable) -> tuple[Recipe, Search]:
     problems.raise_all()
     parts, kept = rungs(count, *halving) if halving else ((1.0,), (count,))
     if len(parts) > 1:
-        _check_schedule(as_it_stands, search.where("halving"))
-    return as_it_stands, Search(tuple(candidates), parts, kept)
+        _check_schedule(defaults[0], search.where("halving"))
+    pulled = tuple(recipe for recipe in beside if recipe not in defaults)
+    return beside, Search(tuple(candidates), defaults, pulled, parts, kept)
 
 
 def _read_ranges(search: TomlTable, base: Mapping[str, Any]) -> dict[str, _Range]:
@@ -201,22 +217,29 @@ def _read_ranges(search: TomlTable, base: Mapping[str, Any]) -> dict[str, _Range
     return ranges
 
 
-def _read_default(search: TomlTable, searched: Collection[str]) -> dict[str, Any]:
+def _read_default(search: TomlTable, searched: Collection[str], sweep: TomlTable) -> dict[str, Any]:
     default = search.table(DEFAULT).take_all()
     if searched and (unknown := sorted(default.keys() - {*searched})):
         what, fix = f"{unknown[0]} is not searched", "give it in the experiment"
         raise ConfigError(what, where=search.where(DEFAULT), fix=fix)
+    if twice := sorted(default.keys() & sweep.take_all().keys()):
+        what, fix = f"{twice[0]} is swept: the default has these values", "leave it out here or there"
+        raise ConfigError(what, where=search.where(DEFAULT), fix=fix)
     return default
 
 
-def _refuse_beside(table: TomlTable, search: TomlTable, base: Mapping[str, Any]) -> None:
-    for other in ("sweep", "levers"):
-        if table.has(other):
-            raise ConfigError(
-                f"{other} and search exclude each other",
-                where=table.where(other),
-                fix="give its values as { choices = [...] } of the search",
-            )
+def _refuse_swept_alone(sweep: TomlTable, searched: Collection[str]) -> None:
+    """No candidate would have one of the swept values rather than another."""
+    for key in sorted(sweep.take_all().keys() - {*searched}):
+        is_alike = key.partition(".")[0] in _ALIKE
+        raise ConfigError(
+            f"{key} is swept beside a search that is not over it",
+            where=sweep.where(key),
+            fix="make it a lever" if is_alike else "search it, too, or make it a lever",
+        )
+
+
+def _refuse_beside(search: TomlTable, base: Mapping[str, Any]) -> None:
     if isinstance(base.get("subset"), Mapping) and "path" in base["subset"]:
         raise ConfigError(
             "a path and a search exclude each other", where=search.where(), fix="leave subset.path out"
@@ -315,7 +338,7 @@ def _read_halving(search: TomlTable, keys: Sequence[str]) -> tuple[float, float]
     start = halving.number("from", 0.25, above=0, below=1)
     halving.finish()
     if any(key.partition(".")[0] == "budget" for key in keys):
-        what, fix = "halving has budgets of its own", "do not search the budget"
+        what, fix = "halving has budgets of its own", "neither search the budget nor make it a lever"
         raise ConfigError(what, where=halving.where(), fix=fix)
     return keep, start
 
@@ -375,26 +398,26 @@ def _shown(value: Any) -> str:
 
 
 def read_recipes_of(table: TomlTable, most: int) -> tuple[tuple[Recipe, ...], Search | None]:
-    """The recipes of an experiment whose runs are queued at first, and the search that they are of.
+    """The recipes of an experiment whose runs are queued at first, and the search that is among them.
 
     Raises ConfigError: as of `read_recipes` and `read_search`, or there are more than so many.
     """
-    if table.has("search"):
-        searched = table.table("search")
-        default, search = read_search(table, searched)
-        if search.halves and table.has("also"):
-            raise ConfigError(
-                "also and halving exclude each other",
-                where=table.where("also"),
-                fix="give all sizes and seeds in the experiment",
-            )
-        recipes = tuple(dict.fromkeys((default, *search.on_rung(0))))
-        refuse_more(len(recipes), most, "combination", searched.where())
-        return recipes, search
     sweep, levers = table.table("sweep"), table.table("levers")
     combinations = prod(_lengths(sweep)) * (1 + sum(_lengths(levers)))
     refuse_more(combinations, most, "combination", sweep.where(), "of swept values")
-    return read_recipes(table, sweep, levers), None
+    if not table.has("search"):
+        return read_recipes(table, sweep, levers), None
+    searched = table.table("search")
+    beside, search = read_search(table, searched)
+    if search.halves and table.has("also"):
+        raise ConfigError(
+            "also and halving exclude each other",
+            where=table.where("also"),
+            fix="give all sizes and seeds in the experiment",
+        )
+    recipes = beside + tuple(dict.fromkeys(one for one in search.on_rung(0) if one not in beside))
+    refuse_more(len(recipes), most, "combination", searched.where())
+    return recipes, search
 
 
 def _lengths(lists: TomlTable) -> Iterator[int]:

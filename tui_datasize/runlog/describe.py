@@ -14,7 +14,7 @@ import polars as pl
 
 from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.recipe_columns import recipe_columns, recipe_values
-from tui_datasize.experiments.search import SEARCH, Rung
+from tui_datasize.experiments.search import DEFAULT, LEVER, SEARCH, Rung
 from tui_datasize.experiments.spec import SCHEMA_VERSION, Budget, RunSpec
 from tui_datasize.experiments.variants import variant_labels
 from tui_datasize.runlog.claim import Observation, observe, read_claim, read_exit
@@ -33,6 +33,16 @@ EVALUATED = "evaluated"
 
 VALIDATED = "validated"
 """The same of the images held out, by which alone runs without labels are judged."""
+
+_BESIDE: Schema = MappingProxyType(
+    {
+        "search_defaults": pl.List(pl.String),
+        "search_shared": pl.List(pl.String),
+        "search_candidates": pl.Int64,
+    }
+)
+"""Columns of what a run of a search tells of others: as of `Rung`, and how many candidates there are where
+all train in full."""
 
 TELLS = "tells"
 """Key in the provenance of an imported run: which of seed and draw its files tell."""
@@ -65,14 +75,15 @@ _PROVENANCE = (
 
 DESCRIBED: Schema = MappingProxyType(
     {name: kind for name, kind in RUNS.items() if name not in _MEASURED | _DERIVED}
-    | {RECIPE: pl.String, PLANNED_EVALUATIONS: pl.Int64}
+    | {RECIPE: pl.String, PLANNED_EVALUATIONS: pl.Int64, **_BESIDE}
 )
-"""Columns of `RUNS` that come from the small files, the recipe, and the evaluations it asks for."""
+"""Columns of `RUNS` that come from the small files, the recipe, the evaluations it asks for, and what is told
+of others."""
 
 SUMMARISED: Schema = MappingProxyType(
-    {name: kind for name, kind in RUNS.items() if name not in _DERIVED} | {RECIPE: pl.String}
+    {name: kind for name, kind in RUNS.items() if name not in _DERIVED} | {RECIPE: pl.String, **_BESIDE}
 )
-"""Columns of `RUNS` that one run directory decides alone, and the recipe."""
+"""Columns of `RUNS` that one run directory decides alone, the recipe, and what is told of others."""
 
 
 def describe_run(paths: RunPaths) -> dict[str, Any] | Problem:
@@ -167,6 +178,29 @@ def with_variants(runs: pl.DataFrame) -> pl.DataFrame:
     return runs.join(table, on=["experiment", RECIPE], how="left", maintain_order="left").drop(RECIPE)
 
 
+def with_places(runs: pl.DataFrame) -> pl.DataFrame:
+    """Tell of runs that stand beside a search what others of it do: they may be older than the search.
+
+    Those of the default, and of a lever that is a candidate, too; where all candidates train in full, of how
+    many they are one.
+    """
+    defaults, shared, count = _BESIDE
+    if runs[shared].null_count() == runs.height:
+        return runs
+    of_default, of_shared = (runs[told].explode().drop_nulls().unique() for told in (defaults, shared))
+    is_default, is_shared = (pl.col("run_id").is_in(ids.implode()) for ids in (of_default, of_shared))
+    stands = pl.when(is_default).then(pl.lit(DEFAULT)).when(is_shared).then(pl.lit(LEVER))
+    whole = runs.drop_nulls(count).select(count, run_id=shared).explode("run_id").unique("run_id")
+    return (
+        runs.drop(count)
+        .join(whole, on="run_id", how="left", maintain_order="left")
+        .with_columns(
+            rung=pl.coalesce(stands, "rung"),
+            rung_candidates=pl.when(stands.is_null()).then("rung_candidates").otherwise(count),
+        )
+    )
+
+
 def specified(spec: RunSpec) -> dict[str, Any]:
     """What a specification alone tells, of schema `DESCRIBED`."""
     # Two runs of one recipe differ in size, draw and seed alone.
@@ -233,8 +267,10 @@ def _rung(document: Mapping[str, Any]) -> dict[str, Any]:
     """Where a run stands in a search, schema `RUNS`; nothing where it is of none, or that cannot be read."""
     with suppress(KeyError, TypeError, ValueError, ArithmeticError, IndexError):
         rung = Rung.from_dict(document[SEARCH])
-        return {"rung": rung.told, "rung_candidates": rung.n_candidates if rung.search else None}
-    return {"rung": None, "rung_candidates": None}
+        told = [*rung.defaults], [*rung.shared], rung.kept[0] if len(rung.amounts) == 1 else None
+        own = {"rung": rung.told, "rung_candidates": rung.n_candidates if rung.search else None}
+        return own | dict(zip(_BESIDE, told, strict=True))
+    return dict.fromkeys(("rung", "rung_candidates", *_BESIDE))
 
 
 def _execution(paths: RunPaths) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from tui_datasize.files import read_bounded
 from tui_datasize.runlog import schema
 from tui_datasize.runlog.cache import KNOWN, METRICS_FILE, SEGMENT_RUNS, RunCache
 from tui_datasize.runlog.collect import RUN_METRICS, read_metrics, read_runs, run_paths
-from tui_datasize.runlog.describe import SUMMARISED, with_variants
+from tui_datasize.runlog.describe import SUMMARISED, with_places, with_variants
 from tui_datasize.runlog.incomplete import LostRun, note_incomplete
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.scan import SCANNED, Problem, scan_runs
@@ -75,7 +75,7 @@ class RunLog:
         directory = pl.lit(f"{self.project.runs}/")
         path = pl.concat_str(directory, "experiment", pl.lit("/"), "run_id").alias("path")
         known = self._refresh(most_read).select(*SUMMARISED)
-        runs = with_variants(known).with_columns(path).select(*RUNS)
+        runs = with_variants(with_places(known)).with_columns(path).select(*RUNS)
         if experiment is not None:
             runs = runs.filter(pl.col("experiment") == experiment)
         return runs.sort("experiment", "variant", "train_size", "subset_seed", "seed", "repeat", "run_id")

@@ -11,6 +11,7 @@ from polars.datatypes import DataTypeClass
 
 from tui_datasize import metric
 from tui_datasize.experiments.recipe_columns import recipe_columns
+from tui_datasize.experiments.search import DEFAULT, LEVER
 from tui_datasize.experiments.spec import CHOSEN
 from tui_datasize.experiments.spec import Split as Split
 
@@ -159,8 +160,9 @@ a JSON object of the standard deviations over these runs, by metric.
 `state` is told from the directory alone: queued, running, succeeded, incomplete (it says that it succeeded,
 and evaluations are missing), failed, cancelled or interrupted. `flops_per_image` are those of one forward
 pass, a multiplication and an addition counted as two; `label_noise` is the share asked for; `rung` is
-`default` of the recipe that a search is compared with and `1 of 3`, `2 of 3`, ... of its candidates, null of
-runs of no search, and `rung_candidates` how many the rung has; `generated_images` were learned from beside
+`default` of a recipe that a search is compared with, `1 of 3`, `2 of 3`, ... of its candidates, `lever` of
+one that is a lever, too, null of runs of no search; `rung_candidates` is how many the rung has, of a default
+or lever that is one where all train in full how many these are; `generated_images` were learned from beside
 the `train_size` real ones, after `generator_s` of `wall_s` where the run made them; of those of a folder
 `generated_missing` fewer than asked were there, `generated_left_out` are real ones or look like test images
 or ones held out, `generated_fingerprint` changes with any pixel; `pack_width` is how many runs were computed
@@ -180,6 +182,13 @@ def in_full(runs: pl.DataFrame) -> pl.DataFrame:
     rung = pl.col("rung").str.extract_groups(r"^(\d+) of (\d+)$")
     is_short = rung.struct[0].cast(pl.Int64) < rung.struct[1].cast(pl.Int64)
     return runs.filter(~is_short.fill_null(value=False))
+
+
+def beside_search(runs: pl.DataFrame) -> pl.DataFrame:
+    """Those of some runs, schema `RUNS`, that are no search's: of levers, and of what these are against."""
+    if "rung" not in runs.columns:
+        return runs
+    return runs.filter(pl.col("rung").is_null() | pl.col("rung").is_in([DEFAULT, LEVER]))
 
 
 def is_chosen() -> pl.Expr:

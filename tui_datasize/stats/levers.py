@@ -9,9 +9,11 @@ from dataclasses import replace
 import polars as pl
 
 from tui_datasize.experiments.recipe_columns import recipe_defaults
+from tui_datasize.experiments.search import DEFAULT
+from tui_datasize.runlog.schema import beside_search
 from tui_datasize.stats.effective import EffectiveData, Saved
 from tui_datasize.stats.ensembles import ReadPredictions, disjoint_ensembles
-from tui_datasize.stats.search import SEARCHED, is_searched, search_runs
+from tui_datasize.stats.search import SEARCHED, search_runs
 from tui_datasize.stats.trade_offs import STAND_ALONE, parts_of_variant
 from tui_datasize.stats.tuned import TUNED, options_of, tuned_options, tuned_runs
 
@@ -49,20 +51,23 @@ def lever_runs(
 
     Variants are named by what sets them apart from the baseline, which is `BASELINE`. Those that differ in
     options of the training alone stand for one that was tuned on validation, where it could be, those of a
-    search for `SEARCHED`, beside its default; ensembles of
+    search for `SEARCHED`, with its default as the baseline; ensembles of
     `MEMBERS` of the baseline's runs are a variant of their own, for test accuracy. `runs` have schema `RUNS`,
     of one experiment; `read` takes run ids to predictions.
     """
-    tuned, _ = tuned_runs(runs, metric)
-    searched = search_runs(runs, metric)[0] if is_searched(runs) else runs.clear()
-    if searched.height:
-        runs, baseline = searched, next((v for v in searched["variant"] if v != SEARCHED), None)
-    elif tuned.height:
+    pulled = beside_search(runs)
+    default = baseline_of(own) if (own := pulled.filter(rung=DEFAULT)).height else ""
+    searched = search_runs(runs, metric)[0].filter(variant=SEARCHED)
+    tuned, _ = tuned_runs(pulled, metric)
+    wanted = [baseline or default, default]
+    if tuned.height:
         # What was not tuned at some size has no curve over all of them.
-        baseline = f"{options_of(baseline or '', tuned_options(runs))[0]} {TUNED}".strip()
-        runs = tuned
+        options = tuned_options(pulled)
+        wanted = [f"{options_of(one, options)[0]} {TUNED}".strip() for one in wanted]
+        pulled = tuned
+    chosen = next((one for one in wanted if one in pulled["variant"]), None) or baseline_of(pulled)
+    runs = pl.concat([pulled, searched])
     variants = runs["variant"].unique().to_list()
-    chosen = baseline if baseline and baseline in variants else baseline_of(runs)
     names = {name: BASELINE if name == chosen else _apart(name, chosen) for name in variants}
     names = _without_details(names, dict(runs.select("variant", "augmentation").unique().iter_rows()))
     renamed = runs.with_columns(pl.col("variant").replace_strict(names))

@@ -1,15 +1,18 @@
 """A search of recipes: who was chosen on validation at each train size, and what the rungs before took.
 
-The runs that trained in full are those of the last rung and of the default recipe, which competes with them.
+The runs that trained in full are those of the last rung and of the default recipe, which competes with them,
+or of several, where some of its keys are swept. Levers that stand beside a search are no part of it.
 As in `tuned`, each run is taken with the recipe that did best on the validation images of all *other* runs of
 its size, so that its own luck chooses nothing. Earlier rungs are other trainings, with less of the budget.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import polars as pl
 
-from tui_datasize.experiments.search import DEFAULT
+from tui_datasize.experiments.search import DEFAULT, LEVER
 from tui_datasize.metric import metric_named
 from tui_datasize.runlog.schema import Schema, in_full, schema
 from tui_datasize.stats.curve import COUNTED_STATES
@@ -23,6 +26,11 @@ _CELL = ("experiment", "train_size")
 _NUMBER = pl.col("rung").str.extract(r"^(\d+) of ").cast(pl.Int64).alias("number")
 _OF = pl.col("rung").str.extract(r" of (\d+)$").cast(pl.Int64).alias("of")
 _AT_AN_END = ("succeeded", "failed")
+_IS_PLACED = pl.col("rung").is_not_null()
+_STANDS = pl.col("rung").is_in([DEFAULT, LEVER])
+"""Of runs that train in full whatever becomes of them as candidates."""
+_IS_CANDIDATE = ~_STANDS | pl.col("rung_candidates").is_not_null()
+"""Of the search's own runs, as of `full_runs`."""
 
 RUNGS: Schema = schema(
     (pl.Int64, "train_size"),
@@ -40,10 +48,20 @@ def is_searched(runs: pl.DataFrame) -> bool:
     return "rung" in runs.columns and runs["rung"].null_count() < runs.height
 
 
+def own_runs(runs: pl.DataFrame) -> pl.DataFrame:
+    """The runs of a search and of its default, as of `full_runs`; of levers those of its last rung."""
+    return runs.filter(_IS_PLACED, (pl.col("rung") != LEVER) | _IS_CANDIDATE)
+
+
+def default_variants(runs: pl.DataFrame) -> set[str]:
+    """What the search is compared with: several where some of its keys are swept."""
+    return set(runs.filter(rung=DEFAULT)["variant"])
+
+
 def full_runs(runs: pl.DataFrame) -> pl.DataFrame:
     """The runs that no rung has cut short, their variants named without the budget that all then have.
 
-    Of a default that a search promoted `rung_candidates` is told.
+    Of a default or a lever that a search promoted `rung_candidates` is told.
     """
     kept = in_full(runs)
     if kept.height == runs.height:
@@ -54,37 +72,62 @@ def full_runs(runs: pl.DataFrame) -> pl.DataFrame:
 
 
 def _without_budget(runs: pl.DataFrame) -> pl.DataFrame:
-    """With variants of searches that halve named without their budget; others may have swept it."""
-    names = {}
-    for variant in runs.drop_nulls("rung")["variant"].unique():
-        names[variant] = variant
-        for option, _ in parts_of_variant(variant):
-            if option in _BUDGETS:
-                names[variant] = rest_of_variant(names[variant], option)
-    halves = pl.col("rung").is_not_null() & (_OF > 1).any().over("experiment")
-    return runs.with_columns(
-        variant=pl.when(halves).then(pl.col("variant").replace(names)).otherwise("variant")
-    )
+    """With variants of searches that halve named without their budget, and those that share the whole one.
+
+    Others may have swept it.
+    """
+    placed, others = (runs.filter(is_placed) for is_placed in (_IS_PLACED, ~_IS_PLACED))
+    names = _without_parts(placed, lambda part: part[0] in _BUDGETS)
+    parts = (part for variant in in_full(placed)["variant"].unique() for part in parts_of_variant(variant))
+    whole = {part for part in parts if part[0] in _BUDGETS}
+    shared = _without_parts(others, whole.__contains__)
+    variant = pl.col("variant")
+    named = pl.when(_IS_PLACED).then(variant.replace(names)).otherwise(variant.replace(shared))
+    halves = (_OF > 1).any().over("experiment")
+    return runs.with_columns(variant=pl.when(halves).then(named).otherwise(variant))
+
+
+def _without_parts(runs: pl.DataFrame, leaves_out: Callable[[tuple[str, str]], bool]) -> dict[str, str]:
+    """By variant its name without some options."""
+    names = {variant: variant for variant in runs["variant"].unique()}
+    for variant in names:
+        for part in filter(leaves_out, parts_of_variant(variant)):
+            names[variant] = rest_of_variant(names[variant], part[0])
+    return names
 
 
 def search_runs(runs: pl.DataFrame, metric: str) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The runs of the default and, as `SEARCHED`, of what was chosen at each size; and the choices.
 
-    `runs` have schema `RUNS`, of one experiment, all trained in full. Sizes without validation values, or
-    with nothing to choose are left out, unless the default alone was promoted to the end.
+    `runs` have schema `RUNS`, of one experiment, all trained in full. Of several recipes that are the default
+    each run has the one that the others chose, likewise, and their variant is `DEFAULT`. Sizes without
+    validation values, with no candidate's, or with nothing to choose are left out, unless the default alone
+    was promoted to the end.
 
     Returns:
         Runs, schema `RUNS` with other variants; and schema `CHOICES` of `tuned`.
     """
-    own = runs.filter(pl.col("rung").is_not_null())
-    names = {name: ("", name) for name in own["variant"].unique()}
-    chosen, choices = chosen_on_validation(own, metric, names, least=1)
+    own = own_runs(runs)
+    default, several = own.filter(rung=DEFAULT), sorted(default_variants(own))
+    chosen, choices = chosen_on_validation(
+        own, metric, {name: ("", name) for name in own["variant"]}, least=1
+    )
+    if choices.is_empty():
+        return chosen, choices
+    if len(several) > 1:
+        default, _ = chosen_on_validation(
+            default, metric, {name: (DEFAULT, name) for name in several}, least=1
+        )
+    by = pl.col(metric.replace("test_", "validation_", 1))
+    measured = own.filter(_IS_CANDIDATE, pl.col("state").is_in(COUNTED_STATES), by.is_finite())
     alone = own.filter(rung=DEFAULT, rung_candidates=1)["train_size"]
-    choices = choices.filter((pl.col("n_options") > 1) | pl.col("train_size").is_in(alone.implode()))
+    choices = choices.filter(
+        (pl.col("n_options") > 1) | pl.col("train_size").is_in(alone.implode()),
+        pl.col("train_size").is_in(measured["train_size"].implode()),
+    )
     is_decided = pl.col("train_size").is_in(choices["train_size"].implode())
-    default = own.filter(pl.col("rung") == DEFAULT, is_decided)
     searched = chosen.filter(is_decided).with_columns(variant=pl.lit(SEARCHED))
-    return pl.concat([default, searched]), choices.with_columns(variant=pl.lit(SEARCHED))
+    return pl.concat([default.filter(is_decided), searched]), choices.with_columns(variant=pl.lit(SEARCHED))
 
 
 def rung_table(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
@@ -130,17 +173,26 @@ def candidates_at(runs: pl.DataFrame, train_size: int) -> set[str]:
     return set(_climbing(runs).filter(train_size=train_size)["variant"])
 
 
+def runs_of_search(runs: pl.DataFrame) -> pl.DataFrame:
+    """All runs that a search took, of every rung, and those of its default."""
+    taken = pl.col("run_id").is_in(_climbing(runs)["run_id"].implode())
+    return runs.filter(taken | (pl.col("rung") == DEFAULT))
+
+
 def _climbing(runs: pl.DataFrame) -> pl.DataFrame:
     """The candidates' runs, with the number of their rung.
 
-    A candidate that is the default has trained in full as such, whatever becomes of it: its runs are of the
-    last rung where it came to there.
+    A candidate that is the default or a lever has trained in full as such, whatever becomes of it: its runs
+    are of the last rung where it came to there, or of the only one.
     """
     named = _without_budget(runs.with_columns(_NUMBER, _OF))
-    climbing = named.drop_nulls("number")
-    default = named.filter(rung=DEFAULT).drop("number", "of", "rung", "rung_candidates")
-    went_on = default.join(_promoted_to_last(climbing), on=[*_CELL, "variant"])
-    return pl.concat([climbing, went_on.select(named.columns)])
+    climbing, beside = named.drop_nulls("number"), named.filter(_STANDS)
+    told = ("number", "of", "rung", "rung_candidates")
+    went_on = beside.drop(told).join(_promoted_to_last(climbing), on=[*_CELL, "variant"])
+    at_once = beside.drop_nulls("rung_candidates").with_columns(
+        number=pl.lit(1, pl.Int64), of=pl.lit(1, pl.Int64), rung=pl.lit("1 of 1")
+    )
+    return pl.concat([climbing, went_on.select(named.columns), at_once])
 
 
 def _promoted_to_last(climbing: pl.DataFrame) -> pl.DataFrame:

@@ -17,7 +17,7 @@ from tui_datasize.experiments.keys import rows
 from tui_datasize.experiments.schedule import ScheduleSpec
 from tui_datasize.experiments.spec import OptimizerSpec
 from tui_datasize.metric import metric_named
-from tui_datasize.runlog.schema import Schema, schema
+from tui_datasize.runlog.schema import Schema, beside_search, schema
 from tui_datasize.stats.curve import COUNTED_STATES
 from tui_datasize.stats.trade_offs import parts_of_variant, rest_of_variant, swept_options
 
@@ -46,10 +46,12 @@ TRAINING_OPTIONS = frozenset(
 def tuned_options(runs: pl.DataFrame) -> tuple[str, ...]:
     """The swept options of a frame `runs` of one experiment that can be tuned, in name order.
 
+    What a search draws is not swept.
+
     >>> tuned_options(pl.DataFrame({"variant": ["mlp lr=0.1", "mlp lr=1", "cnn3 lr=1"]}))
     ('lr',)
     """
-    return tuple(name for name in swept_options(runs) if _is_of_training(name))
+    return tuple(name for name in swept_options(beside_search(runs)) if _is_of_training(name))
 
 
 def _is_of_training(option: str) -> bool:
@@ -76,11 +78,12 @@ def tuned_runs(runs: pl.DataFrame, metric: str) -> tuple[pl.DataFrame, pl.DataFr
 
     `runs` have schema `RUNS`, `metric` is one of a test split. Variants that differ in nothing but options of
     the training become one, `TUNED`; at sizes where only one setting of them has validation values there is
-    nothing to choose, and nothing of such a size is returned.
+    nothing to choose, and nothing of such a size is returned. Candidates of a search are none of them.
 
     Returns:
         Runs, schema `RUNS` with other variants, one for each draw and seed of a size; and schema `CHOICES`.
     """
+    runs = beside_search(runs)
     options = tuned_options(runs)
     if not options:
         return runs.clear(), pl.DataFrame(schema=dict(CHOICES))
