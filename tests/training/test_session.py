@@ -277,29 +277,37 @@ def test_checkpoints_that_take_long_are_written_seldom(queue_run, digits, monkey
     assert 70 <= saved_at_s[1] - saved_at_s[0] < 73
 
 
-def test_the_first_checkpoint_comes_when_its_bytes_are_worth_their_share_of_the_time(
-    queue_run, digits, monkeypatch
+@pytest.mark.parametrize("bytes_per_s", [10**9, 80_000, 40_000])
+def test_the_first_checkpoint_comes_when_it_is_worth_what_a_part_of_it_takes(
+    queue_run, digits, monkeypatch, bytes_per_s
 ):
-    spec = small_spec(budget=Budget("updates", 600), evaluations=1)
+    spec = small_spec(budget=Budget("updates", 800), evaluations=1)
     paths = queue_run(spec)
-    now_s, saved_at_s, states = [0.0], [], []
+    now_s, saved = [0.0], []
+    save, step = checkpoint.save, Trainer.step
 
-    def clock():
+    def save_at_that_rate(path, identity, state):
+        save(path, identity, state)
+        begun_s = now_s[0]
+        now_s[0] += sum(tensor.nbytes for tensor in checkpoint._tensors(state)) / bytes_per_s
+        saved.append((path, begun_s, now_s[0]))
+
+    def step_in_time(trainer):
         now_s[0] += 0.1
-        return now_s[0]
+        step(trainer)
 
-    def save(_path, _identity, state):
-        saved_at_s.append(now_s[0])
-        states.append(state)
-
-    monkeypatch.setattr(checkpoint, "save", save)
-    monkeypatch.setattr(checkpoint, "_BYTES_PER_S", 40_000)
+    monkeypatch.setattr(checkpoint, "save", save_at_that_rate)
+    monkeypatch.setattr(checkpoint, "_TRIED_BYTES", 4_000)
+    monkeypatch.setattr(Trainer, "step", step_in_time)
     subset = draw(np.asarray(digits.train.labels), spec.train_size, spec.subset)
-    Session(paths, spec, digits, subset, torch.device("cpu"), clock).run(StopRequest())
-    due_s = checkpoint.expected_s(states[0]) / 0.02
-    assert 15 < due_s <= saved_at_s[0] < due_s + 3
-    # By its own cost those after it come every 9 s.
-    assert 9 <= saved_at_s[1] - saved_at_s[0] < 12
+    Session(paths, spec, digits, subset, torch.device("cpu"), lambda: now_s[0]).run(StopRequest())
+    (trial, *tried_s), (path, *saved_s), *_ = saved
+    assert (trial.exists(), path) == (False, paths.checkpoint)
+    assert 9 <= tried_s[0] < 11
+    cost_s = tried_s[1] - tried_s[0] + saved_s[1] - saved_s[0]
+    due_s = max(9, cost_s / 0.02)
+    # Some of a state is no longer of the same size.
+    assert 0.97 * due_s < saved_s[0] < due_s + 2
 
 
 def test_time_begins_with_training_and_not_while_other_runs_are_made_ready(queue_run, digits):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ from torch import Tensor
 from tui_datasize.runlog.atomic import write_bytes
 
 FORMAT = 1
-_BYTES_PER_S = 2**27
-"""As many as a plain disk takes: to try what this one takes costs as much as to save."""
+_TRIED_BYTES = 2**23
+"""Enough to be more than the wait for a disk, and little of a checkpoint that takes long."""
 
 
 class CheckpointUnfit(Exception):  # noqa: N818 - an orderly answer: start over
@@ -31,13 +31,22 @@ def save(path: Path, identity: Mapping[str, str], state: Mapping[str, Any]) -> N
     write_bytes(path, buffer.getvalue())
 
 
-def expected_s(state: Mapping[str, Any]) -> float:
-    """Seconds that it may take to save a state, before any was saved: by its bytes.
+def expected_s(path: Path, state: Mapping[str, Any], clock: Callable[[], float]) -> float:
+    """Seconds that it takes to save a state there, by those that a part took now, which are counted in.
 
-    >>> expected_s({"model": {"weight": torch.zeros(2**22)}, "moments": [torch.zeros(2**22), 7]})
-    0.25
+    0 where it is so small that nothing is tried. Raises OSError: the disk does not take the part.
     """
-    return _bytes(state) / _BYTES_PER_S
+    size = sum(tensor.nbytes for tensor in _tensors(state))
+    if size <= _TRIED_BYTES:
+        return 0.0
+    begun_s = clock()
+    # By this name it goes with what is left of torn checkpoints.
+    trial = path.with_name(f".{path.name}.trial.tmp")
+    try:
+        save(trial, {}, {"part": list(_first_bytes(state, _TRIED_BYTES))})
+    finally:
+        trial.unlink(missing_ok=True)
+    return (clock() - begun_s) * (1 + size / _TRIED_BYTES)
 
 
 def load(path: Path, identity: Mapping[str, str]) -> dict[str, Any] | None:
@@ -73,10 +82,20 @@ def _owning(value: Any) -> Any:
     return value
 
 
-def _bytes(value: Any) -> int:
-    """Of all tensors in a state."""
-    if isinstance(value, Mapping):
-        return sum(map(_bytes, value.values()))
-    if isinstance(value, list | tuple):
-        return sum(map(_bytes, value))
-    return value.nbytes if isinstance(value, Tensor) else 0
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """All that a state holds."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _tensors(inner)
+
+
+def _first_bytes(state: Mapping[str, Any], size: int) -> Iterator[Tensor]:
+    """So many of the tensors of a state, as flat ones."""
+    for tensor in _tensors(state):
+        if size < tensor.element_size():
+            return
+        part = tensor.flatten()[: size // tensor.element_size()]
+        size -= part.nbytes
+        yield part

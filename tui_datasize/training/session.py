@@ -401,14 +401,18 @@ class Session:
         )
 
     def _save_if_due(self) -> None:
-        """Save in its time, the first as if it took what its bytes may.
+        """Save in its time, the first when it is worth what a part of it takes.
 
         A long evaluation is no reason to save before it: a kill costs all of it and an interval at most.
         """
-        if not self._saving_s:
-            self._saving_s = checkpoint.expected_s(self._state())
-        if self._clock() - self._saved_s >= save_interval_s(self._saving_s * self.sharers):
+        if self._is_due() and not self._saving_s:
+            self._saving_s = checkpoint.expected_s(self._paths.checkpoint, self._state(), self._clock)
+            self._read_s = self._clock()
+        if self._is_due():
             self._save()
+
+    def _is_due(self) -> bool:
+        return self._clock() - self._saved_s >= save_interval_s(self._saving_s * self.sharers)
 
     def _state(self) -> dict[str, Any]:
         return {
