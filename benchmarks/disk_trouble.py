@@ -139,7 +139,46 @@ class ReadOnly(Full):
         self.disk.thaw(self.runs)
 
 
-TROUBLES: dict[str, Callable[[], Trouble]] = {"full": Full, "quota": Quota, "read-only": ReadOnly}
+class Aborted(Trouble):
+    """An ext4 in a file, which becomes read-only under open files, too, as when its disk has failed.
+
+    It is so until it is mounted anew, for which nobody may have a file of it open.
+    """
+
+    tells = r"read-only"
+
+    def prepare(self, runs: Path) -> None:
+        self.runs, self.image = runs, runs.with_name("image")
+        runs.mkdir()
+        self.image.touch()
+        os.truncate(self.image, 64 * 2**20)
+        _call("mkfs.ext4", "-q", "-m", "0", self.image)
+        _call("mount", "-o", "loop", self.image, runs)
+
+    def begin(self) -> None:
+        _call("mount", "-o", "remount,abort", self.runs)
+
+    def mend(self) -> None:
+        _call("umount", "-l", self.runs)
+        began_s = time.monotonic()
+        _wait_until(lambda: not self._is_open(), "the use of the old file system")
+        print(f"let go after {time.monotonic() - began_s:.1f} s")
+        _call("mount", "-o", "loop", self.image, self.runs)
+
+    def _is_open(self) -> bool:
+        looped = subprocess.run(("losetup", "-j", str(self.image)), check=True, capture_output=True)
+        return bool(looped.stdout)
+
+    def close(self) -> None:
+        _call("umount", "-l", self.runs)
+
+
+TROUBLES: dict[str, Callable[[], Trouble]] = {
+    "full": Full,
+    "quota": Quota,
+    "read-only": ReadOnly,
+    "aborted": Aborted,
+}
 
 
 def main() -> int:
@@ -168,7 +207,7 @@ def _try(name: str, root: Path, calm: ProjectPaths) -> bool:
     try:
         with opened((*_APP, "--project", str(paths.root)), (80, 24)) as app:
             _queue(paths)
-            app.until(lambda: _count(paths, JobState.RUNNING) == 2 and _count(paths, JobState.SUCCEEDED))
+            _wait_until(lambda: _has_begun(paths), "the first run")
             told = _befall(trouble, app, paths)
             _wait_until(lambda: _is_over(paths), "the sweep")
             calmed = not re.search(trouble.tells, app.text)
@@ -232,6 +271,10 @@ def _queue(paths: ProjectPaths) -> None:
 
 def _count(paths: ProjectPaths, state: JobState) -> int:
     return QueueClient(paths).counts()[state]
+
+
+def _has_begun(paths: ProjectPaths) -> bool:
+    return bool(_count(paths, JobState.RUNNING) == 2 and _count(paths, JobState.SUCCEEDED))
 
 
 def _is_over(paths: ProjectPaths) -> bool:

@@ -47,9 +47,23 @@ class SmallDisk:
                 subprocess.run(["umount", aside], check=True)
 
     def thaw(self, directory: Path) -> None:
-        """Let it be as it was."""
+        """Unmount what was mounted there last."""
         subprocess.run(["umount", "-l", str(directory)], check=True)
         self._mounted.remove(directory)
+
+    def take_away(self, directory: Path) -> Path:
+        """Unmount one, whatever is open there, and return where a copy of what it holds is mounted."""
+        copy = directory.with_name(f"{directory.name}-copy")
+        self.mount(copy)
+        subprocess.run(["cp", "-a", f"{directory}/.", copy], check=True)
+        while directory in self._mounted:
+            self.thaw(directory)
+        return copy
+
+    def bring(self, copy: Path, directory: Path) -> None:
+        """Mount a copy where what it was taken from was."""
+        subprocess.run(_mount("--bind", copy, directory), check=True)
+        self._mounted.append(directory)
 
     def fill(self, directory: Path) -> Path:
         """Take all that is left of one, and return the file to remove."""

@@ -241,6 +241,55 @@ def test_a_disk_that_becomes_read_only_under_a_run_loses_nothing(lab: Lab, small
     assert "Traceback" not in lab.log()
 
 
+@pytest.mark.parametrize("starts", ["cold", "warm"])
+def test_a_disk_that_is_mounted_anew_is_let_go_of_before_and_waited_for(
+    lab: Lab, small_disk: SmallDisk, tmp_path_factory: pytest.TempPathFactory, starts: str
+) -> None:
+    """As it has to be once its file system has become read-only by itself."""
+    lab.options = tuple(option for option in lab.options if option != "--cold" or starts == "cold")
+    gate = tmp_path_factory.mktemp("gate") / "gate"
+    small_disk.mount(lab.project.root)
+    first, *later = lab.enqueue(lab.spec(0, gate=str(gate)), *(lab.spec(seed) for seed in range(1, 3)))
+    scheduler = lab.start_scheduler("--cpu-slots", "1")
+    worker = lab.worker_pid(first)
+    lab.wait_for(first, JobState.RUNNING)
+    small_disk.freeze(lab.project.root)
+    gate.touch()
+    lab.wait(lambda: not is_alive(worker))
+    device = lab.project.root.stat().st_dev
+    copy = small_disk.take_away(lab.project.root)
+    lab.wait(lambda: not any(has_open(pid, device) for pid in lab.processes()))
+    # Nothing was put where it is to be mounted.
+    assert not list(lab.project.root.iterdir())
+    small_disk.bring(copy, lab.project.root)
+    for run in (first, *later):
+        lab.wait_for(run, JobState.SUCCEEDED)
+        lab.assert_ran_once(run)
+    assert_unsaid_end_cost_nothing(lab, first)
+    assert scheduler.poll() is None
+    assert "over, met" in lab.log()
+    assert "Traceback" not in lab.log()
+
+
+def has_open(pid: int, device: int) -> bool:
+    """Whether a process has anything open on a device, or works there."""
+    with suppress(FileNotFoundError):
+        links = (Path(f"/proc/{pid}/cwd"), *Path(f"/proc/{pid}/fd").iterdir())
+        return any(link.stat().st_dev == device for link in links)
+    return False
+
+
+def test_a_scheduler_whose_lock_is_deleted_leaves_the_queue_to_the_next(lab: Lab) -> None:
+    first = lab.start_scheduler()
+    lab.project.scheduler_lock.unlink()
+    lab.wait(lambda: first.poll() is not None)
+    assert "scheduler.lock was moved or deleted" in lab.log()
+    (run,) = lab.enqueue(lab.spec())
+    lab.start_scheduler()
+    lab.wait_for(run, JobState.SUCCEEDED)
+    lab.assert_ran_once(run)
+
+
 def test_a_scheduler_without_a_disk_to_write_to_refuses_in_one_line_and_later_ends_when_asked(
     lab: Lab, small_disk: SmallDisk
 ) -> None:

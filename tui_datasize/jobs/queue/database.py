@@ -111,6 +111,20 @@ def _explain(error: sqlite3.Error, path: Path) -> StorageError:
     return DamagedQueueError(what, where=str(path), fix=_REBUILD)
 
 
+def not_mounted(path: Path) -> PassingStorageError:
+    """What is said of a queue whose disk has gone from its place."""
+    fix = "mount it again; nothing acknowledged is lost"
+    return PassingStorageError("its disk is not mounted any more", where=str(path), fix=fix)
+
+
+def status_of(path: Path) -> os.stat_result | None:
+    """None where there is no such file."""
+    try:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
 def _is_read_only(path: Path) -> bool:
     with suppress(OSError):
         return bool(os.statvfs(path.parent).f_flag & os.ST_RDONLY)
@@ -154,19 +168,17 @@ class QueueWatch:
 
     _path: Path
     _connection: sqlite3.Connection | None = field(default=None, init=False)
-    _inode: int = field(default=0, init=False)
+    _status: os.stat_result | None = field(default=None, init=False)
     _opened: int = field(default=0, init=False)
 
     def version(self) -> tuple[int, int]:
         """What is another value after each commit; the same while there is no database."""
-        try:
-            inode = self._path.stat().st_ino
-        except FileNotFoundError:
+        if (status := status_of(self._path)) is None:
             self.close()
             return self._opened, 0
-        if self._connection is None or inode != self._inode:
+        if self._connection is None or not (self._status and os.path.samestat(status, self._status)):
             self.close()
-            self._connection, self._inode = open_database(self._path), inode
+            self._connection, self._status = open_database(self._path), status
             self._opened += 1
         with storage_errors(self._path):
             row = self._connection.execute("PRAGMA data_version").fetchone()

@@ -6,6 +6,7 @@ restarted scheduler could not read back.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -20,7 +21,9 @@ from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.database import (
     check_integrity,
     create_database,
+    not_mounted,
     open_database,
+    status_of,
     storage_errors,
     transaction,
 )
@@ -73,17 +76,24 @@ class Store:
         self.settings = Settings(self._connection)
         self.faults = Faults(self._connection, path)
         with storage_errors(path):
-            self._inode = path.stat().st_ino
+            self._status = path.stat()
 
     def close(self) -> None:
         self._connection.close()
 
     def is_in_place(self) -> bool:
-        """Whether the path still names the open file; someone may have moved or deleted it."""
-        try:
-            return self.path.stat().st_ino == self._inode
-        except FileNotFoundError:
-            return False
+        """Whether the path still names the open file; someone may have moved or deleted it.
+
+        Raises PassingStorageError: its disk is mounted no more, or another in its place.
+        """
+        with storage_errors(self.path):
+            found = status_of(self.path)
+            if found and os.path.samestat(found, self._status):
+                return True
+            there = next(filter(None, map(status_of, self.path.parents)))
+            if there.st_dev != self._status.st_dev:
+                raise not_mounted(self.path)
+        return False
 
     def data_version(self) -> int:
         """A number that changes whenever another process commits, or a search gives commands."""

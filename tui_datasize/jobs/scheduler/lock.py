@@ -17,7 +17,7 @@ from tui_datasize.experiments.device_settings import DeviceOptions, DeviceSettin
 from tui_datasize.experiments.toml import TomlTable
 from tui_datasize.files import read_object
 from tui_datasize.jobs.queue.database import storage_errors
-from tui_datasize.runlog.locks import is_locked, lock_file, open_lock
+from tui_datasize.runlog.locks import is_locked, is_named, lock_file, open_lock
 
 _ROOM_BYTES = 4096
 _LOCK_PATIENCE_S = 0.5
@@ -60,6 +60,18 @@ class SchedulerLock:
         self._words = {}
         self._write()
         return True
+
+    @property
+    def is_taken(self) -> bool:
+        return self._descriptor is not None
+
+    def is_in_place(self) -> bool:
+        """Whether the right is that of the file that has the name now: of another, another takes it.
+
+        Raises StorageError: its disk does not tell.
+        """
+        with storage_errors(self._path):
+            return self._descriptor is not None and is_named(self._descriptor, self._path)
 
     def note(self, options: DeviceOptions, devices: DeviceSettings) -> None:
         """Say how the holder goes about it, as `SchedulerNotes` do; nothing depends on it."""

@@ -35,6 +35,7 @@ from tui_datasize.jobs.scheduler.device_history import DeviceHistory
 from tui_datasize.jobs.scheduler.devices import DeviceMonitor
 from tui_datasize.jobs.scheduler.dispatch import Dispatcher
 from tui_datasize.jobs.scheduler.gpu_probes import PROBE_CALL, GpuProbes
+from tui_datasize.jobs.scheduler.held_open import HeldOpen
 from tui_datasize.jobs.scheduler.launch import LONGEST_LOG_BYTES, open_log
 from tui_datasize.jobs.scheduler.lock import SchedulerLock
 from tui_datasize.jobs.scheduler.notify import Notifier
@@ -261,8 +262,12 @@ class Scheduler:
 
     def _try_to_end(self) -> bool:
         """Give the lock back once there has been nothing to do for long enough; whether that was done."""
-        if not self._store.is_in_place():
-            _LOG.error("%s was moved or deleted; the next scheduler makes a new one", self._store.path)
+        # In this order: what lies on a disk that goes in between has not been deleted.
+        has_lock, has_queue = self._lock.is_in_place(), self._store.is_in_place()
+        if not (has_lock and has_queue):
+            project = self._settings.project
+            what = project.scheduler_lock if has_queue else project.queue
+            _LOG.error("%s was moved or deleted; the next scheduler makes a new one", what)
             return True
         if not self._applier.stop_requested:
             if self._has_work():
@@ -363,13 +368,13 @@ def serve(settings: SchedulerSettings) -> None:
     cold = ColdSpawner(settings.command)
     spawner = WarmSpawner(settings.preload, settings.call, cold, settings.answer_s) if settings.call else cold
     _LOG.info("scheduler of %s begins", settings.project.root)
-    trouble = DatabaseTrouble(lock)
+    trouble, held = DatabaseTrouble(lock), HeldOpen(settings.project, lock, spawner)
     try:
         first = Scheduler(settings, lock, spawner)
         first.dismiss_old_stops(newest)
         scheduler: Scheduler | None = first
         while scheduler and not _runs_to_its_end(scheduler, stop, trouble):
-            scheduler = _open_again(settings, lock, spawner, stop, trouble, scheduler.workers)
+            scheduler = _open_again(settings, held, stop, trouble, scheduler.workers)
     finally:
         spawner.close()
         lock.release()
@@ -390,17 +395,17 @@ def _runs_to_its_end(scheduler: Scheduler, stop: SchedulerStop, trouble: Databas
 
 def _open_again(
     settings: SchedulerSettings,
-    lock: SchedulerLock,
-    spawner: Spawner,
+    held: HeldOpen,
     stop: SchedulerStop,
     trouble: DatabaseTrouble,
     workers: Mapping[str, Worker],
 ) -> Scheduler | None:
-    """Wait until the database can be used again; None where someone asks to stop before that."""
-    while not stop.wait(settings.pause_s):
+    """Wait until the database can be used again; None where someone asks to stop, or schedules, before."""
+    # Who comes first once a disk is back knows best how the workers ended if it has started them.
+    while not stop.wait(settings.pause_s if held.lock.is_taken else _TICK_S):
         try:
             with _scarcity_passes():
-                return Scheduler(settings, lock, spawner, workers)
+                return Scheduler(settings, held.lock, held.spawner, workers) if held.renew() else None
         except PassingStorageError as error:
             trouble.meet(error)
     return None

@@ -90,11 +90,15 @@ class WarmSpawner:
         preloaders = [*self._retired, *([self._preloader] if self._preloader else [])]
         return [preloader.control.fileno() for preloader in preloaders]
 
-    def close(self) -> None:
+    def end_preloaders(self) -> None:
+        """End those that there are: they have the log of the scheduler open. Workers go on."""
         for preloader in (*self._retired, *([self._preloader] if self._preloader else [])):
             preloader.close()
         self._preloader = None
         self._retired.clear()
+
+    def close(self) -> None:
+        self.end_preloaders()
         self._fallback.close()
 
 
@@ -190,7 +194,9 @@ class _Preloader:
         return any(now_s > asked_s + answer_s for asked_s in self.asked_s.values())
 
     def close(self) -> None:
-        """End the preloader; its workers live on."""
+        """End the preloader; its workers live on, and nobody will tell how they end."""
+        self.has_ended = True
+        self.poll(0.0)
         self.control.close()
         # It may be in the middle of an import, and has nothing to put in order.
         self.process.kill()
