@@ -85,14 +85,59 @@ async def test_a_sweep_of_own_images_is_filled_in_written_and_queued(nothing: St
         assert load_project(nothing.project.experiments).experiments["pets"].n_runs == 8
 
 
+SEARCH = "count=8 model.width=8..64 optimizer.lr=1e-4..0.1,log halving.keep=0.5 default.model.width=32"
+
+
+async def test_a_search_is_filled_in_beside_levers_and_stays_what_it_is(nothing: Stage):
+    file = nothing.project.experiments
+    file.write_text(
+        '# Mine.\n[experiments.a]\ndataset = "digits"\nmodel = "cnn3"\nsizes = [40, 80]\non = "local"\n'
+    )
+    file.write_text(f"{file.read_text()}budget = {{ updates = 20 }}\n\n# Of the next.\n[devices]\n")
+    async with nothing.open(NARROW) as show:
+        await opened(show, "B", BuilderDialog)
+        await show.press(*["down"] * 9)
+        assert form_of(show).focused is form_of(show)._fields["search"]
+        for typed, completed in (("cou", "count="), (" default.model.wi", " default.model.width=")):
+            await write(show, search=typed)
+            await show.press("tab")
+            assert form_of(show).form.search == completed
+        await write(show, name="a", search=SEARCH, levers="augmentation.flip=0.5 synthetic=cvae")
+        await show.shows("a fifth of each subset is held out to choose by (validation=0.2)", "changes a")
+        await show.shows("34 runs = 2 sizes x 1 seed x 1 draw x (default + 2 levers + 8 + 4 + 2)")
+        # Levers and the default for 20 updates each, rungs of 8 for 5, 4 for 10 and 2 for 20.
+        await show.shows(f"{2 * 64 * (3 * 20 + 8 * 5 + 4 * 10 + 2 * 20):,} images trained on", "esc back")
+        await show.press("enter")
+        await show.shows("+[experiments.a.search]", "+halving = { keep = 0.5 }", "enter write it")
+        await show.press("enter")
+        await is_open(show, QueueDialog)
+        await show.press("escape")
+        before = file.read_text()
+        assert "# Of the next.\n[devices]" in before
+        assert load_project(file).experiments["a"].n_runs == 34
+        # What the form shows of it means the same again.
+        await opened(show, "B", BuilderDialog)
+        await write(show, name="a")
+        assert form_of(show).form.search == SEARCH.replace("1e-4", "0.0001")
+        await show.press("enter")
+        await is_open(show, QueueDialog)
+    assert file.read_text() == before
+
+
 MISTAKES = (
     ({"dataset": "digitz"}, "data set: unknown data set 'digitz'"),
     ({"model": "cnn4"}, "model: expected one of cnn3"),
     ({"seeds": "two"}, "seeds: expected how many"),
     ({"budget": "3 weeks"}, "budget: expected updates, samples, epochs"),
-    ({"options": "optimizer.lr=0"}, "options: expected a number above 0, got 0"),
+    ({"options": "optimizer.lr=0"}, "options: optimizer.lr: expected a number above 0, got 0"),
     ({"options": "dataset=mnist"}, "options: dataset is no option: it has a field of its own"),
-    ({"sweep": "model.width=0,8"}, "sweep: expected a whole number of at least 1"),
+    ({"sweep": "model.width=0,8"}, "sweep: model.width: expected a whole number of at least 1"),
+    ({"search": "model.width=8..64"}, "search: how many combinations are to be drawn?; such as count=20"),
+    ({"search": "count=9 model.width=64..8"}, "search: model.width: low is 64, which is not below 8"),
+    ({"search": "count=9 model.width=8.."}, "search: model.width: expected numbers, low..high, got 8.."),
+    ({"search": "count=9 model.width=8,16"}, "search: count: 9 candidates, and there are 2 combinations"),
+    ({"levers": "synthetic=gan"}, "levers: synthetic: expected one of none, cvae, got 'gan'"),
+    ({"budget": "0 updates"}, "budget: expected a whole number of at least 1, got 0"),
     ({"name": "-"}, "name: '-' is not a name"),
     ({"sizes": "5000"}, "sizes: 5000 images, but digits has 1437"),
     ({"dataset": "pets"}, "options: cat/10.png: 8x8 pixels, but cat/0.png has 9x8; set image_px"),

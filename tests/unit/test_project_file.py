@@ -108,6 +108,39 @@ def test_an_experiment_is_changed_in_its_place_and_every_comment_stays(
     load_project(file)
 
 
+@pytest.mark.parametrize(
+    ("text", "is_changed"),
+    [
+        (LISTED + "\n# Of beta.\n[experiments.beta]\n" + LISTED.partition("one\n")[2], True),
+        (
+            LISTED + "\n[devices]\ncpu = true\n[experiments.digits.sweep] # of it\nbatch_size = [8]\n",
+            False,
+        ),
+        (LISTED.replace("# the only one\n", "\n# Nothing else.\n"), True),
+        (IN_ONE_LINE, False),
+    ],
+    ids=["before another", "in two places", "last", "in one line"],
+)
+def test_a_table_that_is_new_in_an_experiment_stands_behind_it(text: str, is_changed: bool, tmp_path: Path):
+    file = tmp_path / "experiments.toml"
+    file.write_text(text)
+    width = {"low": 8, "high": 64, "integer": True}
+    values = {**read_toml(file)["experiments"]["digits"], "validation": 0.5}
+    values |= {"search": {"count": 2, "model.hidden": width}}
+    values.pop("sweep", None)
+    if not is_changed:
+        with pytest.raises(ConfigError, match="by hand"):
+            with_experiment(file, "digits", values).write()
+        return
+    change = with_experiment(file, "digits", values)
+    change.write()
+    assert load_project(file).experiments["digits"].search
+    lines = file.read_text().splitlines()
+    if "# Of beta." in lines:
+        assert lines[lines.index("# Of beta.") + 1] == "[experiments.beta]"
+    assert '"model.hidden" = { low = 8, high = 64, integer = true }' in lines
+
+
 def test_a_new_experiment_comes_behind_all_that_is_there(tmp_path: Path):
     file = tmp_path / "experiments.toml"
     values = BETA | {"title": 'a "b" \\ c', "sweep": {"model.layers": [1, 2]}}

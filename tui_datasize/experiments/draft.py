@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tui_datasize.errors import ConfigError, DataError, DatasizeError
-from tui_datasize.experiments.architectures import MODELS, TORCHVISION, TORCHVISION_MODELS, model_info
+from tui_datasize.experiments.architectures import MODELS, TORCHVISION, TORCHVISION_MODELS
 from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.catalogue import (
     DATASETS,
@@ -24,9 +24,11 @@ from tui_datasize.experiments.catalogue import (
 )
 from tui_datasize.experiments.images.reading import ImageReading
 from tui_datasize.experiments.images.walk import SUFFIXES
-from tui_datasize.experiments.keys import Row, rows
 from tui_datasize.experiments.load import SIZE_UNITS, Experiment, Project, read_experiment
 from tui_datasize.experiments.recipe import BUDGET_UNITS
+from tui_datasize.experiments.rungs import with_promoted
+from tui_datasize.experiments.search import DEFAULT
+from tui_datasize.experiments.search_form import OWN_KEYS
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.experiments.sweep import check_runs, plan_runs
 from tui_datasize.experiments.sweep_form import (
@@ -34,6 +36,7 @@ from tui_datasize.experiments.sweep_form import (
     USUAL,
     SweepForm,
     dataset_of,
+    form_rows,
     table_of,
     usual_name,
     usual_sizes,
@@ -93,13 +96,23 @@ def draft_of(form: SweepForm, project: Project, kept: Mapping[str, Any]) -> Draf
         if not dataset:
             raise ConfigError("name one, or the folder of your images", where="dataset")
         draft = replace(draft, form=replace(draft.form, name=form.name or usual_name(dataset, project.names)))
-        draft = _with_images(draft, dataset, project)
+        draft = _with_images(_with_validation(draft), dataset, project)
         assert draft.info is not None
         sizes = form.sizes or usual_sizes(draft.info)
         draft = replace(draft, form=replace(draft.form, sizes=sizes))
         return _counted(_read(draft, dataset, kept), project)
     except DatasizeError as error:
-        return _wrong(draft, error, _field_of(error, draft.form))
+        return _wrong(draft, error, *_place_of(error, draft.form))
+
+
+def _with_validation(draft: Draft) -> Draft:
+    """With images held out where a search has none to choose by."""
+    form = draft.form
+    if not form.search or any(key == "validation" for key, _ in terms_of(form.options)):
+        return draft
+    options = f"{form.options} validation={_USUAL_SPLIT}".strip()
+    remark = f"a fifth of each subset is held out to choose by (validation={_USUAL_SPLIT})"
+    return replace(draft, form=replace(form, options=options), remark=remark)
 
 
 def _with_images(draft: Draft, dataset: str, project: Project) -> Draft:
@@ -115,7 +128,8 @@ def _with_images(draft: Draft, dataset: str, project: Project) -> Draft:
         with suppress(DataError):
             info = dataset_info(dataset, project.data_dir, replace(reading, split=_USUAL_SPLIT))
             options = f"{form.options} split={_USUAL_SPLIT}".strip()
-            remark = f"no images for testing: a fifth of each class is kept for it (split={_USUAL_SPLIT})"
+            split = f"no images for testing: a fifth of each class is kept for it (split={_USUAL_SPLIT})"
+            remark = "\n".join(filter(None, (split, draft.remark)))
             return replace(draft, info=info, form=replace(form, options=options), remark=remark)
         raise error
 
@@ -146,8 +160,10 @@ def _counted(draft: Draft, project: Project) -> Draft:
     sizes = check_runs(experiment, everything)
     first = replace(experiment, seeds=experiment.seeds[:1], subset_seeds=experiment.subset_seeds[:1], also=())
     alike = len(experiment.seeds) * len(experiment.subset_seeds)
-    images = sum(total_updates(run) * run.batch_size for run in plan_runs(first, everything)) * alike
-    runs = plan_runs(experiment, everything) if experiment.n_runs <= _MOST_MADE else ()
+    planned = with_promoted(first, plan_runs(first, everything))
+    images = sum(total_updates(run) * run.batch_size for run in planned) * alike
+    is_made = experiment.n_runs <= _MOST_MADE
+    runs = with_promoted(experiment, plan_runs(experiment, everything)) if is_made else ()
     return replace(draft, sizes=len(sizes), runs=runs, images=images)
 
 
@@ -177,10 +193,11 @@ def with_wrong(draft: Draft, error: DataError) -> Draft:
     return _wrong(draft, error, "options" if is_option else "dataset")
 
 
-def _wrong(draft: Draft, error: DatasizeError, field: str) -> Draft:
+def _wrong(draft: Draft, error: DatasizeError, field: str, key: str = "") -> Draft:
     where = Path(error.where) if "/" in error.where else Path()
     # An image is one of its class.
     place = "/".join(where.parts[-2:]) if where.name.lower().endswith(SUFFIXES) else where.name
+    place = place or key * (key not in error.what)
     # Of a path the end is enough: the folder is in the form.
     told = re.sub(r"(?<!\S)/\S+/(?=[^/\s]+/[^/\s]+)", "", error.what)
     what = "; ".join(filter(None, (": ".join(filter(None, (place, told))), error.fix)))
@@ -190,20 +207,26 @@ def _wrong(draft: Draft, error: DatasizeError, field: str) -> Draft:
 LABELS: Mapping[str, str] = MappingProxyType({"dataset": "data set"})
 """What a field is called where that is not its name."""
 _FIELDS = MappingProxyType(
-    {unit: "sizes" for unit in SIZE_UNITS} | {"subset.seeds": "draws", "model.name": "model"}
+    dict.fromkeys(SIZE_UNITS, "sizes")
+    | {"subset.seeds": "draws", "model.name": "model", "seeds": "seeds", "budget": "budget"}
 )
 
 
-def _field_of(error: DatasizeError, form: SweepForm) -> str:
-    """The field that holds the key, or the path, that an error names."""
-    key = error.where.strip(".").removeprefix("sweep.")
+def _place_of(error: DatasizeError, form: SweepForm) -> tuple[str, str]:
+    """The field that holds the key, or the path, that an error names, and which of its keys that is."""
+    key = error.where.strip(".")
     if not error.where or "/" in key:
-        return "dataset" if isinstance(error, DataError) else "options"
-    with suppress(ConfigError):
-        if any(key == swept or key.startswith(f"{swept}.") for swept, _ in terms_of(form.sweep)):
-            return "sweep"
-    found = _FIELDS.get(key, key)
-    return found if found in HINTS else "options"
+        return ("dataset" if isinstance(error, DataError) else "options"), ""
+    for name in reversed(_OF_TERMS):
+        own = key.removeprefix(f"{name}.")
+        with suppress(ConfigError):
+            for term, _ in terms_of(getattr(form, name)):
+                if f"{own}.".startswith(f"{term}."):
+                    return name, term
+        if own != key or key == name:
+            return name, own.removeprefix(name)
+    found = next((field for own, field in _FIELDS.items() if f"{key}.".startswith(f"{own}.")), key)
+    return (found if found in HINTS else "options"), ""
 
 
 def form_completions(name: str, text: str, form: SweepForm, project: Project) -> list[str]:
@@ -216,9 +239,9 @@ def form_completions(name: str, text: str, form: SweepForm, project: Project) ->
     elif name == "budget":
         amount, _, word = text.partition(" ")
         found = [f"{amount} {unit}" for unit in BUDGET_UNITS if amount and unit.startswith(word)]
-    elif name in ("options", "sweep"):
+    elif name in _OF_TERMS:
         before, space, term = text.rpartition(" ")
-        found = [f"{before}{space}{one}" for one in _keys_and_values(term, form)]
+        found = [f"{before}{space}{one}" for one in _keys_and_values(name, term, form, project)]
     else:
         found = []
     return [one for one in found if one != text][:_MOST_OFFERED]
@@ -246,35 +269,36 @@ _NOT_IMAGES = frozenset({"runs", "notes"})
 """Directories of a project itself."""
 
 
-def _keys_and_values(term: str, form: SweepForm) -> list[str]:
+_OF_TERMS = ("options", "sweep", "levers", "search")
+"""Fields of `key=value`."""
+
+
+def _keys_and_values(name: str, term: str, form: SweepForm, project: Project) -> list[str]:
     key, equals, typed = term.partition("=")
-    known = {name: row for name, row in _rows(form.model or USUAL.model)}
+    known = dict(form_rows(form.model or USUAL.model))
     if not equals:
-        return [f"{name}=" for name in known if name.startswith(key)]
+        own = (one if one[-1] == "." else f"{one}=" for one in (OWN_KEYS if name == "search" else ()))
+        table = f"{DEFAULT}." if name == "search" and key.startswith(f"{DEFAULT}.") else ""
+        return [
+            one for one in (*own, *(f"{table}{one}=" for one in known)) if one.startswith(key) and one != key
+        ]
     before, comma, begun = typed.rpartition(",")
-    row = known.get(key)
-    words = row.choices if row else ()
+    row = known.get(key.removeprefix(f"{DEFAULT}."))
+    words: Sequence[str] = row.choices if row else ()
+    words = project.names if key in ("transfer", "transfer.from") else words
     words = ("true", "false") if row and row.kind is bool else words
     return [f"{key}={before}{comma}{word}" for word in words if word.startswith(begun)]
 
 
-def _rows(model: str) -> Iterator[tuple[str, Row]]:
-    """Keys of the recipe, those of tables behind their dots."""
-    info = model_info(model)
-    yield from ((f"model.{row.name}", row) for row in (info.rows if info else ()))
-    for row in rows(RunSpec):
-        inner = rows(row.kind)
-        yield from ((f"{row.name}.{one.name}", one) for one in inner)
-        if not inner and row.name not in ("model", "budget", "tests"):
-            yield row.name, row
-
-
-def meaning(term: str, form: SweepForm) -> str:
-    """What the key of a term is, in a few words; empty where it has none."""
-    key = term.partition("=")[0]
-    row = dict(_rows(form.model or USUAL.model)).get(key)
-    if row is None:
+def meaning(name: str, term: str, form: SweepForm) -> str:
+    """What the key of a term of a field is, in a few words; empty where it has none."""
+    if name not in _OF_TERMS:
         return ""
+    key = term.partition("=")[0]
+    row = dict(form_rows(form.model or USUAL.model)).get(key)
+    if row is None:
+        words = next((words for own, words in OWN_KEYS.items() if f"{key}.".startswith(own)), "")
+        return f"{key}: {words}" if words and name == "search" else ""
     has_value = isinstance(row.default, bool | int | float | str) and row.default != ""
     return f"{key}{f' [{as_typed(row.default)}]' if has_value else ''}: {row.key.meaning}"
 
@@ -289,10 +313,15 @@ def told(draft: Draft) -> list[str]:
     if draft.remark:
         lines.append(draft.remark)
     if experiment and draft.sizes:
-        variants = len(experiment.recipes)
+        variants, search = len(experiment.recipes), experiment.search
         parts = [plural(draft.sizes, "size"), plural(len(experiment.seeds), "seed")]
         parts.append(plural(len(experiment.subset_seeds), "draw"))
-        parts += [plural(variants, "variant")] if variants > 1 else []
+        if search:
+            default = DEFAULT if len(search.defaults) == 1 else f"{len(search.defaults)} {DEFAULT}s"
+            levers = [plural(len(search.levers), "lever")] if search.levers else []
+            parts.append(f"({' + '.join((default, *levers, *map(str, search.kept)))})")
+        elif variants > 1:
+            parts.append(plural(variants, "variant"))
         runs = plural(experiment.n_runs, "run")
         lines += [f"{runs} = {' x '.join(parts)}", f"{draft.images:,} images trained on"]
     return lines

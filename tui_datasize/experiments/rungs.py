@@ -126,6 +126,21 @@ def outlook(experiment: Experiment, specs: Sequence[RunSpec]) -> tuple[Stretch, 
     return tuple(stretches)
 
 
+def with_promoted(experiment: Experiment, specs: Sequence[RunSpec]) -> tuple[RunSpec, ...]:
+    """Some runs, and others for those that a search begun with them goes on with, unless runs fail.
+
+    The candidates drawn first stand for those that nobody knows yet.
+    """
+    places, kept = rungs_of(experiment, specs), experiment.search.kept if experiment.search else ()
+    begun = [(spec, place) for spec in specs if (place := places.get(spec.run_id)) and place.search]
+    return *specs, *(
+        _on_rung(spec, place, number)
+        for number in range(1, len(kept))
+        for spec, place in begun
+        if place.candidate < kept[number]
+    )
+
+
 def _on_rung(spec: RunSpec, place: Rung, number: int) -> RunSpec:
     if not place.climbs:
         return spec

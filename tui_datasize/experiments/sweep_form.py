@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from pathlib import Path
@@ -12,10 +12,14 @@ from types import MappingProxyType
 from typing import Any
 
 from tui_datasize.errors import ConfigError
+from tui_datasize.experiments.architectures import model_info
 from tui_datasize.experiments.catalogue import DATASETS, IMAGE_FOLDER, DatasetInfo
+from tui_datasize.experiments.keys import Row, rows
 from tui_datasize.experiments.load import EXPERIMENT_KEYS, LONGEST_NAME
 from tui_datasize.experiments.recipe import BUDGET_UNITS, recipe_keys, set_dotted
-from tui_datasize.experiments.typed_values import as_terms, as_typed, split_outside, terms_of, value_of
+from tui_datasize.experiments.search_form import read_search_form, search_as_typed
+from tui_datasize.experiments.spec import RunSpec
+from tui_datasize.experiments.typed_values import as_terms, as_typed, listed_values, terms_of, value_of
 from tui_datasize.files import named_path
 
 HINTS: Mapping[str, str] = MappingProxyType(
@@ -28,12 +32,16 @@ HINTS: Mapping[str, str] = MappingProxyType(
         "budget": "500 updates · 32000 samples · 20 epochs, of each run",
         "options": "such as batch_size=32 optimizer.lr=1e-3 image_px=32",
         "sweep": "such as model.depth=20,32 augmentation.flip=0,0.5",
+        "levers": "one at a time, such as synthetic=cvae augmentation.flip=0.5",
+        "search": "such as count=20 model.width=8..64 optimizer.lr=1e-4..0.1,log",
         "title": "what it is called on screens and in reports",
         "name": "of the experiment; one that is there is changed",
     }
 )
 """The fields in the order in which they are filled in, and what may be written."""
-_OWN = EXPERIMENT_KEYS - {"subset", "order", "groups", "image_rules"} | {"budget"}
+_AS_OPTIONS = ("order", "groups", "image_rules", "on")
+"""Keys of an experiment that are no part of a recipe, and have no field."""
+_OWN = EXPERIMENT_KEYS - {"subset", *_AS_OPTIONS} | {"budget"}
 """Keys that have a field of their own, or none."""
 _SEED_STEP = 101
 _SIZES_AT_ONCE = 6
@@ -51,6 +59,8 @@ class SweepForm:
     budget: str = ""
     options: str = ""
     sweep: str = ""
+    levers: str = ""
+    search: str = ""
     title: str = ""
     name: str = ""
 
@@ -90,11 +100,10 @@ def form_of(values: Mapping[str, Any]) -> SweepForm:
     model = model if isinstance(model, Mapping) else {"name": model}
     subset = {key: value for key, value in _table(values, "subset").items() if key != "seeds"}
     options = {key: one for key, one in values.items() if key in recipe_keys() - {"model", "budget"}}
-    options |= {key: values[key] for key in ("order", "groups", "image_rules") if key in values}
+    options |= {key: values[key] for key in _AS_OPTIONS if key in values}
     inner = {key: value for key, value in model.items() if key != "name"}
     options |= {"model": inner} if inner else {}
     options |= {"subset": subset} if subset else {}
-    sweep = (f"{key}={','.join(map(as_typed, some))}" for key, some in _table(values, "sweep").items())
     return SweepForm(
         dataset=str(values.get("dataset", "")),
         model=str(model.get("name", "")),
@@ -103,9 +112,27 @@ def form_of(values: Mapping[str, Any]) -> SweepForm:
         draws=_seeds_as_typed(_table(values, "subset").get("seeds", [0]), 1),
         budget=" ".join(f"{as_typed(amount)} {unit}" for unit, amount in _table(values, "budget").items()),
         options=" ".join(as_terms(options)),
-        sweep=" ".join(sweep),
+        sweep=_lists_as_typed(_table(values, "sweep")),
+        levers=_lists_as_typed(_table(values, "levers")),
+        search=search_as_typed(_table(values, "search"), dict(form_rows(str(model.get("name", ""))))),
         title=str(values.get("title", "")),
     )
+
+
+def form_rows(model: str) -> Iterator[tuple[str, Row]]:
+    """Keys of the recipe, those of tables behind their dots, then the table, for which a word may stand."""
+    info = model_info(model)
+    yield from ((f"model.{row.name}", row) for row in (info.rows if info else ()))
+    for row in rows(RunSpec):
+        inner = rows(row.kind)
+        yield from ((f"{row.name}.{one.name}", one) for one in inner)
+        yield from ((row.name, one) for one in inner if one.name == row.key.short)
+        if not inner and row.name not in ("model", "budget", "tests"):
+            yield row.name, row
+
+
+def _lists_as_typed(lists: Mapping[str, Any]) -> str:
+    return " ".join(f"{key}={','.join(map(as_typed, some))}" for key, some in lists.items())
 
 
 def _table(values: Mapping[str, Any], key: str) -> Mapping[str, Any]:
@@ -134,7 +161,7 @@ def _seeds_as_typed(seeds: Any, step: int) -> str:
 def table_of(form: SweepForm, dataset: str, kept: Mapping[str, Any]) -> dict[str, Any]:
     """The table of the file that filled-in fields mean, in the order of its keys.
 
-    `kept` are tables that no field shows, such as `levers`.
+    `kept` are tables that no field shows, such as `also`.
 
     Raises ConfigError: what is wrong in one field, which is `where`.
     """
@@ -149,8 +176,12 @@ def table_of(form: SweepForm, dataset: str, kept: Mapping[str, Any]) -> dict[str
         if key.partition(".")[0] in _OWN or key in ("model", "subset", "subset.seeds"):
             raise ConfigError(f"{key} is no option: it has a field of its own", where="options")
         set_dotted(table, key, _read("options", value_of, text))
-    swept = {key: _swept(text) for key, text in _read("sweep", lambda text: list(terms_of(text)), form.sweep)}
-    return table | ({"sweep": swept} if swept else {}) | dict(kept)
+    for name in ("sweep", "levers"):
+        lists = _read(name, _read_lists, getattr(form, name))
+        table |= {name: lists} if lists else {}
+    known = dict(form_rows(form.model))
+    search = _read("search", lambda text: read_search_form(text, known), form.search)
+    return table | ({"search": search} if search else {}) | dict(kept)
 
 
 def _read(field: str, read: Callable[[str], Any], text: str) -> Any:
@@ -160,9 +191,8 @@ def _read(field: str, read: Callable[[str], Any], text: str) -> Any:
         raise ConfigError(error.what, where=field, fix=error.fix) from None
 
 
-def _swept(text: str) -> list[Any]:
-    inner = text[1:-1] if text[:1] == "[" and text[-1:] == "]" else text
-    return [_read("sweep", value_of, one) for one in split_outside(inner, ",") if one.strip()]
+def _read_lists(text: str) -> dict[str, list[Any]]:
+    return {key: listed_values(values) for key, values in terms_of(text)}
 
 
 def _whole(text: str, what: str) -> int:

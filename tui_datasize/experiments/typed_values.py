@@ -87,6 +87,12 @@ def split_outside(text: str, at: str) -> list[str]:
     return parts
 
 
+def listed_values(text: str) -> list[Any]:
+    """The values between commas, in brackets or not; raises ConfigError: one is no value."""
+    inner = text[1:-1] if text[:1] == "[" and text[-1:] == "]" else text
+    return [value_of(one) for one in split_outside(inner, ",") if one.strip()]
+
+
 def terms_of(text: str) -> Iterator[tuple[str, str]]:
     """Keys and texts of values.
 

@@ -104,10 +104,14 @@ def with_experiment(file: Path, name: str, values: Mapping[str, Any]) -> FileCha
     try:
         document = tomlkit.parse(text)
         tables: Any = document["experiments"]
+        # What stands above the next table, such as a comment on that, stays there.
+        below = _last_items(tables[name])
+        tail = [below.pop() for _ in range(len(below)) if below and below[-1][0] is None]
         _overlay(tables[name], values)
+        _last_items(tables[name]).extend(reversed(tail))
         after = tomlkit.dumps(document)
         read = tomlkit.parse(after).unwrap()
-    except (TOMLKitError, KeyError, TypeError, ValueError):
+    except (TOMLKitError, AttributeError, KeyError, TypeError, ValueError):
         raise by_hand from None
     expected = read_toml(file)
     expected["experiments"][name] = dict(values)
@@ -143,7 +147,7 @@ def experiment_lines(name: str, values: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-_TABLES = ("sweep", "levers", "also")
+_TABLES = ("sweep", "levers", "search", "also")
 
 
 def _overlay(table: Any, values: Mapping[str, Any]) -> None:
@@ -155,11 +159,31 @@ def _overlay(table: Any, values: Mapping[str, Any]) -> None:
     for key, value in values.items():
         there = table.get(key)
         if there is None:
-            table.add(key, _item(value))
+            table.add(key, _table(value) if key in _TABLES and isinstance(value, Mapping) else _item(value))
         elif isinstance(there, Mapping) and isinstance(value, Mapping):
             _overlay(there, value)
         elif literal(tomlkit.item(there).unwrap()) != literal(value):
             table[key] = _item(value)
+
+
+def _last_items(table: Any) -> list[Any]:
+    """The items of a table that stands in one place, or of the last within it; comments have None as key."""
+    from tomlkit.items import Table
+
+    items: list[Any] = []
+    while isinstance(table, Table):
+        items = table.value.body
+        table = items[-1][1] if items else None
+    return items
+
+
+def _table(values: Mapping[str, Any]) -> Any:
+    import tomlkit
+
+    table = tomlkit.table()
+    for key, value in values.items():
+        table.add(tomlkit.key(key), _item(value))
+    return table
 
 
 def _item(value: Any) -> Any:

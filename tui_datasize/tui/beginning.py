@@ -71,7 +71,7 @@ async def begin(app: App[None], paths: ProjectPaths, time_of: TimeOf) -> tuple[s
     refuse_read_only(paths)
     choice = await app.push_screen_wait(BeginDialog(paths.root))
     if choice == "build":
-        return await build_sweep(app, paths, "", time_of), ""
+        return (await build_sweep(app, paths, "", time_of))[0], ""
     if choice == "import":
         return "", await _import(app, paths)
     if choice is None:

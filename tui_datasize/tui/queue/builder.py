@@ -130,7 +130,7 @@ class BuilderDialog(ModalScreen[Draft | None]):
             return
         value = self._fields[name].value
         term = value.rpartition(" ")[2]
-        said = meaning(term, self.form) if name in ("options", "sweep") else ""
+        said = meaning(name, term, self.form)
         found = [text[len(value) - len(term) :] for text in self._complete(name, value)] if value else []
         self._hint.update(Text(said or "  ".join(found) or HINTS[name], palette_of(self.app).muted))
 
@@ -141,7 +141,7 @@ class BuilderDialog(ModalScreen[Draft | None]):
             while (form := self.form) != self._draft_of:
                 await asyncio.sleep(_RESTS_S)
                 if form == self.form:
-                    kept = self._kept.get(form.name.strip(), self._kept.get("", {}))
+                    kept = self._kept.get(form.name.strip(), {})
                     looking = asyncio.create_task(asyncio.to_thread(draft_of, form, self._project, kept))
                     await asyncio.wait({looking}, timeout=_STALE_S)
                     if not looking.done():
@@ -232,10 +232,12 @@ class DifferenceDialog(ConfirmDialog):
         self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
 
 
-async def build_sweep(app: App[None], paths: ProjectPaths, source: str, time_of: TimeOf) -> str:
-    """Fill a sweep in, from an experiment that is there or from nothing; write it and return its name.
+async def build_sweep(
+    app: App[None], paths: ProjectPaths, source: str, time_of: TimeOf
+) -> tuple[str, FileChange | None]:
+    """Fill a sweep in, from an experiment that is there or from nothing, and write it.
 
-    Empty where nothing was written.
+    Its name, empty where it was given up, and what was written; None where it was there already.
 
     Raises DatasizeError: the project's file is wrong, or cannot be written.
     """
@@ -251,13 +253,13 @@ async def build_sweep(app: App[None], paths: ProjectPaths, source: str, time_of:
                 with_experiment, paths.experiments, draft.form.name, dict(draft.table)
             )
             if not change.difference:
-                return draft.form.name
+                return draft.form.name, None
             if await app.push_screen_wait(DifferenceDialog(change)):
                 await asyncio.to_thread(change.write)
-                return draft.form.name
+                return draft.form.name, change
         except DatasizeError as error:
             problem = error.line.replace(f"{paths.root}/", "")
-    return ""
+    return "", None
 
 
 def refuse_read_only(paths: ProjectPaths) -> None:
@@ -281,7 +283,6 @@ def _beginning(
     if not source:
         return SweepForm(), {}
     values = read_toml(paths.experiments)["experiments"][source]
-    levers = {key: values[key] for key in ("levers",) if key in values}
     also = {key: values[key] for key in ("also",) if key in values}
     form = replace(form_of(values), name=free_name(source, project.names), title="")
-    return form, {"": levers, source: levers | also}
+    return form, {source: also}

@@ -242,7 +242,12 @@ class QueuePane(Pane):
     async def _build(self, source: str) -> str:
         from tui_datasize.tui.queue.builder import build_sweep
 
-        return self._written(await build_sweep(self.app, self._project, source, self._time_of))
+        name, change = await build_sweep(self.app, self._project, source, self._time_of)
+        told = self._written(name)
+        if name and not change:
+            # There is nothing new to be read.
+            self._ask_when_listed()
+        return told
 
     def offer_beginning(self) -> bool:
         """Ask what to begin with, where there is nothing yet; whether that is so."""
