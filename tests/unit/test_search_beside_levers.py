@@ -12,7 +12,8 @@ from tests.fakes import write_run
 from tests.unit.record_desk import record_of, said
 from tests.unit.test_search import HALVING, LEVERS, read
 from tests.unit.test_tuned import table
-from tui_datasize.answers import levers, search, tuned
+from tui_datasize.answers import first_answer, levers, search, tuned, variants
+from tui_datasize.answers.checks.sweep import check_one_recipe
 from tui_datasize.experiments.rungs import rungs_of
 from tui_datasize.experiments.sweep import plan_runs
 from tui_datasize.runlog.paths import ProjectPaths
@@ -72,21 +73,31 @@ def test_a_search_is_one_row_among_levers_against_the_tuned_baseline() -> None:
 
 def test_the_search_looks_at_its_candidates_and_the_default_alone() -> None:
     record = record_of(beside(PROMOTED))
-    _, choices = search_runs(record.all_runs, "test_accuracy")
+    _, choices = search_runs(record.reading.in_full, "test_accuracy")
     assert choices.select("train_size", "options", "n_options", "n_runs").rows() == [
         (40, "rotation=0 width=4 lr=3", 3, 5),
         (80, "rotation=0 width=6 lr=3", 3, 5),
     ]
+    # What all of them have in common with the default is not told.
     words = said(search.ask(record))
-    assert (
-        "with rotation=0 width=6 lr=3, chosen of 5 recipes, 3 of them trained in full, on validation" in words
-    )
+    assert "with width=6 lr=3, chosen of 5 recipes, 3 of them trained in full, on validation" in words
     assert "with the default, tuned alike: a difference of 10.00 points" in words
-    assert "rotation=15" not in words
+    assert "rotation" not in words
     # Two sizes, three candidates, one anew in full, two recipes of the default, five runs of 2 s each.
     assert "took 2:00 of training in 60 runs, those of the default 40 s of it: 3.0 times." in words
     told = rung_table(record.reading.every, "test_accuracy")
     assert told.select("rung", "candidates", "n_runs").rows() == [("1 of 2", 3, 15), ("2 of 2", 1, 5)] * 2
+
+
+def test_candidates_are_in_no_question_about_levers() -> None:
+    record = record_of(beside(PROMOTED))
+    assert not [variant for variant in record.all_runs["variant"] if "lr=3" in variant]
+    assert record.counted == "60 runs used, 40 of the search left out"
+    assert "lr=3" not in said(first_answer.ask(record)) + said(variants.ask(record))
+    # Levers that share one rate are tuned for none of them, whatever is searched.
+    one_rate = beside(PROMOTED).filter(~pl.col("variant").str.ends_with("lr=2"))
+    found = check_one_recipe(record_of(one_rate.with_columns(batch_size=32)).runs)
+    assert [one.check for one in found] == ["never-tuned"]
 
 
 def test_before_its_last_rung_a_search_is_no_lever() -> None:

@@ -20,6 +20,7 @@ from tui_datasize.metric import Metric
 from tui_datasize.runlog.schema import Schema, schema
 from tui_datasize.stats.curve import with_interval
 from tui_datasize.stats.extrapolate import Outlook
+from tui_datasize.stats.search import is_alone
 from tui_datasize.stats.summary import CurveAnalysis
 from tui_datasize.stats.training_views import surface
 from tui_datasize.stats.transfer_conditions import varies_alone
@@ -89,7 +90,7 @@ def ask(record: Record) -> Answer:
 
 def _led_by(record: Record) -> str:
     """The question that an experiment was made for, where it was made for one alone."""
-    if record.asked.variant is None and QUESTIONS["search"].is_offered(record.runs):
+    if record.asked.variant is None and is_alone(record.runs):
         return "search"
     has_conditions = QUESTIONS["conditions"].is_offered(record.runs)
     return "conditions" if has_conditions and varies_alone(record.runs) else ""

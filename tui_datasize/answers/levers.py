@@ -80,7 +80,7 @@ def ask(record: Record) -> Answer:
     if record.all_runs.is_empty():
         return does_not_apply(NO_RUN)
     read = partial(record.log.table, "predictions")
-    runs, base = lever_runs(record.all_runs, metric.name, read, record.asked.variant)
+    runs, base = lever_runs(record.reading.in_full, metric.name, read, record.asked.variant)
     runs = runs.with_columns(pl.col("variant").replace(said_plainly(runs)))
     compared = Comparisons(runs, metric.name)
     names = [name for name in compared.curves if name != BASELINE]
@@ -103,7 +103,7 @@ def ask(record: Record) -> Answer:
     figures, choices = [_forest(ordered), _curves(runs, metric)], with_generated(labelled(record), record)
     return Answer(
         told[0],
-        [*map(Sentence, (*told[1:], *cost_words(record.reading.every), *choices.sentences)), _ASIDE],
+        [*map(Sentence, (*told[1:], *cost_words(record.reading.of_search), *choices.sentences)), _ASIDE],
         [
             Table(table, _columns(record, asked), metric),
             Table(at_sizes, [SIZE, *_WORTH], metric, "At each size", is_detail=True),

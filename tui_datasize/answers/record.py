@@ -27,7 +27,7 @@ from tui_datasize.stats.overlap import DrawOverlap, find_draws, find_overlaps
 from tui_datasize.stats.paired import Curve, variant_curves
 from tui_datasize.stats.pairwise import Difference
 from tui_datasize.stats.question import Question
-from tui_datasize.stats.search import full_runs
+from tui_datasize.stats.search import compared_runs, full_runs, is_alone, runs_of_search
 from tui_datasize.stats.summary import CurveAnalysis, analyse_curves
 from tui_datasize.stats.variance import VarianceSplit, split_variance
 from tui_datasize.text import listed, plural
@@ -93,8 +93,18 @@ class Reading:
 
     @cached_property
     def runs(self) -> pl.DataFrame:
+        """Those that no rung of a search has cut short, beside levers none of its candidates."""
+        return compared_runs(self.in_full)
+
+    @cached_property
+    def in_full(self) -> pl.DataFrame:
         """Those that no rung of a search has cut short."""
         return full_runs(self.every)
+
+    @cached_property
+    def of_search(self) -> pl.DataFrame:
+        """Those of a search and of its default, of all rungs, named by what sets them apart."""
+        return runs_of_search(self.every)
 
     @cached_property
     def metrics(self) -> pl.DataFrame:
@@ -247,7 +257,8 @@ class Record:
         left = self.runs.height - used
         others = f", {left:,} unfinished or without this metric" if left else ""
         short = self.reading.every.height - self.all_runs.height
-        others += f", {short:,} of earlier rungs left out" if short else ""
+        of_what = "earlier rungs" if is_alone(self.all_runs) else "the search"
+        others += f", {short:,} of {of_what} left out" if short else ""
         means = [found.filter("of_mean") for found in rows]
         if n_means := sum(found["run_id"].n_unique() for found in means):
             behind = sum(found.height for found in means)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import pairwise
 
 import polars as pl
@@ -28,11 +28,11 @@ from tui_datasize.stats.search import (
     SEARCHED,
     candidates_at,
     default_variants,
+    full_runs,
     is_searched,
     own_runs,
     rung_reached,
     rung_table,
-    runs_of_search,
     search_runs,
 )
 from tui_datasize.text import duration, plural
@@ -70,10 +70,12 @@ def ask(record: Record) -> Answer:
     metric = record.metric
     if metric.split_and_score[0] != "test":
         return does_not_apply(ONE_VALUE if not metric.split_and_score[0] else "Choose a metric of the test.")
-    if not is_searched(record.reading.every):
+    every = record.reading.of_search
+    if every.is_empty():
         return does_not_apply("No recipe is searched here: see [experiments.NAME.search].")
-    runs, choices = search_runs(record.all_runs, metric.name)
-    rungs = rung_table(record.reading.every, metric.name)
+    full = full_runs(every)
+    runs, choices = search_runs(full, metric.name)
+    rungs = rung_table(every, metric.name)
     if choices.is_empty():
         waits = "No two recipes have trained in full yet."
         return does_not_apply(waits if rungs["validation"].count() else NO_RUN)
@@ -81,7 +83,7 @@ def ask(record: Record) -> Answer:
     default = curve.filter(pl.col("variant") != SEARCHED).select("train_size", default="mean")
     interval = curve.filter(variant=SEARCHED).select("train_size", "low", "high")
     table = choices.join(interval, on="train_size", how="left").join(default, on="train_size", how="left")
-    told = [*_told(record, table, runs), *_changes(record, table)]
+    told = [*_told(record, table, runs, default_variants(full)), *_changes(record, table, own_runs(full))]
     tables = [
         Table(table, list(_COLUMNS), metric),
         Table(rungs, list(_RUNGS), metric, "What each rung has seen", is_detail=True),
@@ -89,7 +91,7 @@ def ask(record: Record) -> Answer:
     return Answer(
         told[0],
         [
-            *map(Sentence, (*told[1:], *cost_words(record.reading.every))),
+            *map(Sentence, (*told[1:], *cost_words(every))),
             *(Sentence(words, "aside") for words in (_HOW, *chosen_by_itself(choices))),
         ],
         tables,
@@ -112,13 +114,12 @@ def _against(runs: pl.DataFrame, metric: Metric) -> dict[int, Difference]:
     }
 
 
-def _told(record: Record, table: pl.DataFrame, runs: pl.DataFrame) -> Iterator[str]:
+def _told(record: Record, table: pl.DataFrame, runs: pl.DataFrame, default: Collection[str]) -> Iterator[str]:
     metric, against = record.metric, _against(runs, record.metric)
-    default = default_variants(record.all_runs)
     alike = ", tuned alike" if len(default) > 1 else ""
     for row in table.sort("train_size", descending=True).iter_rows(named=True):
         size, n_options = row["train_size"], row["n_options"]
-        n_all = len(default | candidates_at(record.reading.every, size))
+        n_all = len(candidates_at(record.reading.of_search, size).union(default))
         others = plural(n_all, "recipe")
         others += f", {n_options:,} of them trained in full," if n_all > n_options else ""
         told = f"{metric.text(row['mean'])} at {size:,} images with {row['options']}, chosen of {others}"
@@ -136,7 +137,7 @@ def _told(record: Record, table: pl.DataFrame, runs: pl.DataFrame) -> Iterator[s
             yield f"{told} on validation; {less}: a difference of {apart} ({basis})."
 
 
-def _changes(record: Record, table: pl.DataFrame) -> Iterator[str]:
+def _changes(record: Record, table: pl.DataFrame, runs: pl.DataFrame) -> Iterator[str]:
     """Where another recipe is best than at the size before, and how sure that is."""
     rows = list(table.sort("train_size").iter_rows(named=True))
     if len(rows) < 2:
@@ -144,17 +145,15 @@ def _changes(record: Record, table: pl.DataFrame) -> Iterator[str]:
     kept = [one["options"] for one in rows]
     if len(set(kept)) == 1:
         yield f"The same recipe is chosen at every size: {kept[0]}."
-    compared = {
-        found.train_size: found.pairs
-        for found in compare_variants(own_runs(record.all_runs), record.metric.name)
-    }
+    every, metric = record.reading.of_search, record.metric.name
+    compared = {found.train_size: found.pairs for found in compare_variants(runs, metric)}
     for small, large in pairwise(rows):
         before, after, size = small["options"], large["options"], large["train_size"]
         if before != after:
             pairs = compared.get(size, ())
             pair = next((one for one in pairs if {one.first, one.second} == {before, after}), None)
             where = f"From {small['train_size']:,} to {size:,} images the choice changes"
-            sure = _how_sure(record, pair, after, rung_reached(record.reading.every, before, size))
+            sure = _how_sure(record, pair, after, rung_reached(every, before, size))
             yield f"{where} from {before} to {after}: {sure}."
 
 
@@ -170,11 +169,8 @@ def _how_sure(record: Record, pair: Difference | None, after: str, reached: str)
     return f"on the test there a difference of {apart} ({basis_words(pair, of_several=True)}){sure}"
 
 
-def cost_words(runs: pl.DataFrame) -> list[str]:
+def cost_words(own: pl.DataFrame) -> list[str]:
     """What the trainings of a search took, those of all rungs and of its default, beside the latter's."""
-    if not is_searched(runs):
-        return []
-    own = runs_of_search(runs)
     whole, default = (float(sum(part["wall_s"].drop_nulls())) for part in (own, own.filter(rung=DEFAULT)))
     if not default or default == whole:
         return []

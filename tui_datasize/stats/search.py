@@ -14,7 +14,7 @@ import polars as pl
 
 from tui_datasize.experiments.search import DEFAULT, LEVER
 from tui_datasize.metric import metric_named
-from tui_datasize.runlog.schema import Schema, in_full, schema
+from tui_datasize.runlog.schema import Schema, beside_search, in_full, schema
 from tui_datasize.stats.curve import COUNTED_STATES
 from tui_datasize.stats.trade_offs import parts_of_variant, rest_of_variant
 from tui_datasize.stats.tuned import chosen_on_validation
@@ -46,6 +46,31 @@ the `lowest` mean of one that went on, null of the last rung; `wall_s` are the s
 def is_searched(runs: pl.DataFrame) -> bool:
     """Whether some of the runs, schema `RUNS`, are of a search."""
     return "rung" in runs.columns and runs["rung"].null_count() < runs.height
+
+
+def is_alone(runs: pl.DataFrame) -> bool:
+    """Whether nothing but a search sets runs of an experiment apart: no lever, nothing swept."""
+    return is_searched(runs) and beside_search(runs)["variant"].n_unique() < 2
+
+
+def runs_of_search(runs: pl.DataFrame) -> pl.DataFrame:
+    """All runs that a search took, of every rung, and those of its default, without what all have in common.
+
+    `runs` have schema `RUNS`, of one experiment.
+    """
+    taken = pl.col("run_id").is_in(_climbing(runs)["run_id"].implode())
+    own = runs.filter(taken | (pl.col("rung") == DEFAULT))
+    parts = [{*parts_of_variant(variant)} for variant in own["variant"].unique()]
+    shared = set.intersection(*parts) if len(parts) > 1 else set()
+    return own.with_columns(pl.col("variant").replace(_without_parts(own, shared.__contains__)))
+
+
+def compared_runs(runs: pl.DataFrame) -> pl.DataFrame:
+    """Those that questions are about which no search answers, as of `full_runs`: not the candidates.
+
+    Of a search that stands alone they are all that there is.
+    """
+    return runs if is_alone(runs) else beside_search(runs)
 
 
 def own_runs(runs: pl.DataFrame) -> pl.DataFrame:
@@ -109,15 +134,13 @@ def search_runs(runs: pl.DataFrame, metric: str) -> tuple[pl.DataFrame, pl.DataF
     """
     own = own_runs(runs)
     default, several = own.filter(rung=DEFAULT), sorted(default_variants(own))
-    chosen, choices = chosen_on_validation(
-        own, metric, {name: ("", name) for name in own["variant"]}, least=1
-    )
+    every = {name: ("", name) for name in own["variant"].unique()}
+    chosen, choices = chosen_on_validation(own, metric, every, least=1)
     if choices.is_empty():
         return chosen, choices
     if len(several) > 1:
-        default, _ = chosen_on_validation(
-            default, metric, {name: (DEFAULT, name) for name in several}, least=1
-        )
+        alike = {name: (DEFAULT, name) for name in several}
+        default, _ = chosen_on_validation(default, metric, alike, least=1)
     by = pl.col(metric.replace("test_", "validation_", 1))
     measured = own.filter(_IS_CANDIDATE, pl.col("state").is_in(COUNTED_STATES), by.is_finite())
     alone = own.filter(rung=DEFAULT, rung_candidates=1)["train_size"]
@@ -171,12 +194,6 @@ def rung_reached(runs: pl.DataFrame, variant: str, train_size: int) -> str:
 def candidates_at(runs: pl.DataFrame, train_size: int) -> set[str]:
     """The recipes that any rung has run at a size."""
     return set(_climbing(runs).filter(train_size=train_size)["variant"])
-
-
-def runs_of_search(runs: pl.DataFrame) -> pl.DataFrame:
-    """All runs that a search took, of every rung, and those of its default."""
-    taken = pl.col("run_id").is_in(_climbing(runs)["run_id"].implode())
-    return runs.filter(taken | (pl.col("rung") == DEFAULT))
 
 
 def _climbing(runs: pl.DataFrame) -> pl.DataFrame:

@@ -13,9 +13,8 @@ from types import MappingProxyType
 import polars as pl
 
 from tui_datasize.answers.checks.finding import Finding, Severity, finding, sizes_words
-from tui_datasize.runlog.schema import is_chosen, were_imported
+from tui_datasize.runlog.schema import beside_search, is_chosen, were_imported
 from tui_datasize.stats.curve import COMING, COUNTED_STATES
-from tui_datasize.stats.search import is_searched
 from tui_datasize.stats.tuned import options_of, tuned_options
 from tui_datasize.text import plural
 
@@ -238,8 +237,7 @@ def check_best(runs: pl.DataFrame) -> Iterator[Finding]:
 
 def check_one_recipe(runs: pl.DataFrame) -> Iterator[Finding]:
     """Variants that are compared by one recipe, tuned for none of them at any size."""
-    is_tuned = tuned_options(runs) or is_searched(runs)
-    if runs["variant"].n_unique() < 2 or is_tuned or were_imported(runs):
+    if beside_search(runs)["variant"].n_unique() < 2 or tuned_options(runs) or were_imported(runs):
         return
     yield finding(
         Severity.NOTE,
