@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from typing import Self
 
 from tui_datasize.text import visible
 
@@ -16,6 +17,12 @@ SHORT_OF_HOST = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFIL
 """Numbers of an `OSError` for the want of memory, processes or open files, of the machine or by a limit."""
 SHORT_OF_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 """Those for the want of room to write: a disk, a quota, `ulimit -f`, a file system mounted for reading."""
+
+_WAYS_OUT = (
+    dict.fromkeys(SHORT_OF_HOST, "try again in a moment")
+    | dict.fromkeys(SHORT_OF_DISK, "make room, then try again")
+    | {errno.EROFS: "mount it for writing, then try again"}
+)
 
 
 class DatasizeError(Exception):
@@ -35,6 +42,17 @@ class DatasizeError(Exception):
         self.fix = fix
         super().__init__(self.line)
 
+    @classmethod
+    def of(cls, error: Exception, what: str, *, where: str = "", fix: str = "") -> Self:
+        """Of what the system refused: `what` "cannot be written", and why.
+
+        Where that was for the want of something, the fix is to see to it and the exit status says so.
+        """
+        number, why = (error.errno, error.strerror) if isinstance(error, OSError) else (None, "")
+        made = cls(f"{what}: {why or error}", where=where, fix=_WAYS_OUT.get(number or 0, fix))
+        made.exit_status = EXIT_TRY_AGAIN if number in _WAYS_OUT else cls.exit_status
+        return made
+
     @property
     def line(self) -> str:
         """The whole message on one line: `where: what; fix`."""
@@ -45,7 +63,7 @@ class DatasizeError(Exception):
 
 def exit_status_of(error: OSError) -> int:
     """Whether what the system refused was for the want of something, which may be there in a moment."""
-    return EXIT_TRY_AGAIN if error.errno in SHORT_OF_HOST | SHORT_OF_DISK else EXIT_BAD_INPUT
+    return EXIT_TRY_AGAIN if error.errno in _WAYS_OUT else EXIT_BAD_INPUT
 
 
 class ConfigError(DatasizeError):

@@ -23,7 +23,9 @@ def refusals(tree: ast.AST) -> Iterator[ast.Call]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
-            if called in ("ConfigError", "StorageError") or re.fullmatch(r"(?!table).*\.error", called):
+            if called.removesuffix(".of") in ("ConfigError", "StorageError") or re.fullmatch(
+                r"(?!table).*\.error", called
+            ):
                 yield node
 
 

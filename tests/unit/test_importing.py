@@ -271,8 +271,8 @@ def test_a_full_disk_leaves_nothing_half_imported(desk, capsys, monkeypatch):
         write(paths, run, spec, facts)
 
     monkeypatch.setattr(into_project, "_write_run", fails_at_the_last)
-    assert desk.bring(desk.file("b.csv", GOOD + "160,0,0.7\n320,0,0.8\n")) == 2
-    assert "theirs: cannot be written: No space left on device" in capsys.readouterr().err
+    assert desk.bring(desk.file("b.csv", GOOD + "160,0,0.7\n320,0,0.8\n")) == 3
+    assert "theirs: cannot be written: No space left on device; make room" in capsys.readouterr().err
     assert desk.tree() == before
     assert [entry.name for entry in desk.project.runs.iterdir() if "import" in entry.name] == []
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import ast
+import errno
 import os
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+import tui_datasize
 from tests.fakes import fake_spec, write_run
 from tui_datasize.cli.dispatch import main
 from tui_datasize.errors import StorageError
 from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.runlog.project_file import with_lines
 from tui_datasize.tui.exports import TableInView, export_csv
 
 SUFFIXES = {"export": ".csv", "report": ".html", "selftest": ".json"}
@@ -131,3 +136,38 @@ def test_what_a_project_does_not_take_goes_to_the_home_directory(tmp_path, monke
     with pytest.raises(StorageError, match="no folder") as refused:
         export_csv(table, gone, now)
     assert str(gone) in refused.value.line
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_what_a_full_disk_does_not_take_may_be_tried_again(root, capsys, monkeypatch, number):
+    def full(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    lines = ["note", "digits", "x", "--project", str(root)]
+    commands = [command(door, root, root / f"new{SUFFIXES[door]}") for door in ("export", "report")]
+    monkeypatch.setattr(os, "fsync", full)
+    for words in (lines, *commands):
+        assert main(words) == 3
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.endswith(f"cannot be written: {os.strerror(number)}; make room, then try again")
+    with pytest.raises(StorageError) as refused:
+        with_lines(root / "experiments.toml", "[machine]").write()
+    assert refused.value.exit_status == 3
+
+
+def refusals_of_the_system(tree: ast.AST) -> Iterator[str]:
+    """How errors are made where the system has refused something."""
+    for handler in ast.walk(tree):
+        caught = ast.walk(handler.type) if isinstance(handler, ast.ExceptHandler) and handler.type else ()
+        if any(isinstance(node, ast.Name) and node.id == "OSError" for node in caught):
+            made = (node.exc for node in ast.walk(handler) if isinstance(node, ast.Raise))
+            yield from (ast.unparse(call.func) for call in made if isinstance(call, ast.Call))
+
+
+def test_an_error_of_the_system_says_everywhere_whether_to_try_again():
+    package = Path(tui_datasize.__path__[0])
+    files = {file: file.relative_to(package).parts for file in package.rglob("*.py")}
+    # What a training raises ends in the words of `training/failures.py`; a scheduler waits by itself.
+    files = [file for file, rooms in files.items() if rooms[0] != "training" and "scheduler" not in rooms]
+    made = {one for file in files for one in refusals_of_the_system(ast.parse(file.read_text()))}
+    assert {one for one in made if not one.endswith("Error.of")} == {"unreadable"}

@@ -50,5 +50,5 @@ def _make_project(paths: ProjectPaths) -> None:
         paths.root.mkdir(parents=True, exist_ok=True)
         paths.experiments.write_text(text, encoding="utf-8")
     except OSError as error:
-        what, fix = f"cannot be written: {error.strerror}", "run the demo where you may write"
-        raise StorageError(what, where=str(paths.experiments), fix=fix) from None
+        where, fix = str(paths.experiments), "run the demo where you may write"
+        raise StorageError.of(error, "cannot be written", where=where, fix=fix) from None

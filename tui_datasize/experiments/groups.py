@@ -55,14 +55,14 @@ def refuse_groups(described: Experiment, file: Path) -> None:
 
 
 def _table(described: Experiment, file: Path) -> tuple[Path, dict[str, str]]:
+    what, where = f"{described.groups!r} cannot be read", f"{described.where}.groups"
     try:
         table = named_path(described.groups, file.parent)
         groups = _read(text_of(read_bounded(table, _MOST_BYTES)), str(table))
+    except UnicodeError:
+        raise ConfigError(f"{what}: not UTF-8 text", where=where, fix="save it as UTF-8") from None
     except (OSError, ValueError, csv.Error) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        why, fix = ("not UTF-8 text", "save it as UTF-8") if isinstance(error, UnicodeError) else (why, _FIX)
-        what, where = f"{described.groups!r} cannot be read: {why}", f"{described.where}.groups"
-        raise ConfigError(what, where=where, fix=fix) from None
+        raise ConfigError.of(error, what, where=where, fix=_FIX) from None
     if not groups:
         raise ConfigError("names no image", where=str(table), fix="write lines: file name,group")
     return table, groups

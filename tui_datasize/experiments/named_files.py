@@ -31,9 +31,8 @@ def wrong_files(
         try:
             open_regular(named_path(file)).close()
         except (OSError, ValueError) as error:
-            why = error.strerror if isinstance(error, OSError) else error
             where = f"{experiment.where}.model.weights"
-            yield ConfigError(f"{file!r} cannot be read: {why}", where=where, fix="correct the path")
+            yield ConfigError.of(error, f"{file!r} cannot be read", where=where, fix="correct the path")
     reading = experiment.reading(experiment.recipes[0])
     beside = {(one.role, one.name) for spec in specs for one in named_images(spec) if one.role in _LEARNED}
     for role, source in sorted(beside):

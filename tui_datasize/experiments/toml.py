@@ -75,7 +75,7 @@ def read_toml(file: Path, *, fix: str = "") -> dict[str, Any]:
         raise ConfigError("a number or date in it is out of range", where=str(file)) from None
     except OSError as error:
         fix = "spread it over several projects" if isinstance(error, TooLarge) else ""
-        raise ConfigError(f"cannot be read: {error.strerror}", where=str(file), fix=fix) from None
+        raise ConfigError.of(error, "cannot be read", where=str(file), fix=fix) from None
     if has_more_levels(document, MOST_LEVELS):
         raise _too_deep(file)
     return document

@@ -32,7 +32,7 @@ def add_note(project: ProjectPaths, experiment: str, text: str, now: datetime) -
             stream.write(line.encode())
             os.fsync(stream.fileno())
     except OSError as error:
-        raise StorageError(f"cannot be written: {error.strerror}", where=str(file)) from None
+        raise StorageError.of(error, "cannot be written", where=str(file)) from None
 
 
 def read_remarks(project: ProjectPaths, experiment: str) -> list[str]:

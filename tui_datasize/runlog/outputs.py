@@ -10,6 +10,8 @@ from pathlib import Path
 from tui_datasize.errors import StorageError
 from tui_datasize.runlog.atomic import write_bytes
 
+_FIX = "name another file"
+
 
 def write_output(file: Path, data: bytes, *, suffixes: Collection[str], force: bool = False) -> None:
     """Write a file that a person named, whole or not at all.
@@ -25,7 +27,7 @@ def write_output(file: Path, data: bytes, *, suffixes: Collection[str], force: b
         # The folder may be a link; of the name itself it is known that it is none.
         write_bytes(file.parent.resolve() / file.name, data)
     except OSError as error:
-        raise _refusal(file, f"cannot be written: {error.strerror}") from None
+        raise StorageError.of(error, "cannot be written", where=str(file), fix=_FIX) from None
 
 
 def refuse_output(file: Path, *, suffixes: Collection[str], force: bool = False) -> None:
@@ -39,8 +41,7 @@ def refuse_output(file: Path, *, suffixes: Collection[str], force: bool = False)
             raise _refusal(file, f"cannot be written: no folder {file.parent}") from None
         return
     except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else str(error)
-        raise _refusal(file, f"cannot be written: {why}") from None
+        raise StorageError.of(error, "cannot be written", where=str(file), fix=_FIX) from None
     if not stat.S_ISREG(there.st_mode):
         kind = "a link" if stat.S_ISLNK(there.st_mode) else "no regular file"
         raise _refusal(file, f"cannot be written: it is {kind}")
@@ -62,4 +63,4 @@ def _is_of_a_project(file: Path) -> bool:
 
 
 def _refusal(file: Path, what: str) -> StorageError:
-    return StorageError(what, where=str(file), fix="name another file")
+    return StorageError(what, where=str(file), fix=_FIX)

@@ -61,7 +61,7 @@ class FileChange:
             what = f"cannot be extended: {error.what}"
             raise ConfigError(what, where=str(self.file), fix=_BY_HAND) from None
         except OSError as error:
-            raise StorageError(f"cannot be written: {error.strerror}", where=str(self.file)) from None
+            raise StorageError.of(error, "cannot be written", where=str(self.file)) from None
 
 
 _HEADS = ("---", "+++", "@@ ")
@@ -203,7 +203,7 @@ def _content(file: Path) -> bytes | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise StorageError(f"cannot be read: {error.strerror}", where=str(file)) from None
+        raise StorageError.of(error, "cannot be read", where=str(file)) from None
 
 
 def _changed(file: Path, before: bytes | None, text: str) -> FileChange:

@@ -108,8 +108,7 @@ def _work(assignments: Sequence[Assignment], stop: StopRequest) -> tuple[int, bo
         try:
             lane = _claim(paths, attempt, is_one_of_several=len(assignments) > 1)
         except OSError as error:
-            where = str(paths.directory)
-            tell_log(StorageError(f"cannot be written: {error.strerror}", where=where))
+            tell_log(StorageError.of(error, "cannot be written", where=str(paths.directory)))
             status = EXIT_RUN_FAILED
             continue
         if lane:

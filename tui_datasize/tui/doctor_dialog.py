@@ -65,7 +65,7 @@ async def examine(command: Sequence[str]) -> list[CheckResult]:
             start_new_session=True,
         )
     except OSError as error:
-        raise StorageError(f"the checks cannot be started: {error.strerror or error}") from error
+        raise StorageError.of(error, "the checks cannot be started") from error
     try:
         printed, complaints = await process.communicate()
     finally:

@@ -412,8 +412,5 @@ def _reading(folder: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _OF_THE_PLACE:
             raise
-        raise DataError(
-            f"cannot be read: {error.strerror}",
-            where=os.fsdecode(error.filename or folder),
-            fix="let this user read it, or correct the path",
-        ) from None
+        where, fix = os.fsdecode(error.filename or folder), "let this user read it, or correct the path"
+        raise DataError.of(error, "cannot be read", where=where, fix=fix) from None

@@ -5,7 +5,6 @@ What is wrong is a `StorageError` that names the file and says what to do.
 
 from __future__ import annotations
 
-import errno
 import os
 import sqlite3
 import tempfile
@@ -22,7 +21,6 @@ from tui_datasize.errors import (
     SHORT_OF_DISK,
     SHORT_OF_HOST,
     StorageError,
-    exit_status_of,
 )
 from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.file_systems import KEEP_LOCAL, check_file_system
@@ -92,12 +90,8 @@ def storage_errors(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         raise _explain(error, path) from error
     except OSError as error:
-        what, where = f"cannot be written: {error.strerror or error}", str(error.filename or path)
-        others = "check free space, owner and permissions of the directory"
-        fix = _FOR_WRITING if error.errno == errno.EROFS else others
-        passing = PassingStorageError(what, where=where, fix=fix)
-        passing.exit_status = exit_status_of(error)
-        raise passing from error
+        where, fix = str(error.filename or path), "check owner and permissions of the directory"
+        raise PassingStorageError.of(error, "cannot be written", where=where, fix=fix) from error
 
 
 def _explain(error: sqlite3.Error, path: Path) -> StorageError:

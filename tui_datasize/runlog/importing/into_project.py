@@ -222,10 +222,8 @@ def _write(
             sync_directory(folder)
         sync_directory(project.runs)
     except OSError as error:
-        what = f"cannot be written: {error.strerror}"
-        raise StorageError(
-            what, where=str(folder), fix="make room or the folder writable, and try again"
-        ) from None
+        fix = "make the folder writable and try again"
+        raise StorageError.of(error, "cannot be written", where=str(folder), fix=fix) from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 

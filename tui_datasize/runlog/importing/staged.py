@@ -216,7 +216,7 @@ class Staged:
 def unreadable(file: Path, error: OSError) -> ConfigError:
     """What is raised for a file that the system does not give."""
     fix = "make it a file that can be read, or leave it out"
-    return ConfigError(f"cannot be read: {error.strerror}", where=str(file), fix=fix)
+    return ConfigError.of(error, "cannot be read", where=str(file), fix=fix)
 
 
 def _number(text: str | float, column: str) -> tuple[float | None, bool]:

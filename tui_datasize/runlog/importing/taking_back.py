@@ -148,5 +148,5 @@ def _remove(directories: Collection[Path], runs: Path) -> None:
         sync_directory(runs)
         shutil.rmtree(gone, ignore_errors=True)
     except OSError as error:
-        what = f"cannot be removed: {error.strerror}"
-        raise StorageError(what, where=str(runs), fix="make the folder writable and try again") from None
+        fix = "make the folder writable and try again"
+        raise StorageError.of(error, "cannot be removed", where=str(runs), fix=fix) from None
