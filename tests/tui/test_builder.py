@@ -15,6 +15,7 @@ from tests.tui.test_every_dialog_key import closes, moves, opened
 from tests.tui.test_every_key import every_key
 from tui_datasize.experiments.draft import Draft, draft_of
 from tui_datasize.experiments.load import load_project
+from tui_datasize.experiments.sweep import plan_runs
 from tui_datasize.experiments.sweep_form import HINTS
 from tui_datasize.runlog.notes import read_remarks
 from tui_datasize.runlog.paths import ProjectPaths
@@ -196,6 +197,38 @@ async def test_a_folder_is_written_without_dots(nothing: Stage):
             named = form_of(show)._draft.table["dataset"]
             place = nothing.project.root / (folder or typed)
             assert named == f"imagefolder:{place}"
+
+
+@pytest.mark.parametrize("data", ["", "images"])
+async def test_a_project_with_its_own_images_may_be_moved(
+    data: str, nothing: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("DATASIZE_DATA")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    root = nothing.project.root
+    write_images(root / "pets")
+    if data:
+        (root / data).mkdir()
+        nothing.project.experiments.write_text(f"[paths]\ndata = {data!r}\n")
+    async with nothing.open(NARROW) as show:
+        if not data:
+            await is_open(show, BeginDialog)
+        await opened(show, "b", BuilderDialog)
+        await write(show, dataset="pets", sizes="10", draws="1")
+        await show.shows("2 runs = 1 size x 2 seeds x 1 draw")
+        await show.press("enter")
+        await is_open(show, DifferenceDialog)
+        assert ('+data = "."' in show.text) is not bool(data)
+        await show.press("enter")
+        await is_open(show, QueueDialog)
+    before = load_project(nothing.project.experiments)
+    (sweep,) = before.experiments.values()
+    assert sweep.dataset == ("imagefolder:../pets" if data else "imagefolder:pets")
+    root.rename(tmp_path / "moved")
+    after = load_project(tmp_path / "moved" / "experiments.toml")
+    runs = plan_runs(after.experiments["pets"], after)
+    assert len({run.run_id for run in runs}) == 2
+    assert {run.dataset for run in runs} == {sweep.dataset}
 
 
 def form_of(show: Show) -> BuilderDialog:

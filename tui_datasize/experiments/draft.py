@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -15,6 +16,7 @@ from tui_datasize.errors import ConfigError, DataError, DatasizeError
 from tui_datasize.experiments.architectures import MODELS, TORCHVISION, TORCHVISION_MODELS
 from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.catalogue import (
+    ARRAYS,
     DATASETS,
     IMAGE_FOLDER,
     DatasetInfo,
@@ -24,7 +26,7 @@ from tui_datasize.experiments.catalogue import (
 )
 from tui_datasize.experiments.images.reading import ImageReading
 from tui_datasize.experiments.images.walk import SUFFIXES
-from tui_datasize.experiments.load import SIZE_UNITS, Experiment, Project, read_experiment
+from tui_datasize.experiments.load import DATA_VARIABLE, SIZE_UNITS, Experiment, Project, read_experiment
 from tui_datasize.experiments.recipe import BUDGET_UNITS
 from tui_datasize.experiments.rungs import with_promoted
 from tui_datasize.experiments.search import DEFAULT
@@ -36,6 +38,7 @@ from tui_datasize.experiments.sweep_form import (
     USUAL,
     SweepForm,
     dataset_of,
+    folder_of,
     form_rows,
     table_of,
     usual_name,
@@ -71,6 +74,10 @@ class Draft:
     """All of them; none of thousands."""
     images: int = 0
     """That all runs train on together."""
+    paths: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """What the file is to say of paths, too."""
+    data_dir: Path = Path()
+    """Where the images lie."""
     remark: str = ""
     problem: str = ""
     wrong: str = ""
@@ -82,6 +89,7 @@ class FolderImages:
     """Images of a folder, and how they are read."""
 
     dataset: str
+    data_dir: Path
     count: int
     ways: tuple[tuple[ImageReading, int], ...]
     """With the side to which they are resized."""
@@ -91,8 +99,14 @@ def draft_of(form: SweepForm, project: Project, kept: Mapping[str, Any]) -> Draf
     """Look at what is written; what is wrong with it is part of the draft. Folders of images are listed."""
     draft = Draft(form.over(USUAL))
     try:
-        root = project.file.parent
-        dataset = dataset_of(form.dataset, root, project.data_dir)
+        root, dataset = project.file.parent.absolute(), form.dataset.strip()
+        if folder := folder_of(dataset, root, project.data_dir):
+            is_own = folder.is_relative_to(root) and not folder.is_relative_to(project.data_dir)
+            if is_own and _begins(project):
+                project = replace(project, data_dir=root)
+                draft = replace(draft, paths={"data": "."})
+            dataset = dataset_of(folder, root, project.data_dir)
+        draft = replace(draft, data_dir=project.data_dir)
         if not dataset:
             raise ConfigError("name one, or the folder of your images", where="dataset")
         draft = replace(draft, form=replace(draft.form, name=form.name or usual_name(dataset, project.names)))
@@ -103,6 +117,11 @@ def draft_of(form: SweepForm, project: Project, kept: Mapping[str, Any]) -> Draf
         return _counted(_read(draft, dataset, kept), project)
     except DatasizeError as error:
         return _wrong(draft, error, *_place_of(error, draft.form))
+
+
+def _begins(project: Project) -> bool:
+    """Whether nothing is said yet of where its images lie."""
+    return not project.file.exists() and not os.environ.get(DATA_VARIABLE)
 
 
 def _with_validation(draft: Draft) -> Draft:
@@ -174,14 +193,16 @@ def folder_images(draft: Draft) -> FolderImages | None:
         return None
     count = info.train_images + info.test_images
     ways = dict.fromkeys((experiment.reading(one), one.spec.image_px) for one in experiment.recipes)
-    return FolderImages(info.name, count, tuple(ways)) if count <= _MOST_LOOKED_AT else None
+    if count > _MOST_LOOKED_AT:
+        return None
+    return FolderImages(info.name, draft.data_dir, count, tuple(ways))
 
 
-def wrong_images(images: FolderImages, project: Project) -> DataError | None:
+def wrong_images(images: FolderImages) -> DataError | None:
     """What is wrong with images of a folder; they are opened, which may take a while."""
     try:
         for reading, image_px in images.ways:
-            refuse_unshown(images.dataset, project.data_dir, reading, image_px)
+            refuse_unshown(images.dataset, images.data_dir, reading, image_px)
     except DataError as error:
         return error
     return None
@@ -265,7 +286,7 @@ def folders(text: str, base: Path, *, with_files: bool = False) -> list[str]:
     return []
 
 
-_NOT_IMAGES = frozenset({"runs", "notes"})
+_NOT_IMAGES = frozenset({"runs", "notes", ARRAYS})
 """Directories of a project itself."""
 
 

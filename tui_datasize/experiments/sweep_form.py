@@ -275,23 +275,31 @@ def _read_budget(text: str) -> dict[str, Any]:
     return {unit: number}
 
 
-def dataset_of(text: str, root: Path, data_dir: Path) -> str:
-    """The data set that a text names: one of the catalogue, or a folder of images by its path.
+def folder_of(text: str, root: Path, data_dir: Path) -> Path | None:
+    """The folder of images that a text names, relative to the project or to the directory of the data sets.
 
-    A path may be relative to the project or to the directory of the data sets.
+    None where it names something else; a folder that is not there is one by its slash.
     """
     text = text.strip()
     if not text or text in DATASETS or text.startswith(IMAGE_FOLDER):
-        return text
+        return None
     try:
         places = [named_path(text, base) for base in (root, data_dir)]
     except ValueError as error:
         raise ConfigError(str(error), where="dataset") from None
     found = next((_without_dots(place) for place in places if place.is_dir()), None)
-    if found is None:
-        return f"{IMAGE_FOLDER}{places[0]}" if "/" in text else text
-    inside = found.is_relative_to(data_dir)
-    return f"{IMAGE_FOLDER}{found.relative_to(data_dir) if inside else found}"
+    return found or (places[0] if "/" in text else None)
+
+
+def dataset_of(folder: Path, root: Path, data_dir: Path) -> str:
+    """A folder of images as an experiment names it: where it can be so that the project may be moved."""
+    moves_along = folder.is_relative_to(root) and data_dir.is_relative_to(root)
+    if folder.is_relative_to(data_dir) or moves_along:
+        named = os.path.relpath(folder, data_dir)
+        # Not through a directory that is not there yet, nor through a link.
+        if (data_dir / named).is_dir() and (data_dir / named).samefile(folder):
+            return f"{IMAGE_FOLDER}{named}"
+    return f"{IMAGE_FOLDER}{folder}"
 
 
 def _without_dots(folder: Path) -> Path:

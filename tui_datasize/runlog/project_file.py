@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import unified_diff
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tui_datasize.errors import ConfigError, StorageError
@@ -82,10 +83,13 @@ def with_lines(file: Path, lines: str) -> FileChange:
     return _changed(file, before, text.rstrip() + 2 * end + added if text.strip() else added)
 
 
-def with_experiment(file: Path, name: str, values: Mapping[str, Any]) -> FileChange:
+def with_experiment(
+    file: Path, name: str, values: Mapping[str, Any], paths: Mapping[str, str] = MappingProxyType({})
+) -> FileChange:
     """The table of an experiment: at the end of the file, or in the place of the one that has this name.
 
-    Of that the keys that stay the same keep their lines, and every comment is kept.
+    Of that the keys that stay the same keep their lines, and every comment is kept. Before one that is new
+    `paths` are written, if any.
 
     Raises ConfigError: the file is not right, or its form is one that cannot be changed without harm.
     Raises StorageError: it cannot be read.
@@ -93,7 +97,9 @@ def with_experiment(file: Path, name: str, values: Mapping[str, Any]) -> FileCha
     before = _content(file)
     known = _experiments(read_toml(file)) if before is not None else {}
     if name not in known:
-        return with_lines(file, experiment_lines(name, values))
+        lines = [f"{key} = {literal(value)}" for key, value in paths.items()]
+        above = "\n".join(["[paths]", *lines, "", ""]) if lines else ""
+        return with_lines(file, above + experiment_lines(name, values))
     # It takes a while to import, and is slow: an experiment that is new needs it not.
     import tomlkit
     from tomlkit.exceptions import TOMLKitError

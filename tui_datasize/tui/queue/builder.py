@@ -158,7 +158,7 @@ class BuilderDialog(ModalScreen[Draft | None]):
 
     async def _look_at_images(self, images: FolderImages) -> None:
         self._images_at = images
-        self._wrong[images] = await asyncio.to_thread(wrong_images, images, self._project)
+        self._wrong[images] = await asyncio.to_thread(wrong_images, images)
         self._images_at = None
         self._show()
 
@@ -250,7 +250,7 @@ async def build_sweep(
         form, problem = draft.form, ""
         try:
             change = await asyncio.to_thread(
-                with_experiment, paths.experiments, draft.form.name, dict(draft.table)
+                with_experiment, paths.experiments, draft.form.name, dict(draft.table), draft.paths
             )
             if not change.difference:
                 return draft.form.name, None
