@@ -246,6 +246,33 @@ def test_a_search_goes_on_in_a_queue_that_was_rebuilt(
         assert len(known) == 8 + 4 + (2 if begun == 4 else 0)
 
 
+def test_a_lever_that_is_promoted_is_no_second_run(climb: Climb, queue: Queue, project: ProjectPaths) -> None:
+    """One of its runs has ended, one waits, without a word of the search; a rebuilt queue knows both."""
+    done, waiting = lever = [run_of(3, seed, 2) for seed in SEEDS]
+    queue.enqueue(*lever)
+    climb.succeed(done, 0.9)
+    _end_on_disk(project, queue.store.value(done.run_id, "document"), RunOutcome.SUCCEEDED)
+    for number, candidates in ((0, range(4)), (1, (2, 3))):
+        for spec in (run_of(c, seed, number) for c in candidates for seed in SEEDS):
+            climb.succeed(spec, spec.batch_size / 10)
+            _end_on_disk(project, queue.store.value(spec.run_id, "document"), RunOutcome.SUCCEEDED)
+        queue.apply()
+    assert {*queue.client.promoted("e")} > {*lever}
+    assert queue.client.searches() == {"e": "40 images: rung 3 of 3, 1 of 2 runs done"}
+    queue.store.close()
+    for file in project.runs.glob("queue.db*"):
+        file.unlink()
+    repair(project)
+    with closing(Store(project.queue)) as store:
+        after = Queue(project, store)
+        after.apply()
+        states = [after.job(spec).state for spec in lever]
+        assert states == [JobState.SUCCEEDED, JobState.QUEUED]
+        after.end(waiting, JobState.SUCCEEDED)
+        assert after.client.searches() == {}
+        assert len(after.client.jobs()) == 8 + 4 + 2
+
+
 def test_a_run_whose_record_lacks_validation_is_not_promoted(climb: Climb, project: ProjectPaths) -> None:
     for spec in climb.first:
         climb.succeed(spec, spec.batch_size / 10)

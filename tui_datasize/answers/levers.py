@@ -118,9 +118,9 @@ def ask(record: Record) -> Answer:
 
 _ASIDE = Sentence(
     "The baseline pulls no lever: no augmentation, no transfer, no images without labels or generated ones, "
-    "the labels as they are, the smallest model; v chooses another. Levers that cannot be told apart from it "
-    "are in no order. Times are of as many updates, those of a labelling strategy with all runs before on "
-    "the path, those with a generator with its own training.",
+    "the labels as they are, the smallest model, or what is searched at its default; v chooses another. "
+    "Levers that cannot be told apart from it are in no order. Times are of as many updates, those of a "
+    "labelling strategy with all runs before on the path, those with a generator with its own training.",
     "aside",
 )
 

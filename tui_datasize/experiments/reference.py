@@ -110,8 +110,8 @@ def _experiment() -> Schema:
             "likewise, but one value at a time, beside none, with all that is swept", _sweep(recipe)
         ),
         "search": _told(
-            "a sample of combinations: keys with { low = 8, high = 64, log = true, integer = true } or "
-            "{ choices = [...] }",
+            "a sample of combinations over the recipe without levers: keys with { low = 8, high = 64, "
+            "log = true, integer = true } or { choices = [...] }",
             _search(recipe),
         ),
     }
@@ -200,7 +200,8 @@ def _search(recipe: dict[str, Schema]) -> Schema:
         ),
         "seed": _told("another sample", _SEED, 0),
         DEFAULT: _told(
-            "values of what is searched in the recipe that the search is compared with; else their defaults",
+            "values of what is searched, and not swept, in the recipe that the search is compared with; else "
+            "their defaults",
             {"type": "object", "propertyNames": {"enum": list(lists)}},
         ),
         "halving": _told(
