@@ -252,12 +252,12 @@ class Show:
         """Wait until all messages are handled and drawn."""
         await self.pilot.pause()
 
-    async def until(self, condition: Callable[[], object]) -> None:
+    async def until(self, condition: Callable[[], object], otherwise: str = "") -> None:
         """Wait for a condition."""
         deadline = time.monotonic() + DEADLINE_S
         looks = 0
         while not condition():
-            assert time.monotonic() < deadline, self.text
+            assert time.monotonic() < deadline, f"{otherwise}\n{self.text}"
             if looks % _LOOKS_A_LOOK == 0:
                 self.app._poller.look_now()
             looks += 1

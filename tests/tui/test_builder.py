@@ -327,10 +327,14 @@ async def test_every_key_of_the_builder_and_of_the_lines(busy: Stage, tmp_path: 
 
 async def test_every_key_of_the_beginning_and_of_notes(nothing: Stage):
     async with nothing.open(NARROW) as show:
-        with every_key(show, "how to begin", "b", "enter") as keyboard:
+        with every_key(show, "how to begin") as keyboard:
             for key in ("esc", "q"):
                 await begin(show)
                 await keyboard.does(key, lambda: len(show.app.screen_stack) == 1)
+            for key in ("b", "enter"):
+                await begin(show)
+                await keyboard.does(key, lambda: isinstance(show.app.screen, BuilderDialog))
+                await show.press("escape")
             await begin(show)
             await keyboard.does("i", lambda: isinstance(show.app.screen, FieldsDialog))
             (nothing.project.root / "a.csv").write_text("size,seed,test_accuracy\n40,0,0.5\n80,0,0.6\n")

@@ -27,9 +27,17 @@ from tui_datasize.tui.queue.experiment_list import ExperimentList
 from tui_datasize.tui.queue.job_table import JobTable
 from tui_datasize.tui.queue_dialog import QueueDialog
 from tui_datasize.tui.scheduler_dialog import SchedulerDialog
-from tui_datasize.tui.widgets.dialogs import ChooseDialog, ConfirmDialog, CycleField, TextDialog
+from tui_datasize.tui.widgets.dialogs import (
+    ChooseDialog,
+    ConfirmDialog,
+    CycleField,
+    FollowingDialog,
+    TextDialog,
+)
 from tui_datasize.tui.widgets.filter_box import FilterBox
 from tui_datasize.tui.widgets.log_screen import LogScreen, LogText
+
+_COPY = "tui_datasize.tui.exports.copy_text"
 
 
 async def opened(show: Show, key: str, dialog: type[Screen[object]]) -> None:
@@ -80,9 +88,11 @@ async def closes_queue(show: Show, keyboard: Keyboard) -> None:
 
 async def test_every_key_of_the_dialogs_of_the_queue(busy: Stage):
     queue, running = busy.queue, run_ids(busy, JobState.RUNNING)[0]
+    queue.entries[-1] = queue.entries[-1]._replace(state=JobState.CANCELLED)
     async with busy.open(NARROW) as show:
-        with every_key(show, "queueing", "x") as keyboard:
+        with every_key(show, "queueing") as keyboard:
             await opened(show, "a", QueueDialog)
+            await keyboard.does("x", lambda: "x leaves them out" in show.text)
             order = show.app.screen.query_one(CycleField)
             order.focus()
             await moves(keyboard, "space → l ← h", lambda: order.value)
@@ -127,6 +137,11 @@ async def test_every_key_of_what_is_read(busy: Stage, monkeypatch: pytest.Monkey
             await moves(keyboard, "j ↓ k ↑", lambda: view._first)
             await closes(show, keyboard, "esc q M", "M", type(show.app.screen))
         await go_to_jobs(show, running)
+        with every_key(show, "details of a run") as keyboard, patch(_COPY, return_value="copied") as copy:
+            await opened(show, "enter", FollowingDialog)
+            await keyboard.does("y", lambda: copy.called)
+        assert copy.call_args[0][0] == str(paths.directory)
+        await show.press("escape")
         with every_key(show, "log") as keyboard:
             await opened(show, "l", LogScreen)
             await show.shows("line 199")
@@ -134,10 +149,13 @@ async def test_every_key_of_what_is_read(busy: Stage, monkeypatch: pytest.Monkey
             await moves(keyboard, "k j g G", lambda: log.scroll_offset.y)
             await show.press("g")
             await keyboard.does("/", lambda: isinstance(show.app.focused, Input))
-            await show.press(*"LINE 1", "enter")
+            with every_key(show, "search in a log") as typing:
+                await typing.does("esc", lambda: log.has_focus)
+                await show.press("slash", *"LINE 1")
+                await typing.does("enter", lambda: "LINE 1: 1 of 111" in show.text)
             for key, at in (("n", "2 of 111"), ("N", "1 of 111")):
                 await keyboard.does(key, lambda at=at: f"LINE 1: {at}" in show.text)
-            with patch("tui_datasize.tui.exports.copy_text", return_value="copied") as copy:
+            with patch(_COPY, return_value="copied") as copy:
                 await keyboard.does("y", lambda: copy.called)
             assert copy.call_args[0][0] == str(paths.stdout)
             await keyboard.does("e", lambda: "an error" in show.text)
@@ -168,8 +186,8 @@ async def test_every_key_of_the_filter_the_columns_a_choice_and_a_target(busy: S
         with every_key(show, "choices") as keyboard:
             await opened(show, "m", ChooseDialog)
             options = show.app.screen.query_one(OptionList)
-            await moves(keyboard, "j k G g", lambda: options.highlighted)
-            await closes(show, keyboard, "esc q", "m", ChooseDialog)
+            await moves(keyboard, "j k G g ↓ ↑ End Home PgDn PgUp", lambda: options.highlighted)
+            await closes(show, keyboard, "esc q enter", "m", ChooseDialog)
         with every_key(show, "target") as keyboard:
             await closes(show, keyboard, "esc", "t", AskDialog)
             await opened(show, "t", AskDialog)

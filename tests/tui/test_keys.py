@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from importlib import import_module
+from itertools import chain
 from pathlib import Path
+from pkgutil import walk_packages
 
 import pytest
 from textual.binding import Binding
+from textual.dom import DOMNode
+from textual.widgets import OptionList
 
+from tui_datasize import tui
 from tui_datasize.tui.analysis.dialogs import AskDialog
 from tui_datasize.tui.analysis.tab import AnalysisPane
 from tui_datasize.tui.app import DatasizeApp
@@ -16,6 +24,7 @@ from tui_datasize.tui.keys import key_name
 from tui_datasize.tui.live.column_dialog import ColumnDialog, ColumnList
 from tui_datasize.tui.live.tab import LivePane
 from tui_datasize.tui.live.table import LiveTable
+from tui_datasize.tui.pane import Pane
 from tui_datasize.tui.queue.builder import BuilderDialog, DifferenceDialog
 from tui_datasize.tui.queue.cell_map import CellMap
 from tui_datasize.tui.queue.experiment_list import ExperimentList
@@ -60,22 +69,22 @@ PARTS = {
     "scheduler": (SchedulerDialog,),
     "columns": (ColumnDialog, ColumnList),
     "target": (AskDialog,),
-    "choices": (ChooseDialog, _Choices),
+    "choices": (ChooseDialog, _Choices, OptionList),
     "questions": (ConfirmDialog,),
     "texts": (TextDialog,),
     "details of a run": (FollowingDialog,),
     "log": (LogScreen,),
     "search in a log": (_Term,),
     "devices": (DevicesScreen,),
+    "40x10": (Pane,),
 }
 """Dialogs and parts of a tab, which have keys while they are in use."""
 
 
 def keys_of(*owners: type) -> list[tuple[str, str]]:
-    bindings = [
-        one for owner in owners for one in owner.__dict__.get("BINDINGS", ()) if isinstance(one, Binding)
-    ]
-    return [(key_name(key.strip()), one.description) for one in bindings for key in one.key.split(",")]
+    """Names and meanings of the keys that classes bind themselves."""
+    bindings = (Binding.make_bindings(owner.__dict__["BINDINGS"]) for owner in owners)
+    return [(key_name(one.key), one.description) for one in chain.from_iterable(bindings)]
 
 
 @pytest.mark.parametrize("tab", ["Live", "Analysis"])
@@ -83,6 +92,24 @@ def test_no_key_means_two_things_on_a_tab(tab: str):
     lists = (RowList,) if tab == "Live" else ()
     keys = [key for key, _ in keys_of(DatasizeApp, *TABS[tab], ChartView, *lists) if key != "esc"]
     assert sorted(keys) == sorted(set(keys))
+
+
+def with_keys(kind: type = DOMNode) -> Iterator[type]:
+    """Classes of the app that bind keys."""
+    for one in kind.__subclasses__():
+        if one.__module__.startswith(tui.__name__) and "BINDINGS" in one.__dict__:
+            yield one
+        yield from with_keys(one)
+
+
+def test_every_key_that_is_bound_is_pressed_in_a_test_that_waits_for_its_effect():
+    for module in walk_packages(tui.__path__, f"{tui.__name__}."):
+        import_module(module.name)
+    groups = TABS | PARTS
+    assert {*with_keys()} <= {owner for owners in groups.values() for owner in owners}
+    tests = "".join(file.read_text() for file in Path(__file__).parent.glob("test_*.py"))
+    # Each of these blocks fails for a key of its group that it does not press.
+    assert sorted(re.findall(r'with every_key\(show, "(.+?)"\)', tests)) == sorted(groups)
 
 
 def test_the_documentation_lists_every_key():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.tui.stage import NARROW, Show, Stage
+from tests.tui.test_every_key import every_key
 
 TINY = (40, 10)
 
@@ -15,7 +16,9 @@ async def test_a_tiny_terminal_shows_every_part_of_every_tab_in_turn(busy: Stage
         await turn(show, "tab", "last line", "─ Log")
         await turn(show, "shift+tab", "running", "━ Jobs  14")
         await turn(show, "2", "epoch", "━ Runs")
-        await turn(show, "tab", "test", "─ Accuracy")
+        with every_key(show, "40x10") as keyboard:
+            await keyboard.does("tab", lambda: "─ Accuracy" in show.text)
+            await keyboard.does("shift+tab", lambda: "━ Runs" in show.text)
         await turn(show, "3", "images", "─ Answer")
         await turn(show, "tab", "train size, images", "─ Learning curve")
         await turn(show, "o", "Overlap", "─ Overlap")

@@ -40,6 +40,8 @@ KEY_NAMES = {
     "end": "End",
     "comma": ",",
     "full_stop": ".",
+    "less_than_sign": "<",
+    "greater_than_sign": ">",
 }
 CHANGES = frozenset(
     (
