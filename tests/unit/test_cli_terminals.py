@@ -54,6 +54,7 @@ def test_a_terminal_that_cannot_move_its_cursor_gets_the_queue_as_text(queue: Qu
     assert "datasize-tui status" in told.err
     assert "no experiments here yet" not in told.err
     project.experiments.unlink()
+    monkeypatch.setenv("TERM", "")
     assert main(["--project", str(project.root)]) == 1
     told = capsys.readouterr()
     for offer in ("datasize-tui demo", "experiments --template", "import NAME FILE"):

@@ -75,7 +75,7 @@ def open_app(arguments: argparse.Namespace) -> int:
 
         size = arguments.size or shutil.get_terminal_size((80, 24))
         return print_screen(paths, arguments.once, (size[0], size[1]))
-    if os.environ.get("TERM", "dumb") == "dumb":
+    if os.environ.get("TERM") in (None, "", "dumb"):
         from tui_datasize.cli.terminals import plain_screen
 
         return plain_screen(arguments)
