@@ -247,4 +247,8 @@ async def test_every_key_of_an_examined_chart_acts(busy: Stage):
             await show.until(lambda: chart.window.x)
             await keyboard.does("0", lambda: (chart.window.x, chart.window.y) == (None, None))
             await keyboard.does("enter", lambda: show.app.screen.maximized is not None)
-            await keyboard.does("esc", lambda: show.app.screen.maximized is None)
+            # Of the full screen, which is Textual's; then of the chart.
+            await show.press("escape")
+            await show.until(lambda: show.app.screen.maximized is None)
+            assert show.app.focused is chart
+            await keyboard.does("esc", lambda: show.app.focused is not chart)

@@ -211,7 +211,5 @@ class ChartView(LineView, can_focus=True):
             self.screen.minimize()
 
     def action_leave(self) -> None:
-        if self.screen.maximized is not None:
-            self.screen.minimize()
-        else:
-            self.post_message(self.Left())
+        """Give the keys back; called once it does not fill the screen, out of which Textual lets `escape`."""
+        self.post_message(self.Left())
