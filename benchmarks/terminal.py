@@ -6,8 +6,8 @@ Each program runs in a pseudo-terminal of its own; its bytes are kept with their
 which says when its screen first shows what was asked for. Programs take turns, so that a busy machine is
 busy for all. `--only` chooses among: `start` (36 finished runs at 160x48: first paint, bytes, memory), `rest`
 (the same left alone), `live` (4 runs with one update a second at 80x24), `many` (10,000 runs: first paint,
-keys), `imports` and `slow` (links of 400 to 10,000 B/s). Without wandb or
-terminalboard only the app is measured.
+keys), `queued` (10,000 jobs that wait: first paint, filters), `imports` and `slow` (links of 400 to
+10,000 B/s). Without wandb or terminalboard only the app is measured.
 """
 
 from __future__ import annotations
@@ -29,17 +29,19 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pyte
-
 import tui_datasize
 from benchmarks.app_at_rest import look
+from benchmarks.key_answers import FILTERS, STROKES, Strokes, answers_to
 from tests.fakes import fake_spec, fake_sweep, metric_rows, write_lines, write_run
 from tests.terminal import Terminal, opened
 from tui_datasize.experiments.budget import total_updates
+from tui_datasize.experiments.load import load_project
 from tui_datasize.experiments.spec import Budget, RunSpec
+from tui_datasize.experiments.sweep import plan_runs
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.rebuild import repair
 from tui_datasize.runlog.claim import utc_now
@@ -48,8 +50,8 @@ from tui_datasize.runlog.paths import ProjectPaths
 _WIDE, _SMALL = (160, 48), (80, 24)
 _QUIET_S = 1.5
 """A screen that has not changed for so long is whole."""
-_UNANSWERED_S = 10.0
 _TOLD_WITHIN_S = 30.0
+_APPLIED_WITHIN_S = 300.0
 _MIB = 2**20
 _EXPERIMENTS = """[experiments.digits]
 dataset = "digits"
@@ -59,7 +61,14 @@ batch_size = 32
 evaluate = { times = 4 }
 """
 _SIZES = "sizes = [40, 80, 160, 320, 640, 1280]\n"
-_10_000 = f"sizes = {[*range(40, 840, 40)]}\nseeds = {{ count = 500, step = 1 }}\n"
+_20_SIZES = f"sizes = {[*range(40, 840, 40)]}\n"
+_10_000 = f"{_20_SIZES}seeds = {{ count = 500, step = 1 }}\n"
+_OF_TWO_RATES = f"""{_20_SIZES}seeds = {{ count = 125, step = 1 }}
+subset = {{ seeds = [0, 1] }}
+[experiments.digits.sweep]
+"optimizer.lr" = [0.001, 0.01]
+"""
+"""10,000 as well, with draws and a swept key."""
 _LONG = Budget("samples", 32 * 100_000)
 
 
@@ -68,7 +77,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.terminal", description=__doc__)
     parser.add_argument("--only", nargs="+", choices=_PARTS, default=list(_PARTS))
     parser.add_argument("--rounds", type=int, default=5, help="starts of each program (default: 5)")
-    parser.add_argument("--project", type=Path, help="of `many`: kept, and used again where it is there")
+    parser.add_argument(
+        "--project", type=Path, help="of `many` or `queued`: kept, and used again where it is there"
+    )
     parser.add_argument("--seconds", type=float, default=30, help="of rest and of live runs (default: 30)")
     arguments = parser.parse_args(argv)
     # Whoever stops it stops what it has started.
@@ -156,27 +167,6 @@ def _watch(what: str, programs: Sequence[Program], size: tuple[int, int], second
                 print(terminal.text)
 
 
-_UP, _DOWN, _PAGE_UP, _PAGE_DOWN, _TAB, _ESC = "\x1b[A", "\x1b[B", "\x1b[5~", "\x1b[6~", "\t", "\x1b"
-_QUEUE, _LIVE, _ANALYSIS = ("1", r"[─━] Jobs "), ("2", r"[─━] Runs "), ("3", r"[─━] Learning curve ")
-_NO_FILTER = (_ESC, r"^(?!.*(size>=|acc<90))(?=.*10,000|.*one at a time)")
-_STROKES: Sequence[tuple[str, Sequence[str | tuple[str, str]]]] = (
-    ("the list of experiments", (_TAB, _TAB)),
-    ("Queue, arrows", (*[_DOWN] * 10, *[_UP] * 5)),
-    ("Queue, pages", (*[_PAGE_DOWN] * 6, *[_PAGE_UP] * 3)),
-    ("Queue, mark", (" ",) * 5),
-    ("Queue, filter", ("/", *"size>=400", _NO_FILTER)),
-    ("to Live and back", (_LIVE, _QUEUE, _LIVE)),
-    ("Live, arrows", (*[_DOWN] * 10, *[_UP] * 5)),
-    ("Live, pages", (*[_PAGE_DOWN] * 6, *[_PAGE_UP] * 3)),
-    ("Live, sort", ("o", "o", "O", "o")),
-    ("Live, mark and group", (" ", " ", " ", "b", "b")),
-    ("Live, filter", ("/", *"acc<90%", _NO_FILTER)),
-    ("to Analysis and back", (_ANALYSIS, _LIVE, _ANALYSIS, _QUEUE, _ANALYSIS)),
-    ("Analysis, pages", ("p", "p", "p", "P")),
-)
-"""What is pressed with 10,000 runs, one key after the other; where not the first frame answers, what does."""
-
-
 def _many(directory: Path, arguments: argparse.Namespace) -> None:
     """First paint and answers to keys of the app with 10,000 runs."""
     project = ProjectPaths(arguments.project or directory / "project")
@@ -186,72 +176,48 @@ def _many(directory: Path, arguments: argparse.Namespace) -> None:
             spec = fake_spec(train_size=40 + 40 * (number % 20), seed=number // 20)
             write_run(project, spec, tables=False)
         repair(project)
+    _answers("10,000 runs", project, STROKES, arguments.rounds)
+
+
+def _queued(directory: Path, arguments: argparse.Namespace) -> None:
+    """The same with 10,000 jobs that wait in a queue that is drained."""
+    project = ProjectPaths(arguments.project or directory / "project")
+    if not project.root.exists():
+        _project(project.root.parent, project.root.name, _OF_TWO_RATES)
+        client, loaded = QueueClient(project), load_project(project.experiments)
+        for acknowledgement in (
+            client.drain(),
+            client.enqueue(plan_runs(loaded.experiments["digits"], loaded)),
+        ):
+            client.ensure_scheduler()
+            client.wait(acknowledgement, _APPLIED_WITHIN_S)
+    _answers("10,000 queued jobs", project, FILTERS, arguments.rounds)
+
+
+def _answers(what: str, project: ProjectPaths, strokes: Strokes, rounds: int) -> None:
+    """Print first paints, and answers to keys."""
     program = _app(project)
     try:
         with _shown(program, _WIDE) as terminal:
             terminal.settle(10.0)
-            print(
-                f"10,000 runs at 160x48, first opened: first paint {terminal.first(program.shows)[0]:.2f} s"
-            )
+            print(f"{what} at 160x48, first opened: first paint {terminal.first(program.shows)[0]:.2f} s")
         paints = []
-        for _ in range(arguments.rounds):
+        for _ in range(rounds):
             with _shown(program, _WIDE) as terminal:
                 terminal.until(lambda: re.search(program.shows, terminal.text))
                 paints.append(terminal.first(program.shows)[0])
-        print(f"10,000 runs at 160x48: first paint {_spread(paints)} s")
+        print(f"{what} at 160x48: first paint {_spread(paints)} s")
         for size in (_WIDE, _SMALL):
-            for what, keys in _keys(program, size, arguments.rounds).items():
-                medians = [statistics.median(answers) for answers in keys]
+            for pressed, keys in answers_to(strokes, partial(_shown, program, size), rounds).items():
+                within, spent = zip(
+                    *(map(statistics.median, zip(*key, strict=True)) for key in keys), strict=True
+                )
                 print(
-                    f"10,000 runs at {size[0]}x{size[1]}, {what}: answered within {_spread(medians)} ms "
-                    "(each key by its median)"
+                    f"{what} at {size[0]}x{size[1]}, {pressed}: answered within {_spread(within)} ms, "
+                    f"{_spread(spent)} ms of processor time (each key by its median)"
                 )
     finally:
         QueueClient(project).stop_scheduler()
-
-
-def _keys(program: Program, size: tuple[int, int], rounds: int) -> Mapping[str, Sequence[list[float]]]:
-    """Milliseconds to the answers to each key, by what they do; the app is started anew for every round."""
-    answers: dict[str, list[list[float]]] = {what: [[] for _ in keys] for what, keys in _STROKES}
-    for _ in range(rounds):
-        with _shown(program, size) as terminal:
-            terminal.settle(10.0)
-            watch = _Watch(terminal)
-            for what, keys in _STROKES:
-                for key, found in zip(keys, answers[what], strict=True):
-                    found.append(watch.answer_ms(*((key, "") if isinstance(key, str) else key)))
-                terminal.settle(3.0)
-    return answers
-
-
-class _Watch:
-    """What a terminal shows, read on from where it was left."""
-
-    def __init__(self, terminal: Terminal) -> None:
-        self._terminal = terminal
-        self._screen = pyte.Screen(*terminal.size)
-        self._stream = pyte.ByteStream(self._screen)
-        self._seen = 0
-
-    def answer_ms(self, key: str, shows: str) -> float:
-        """Milliseconds from a key to the frame that shows it, by default the first; NaN where none does."""
-        self._terminal.settle(0.3)
-        self._moment_of("")
-        began = time.perf_counter()
-        self._terminal.press(key)
-        while math.isnan(moment := self._moment_of(shows)) and time.perf_counter() - began < _UNANSWERED_S:
-            time.sleep(0.0005)
-        return 1e3 * (moment - began)
-
-    def _moment_of(self, shows: str) -> float:
-        """When the screen first matched a pattern, of what has not been read yet; NaN if it did not."""
-        found = math.nan
-        for moment, data in self._terminal.chunks[self._seen :]:
-            self._stream.feed(data)
-            self._seen += 1
-            if math.isnan(found) and re.search(shows, "\n".join(self._screen.display), re.DOTALL):
-                found = moment
-        return found
 
 
 def _imports(_directory: Path, arguments: argparse.Namespace) -> None:
@@ -307,6 +273,7 @@ _PARTS: Mapping[str, Callable[[Path, argparse.Namespace], None]] = {
     "rest": _rest,
     "live": _live,
     "many": _many,
+    "queued": _queued,
     "imports": _imports,
     "slow": _slow,
 }
