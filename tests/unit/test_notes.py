@@ -23,11 +23,11 @@ def test_remarks_are_kept_printed_and_part_of_the_report(
     root = ("--project", str(project.root))
     assert main(["note", "digits", *root]) == 0
     assert capsys.readouterr().out.strip() == ""
-    assert main(["note", *root, "digits", "draw 1", "is  odd"]) == 0
+    assert main(["note", *root, "digits", "draw 1", "is  odd\udcff"]) == 0
     project.note("digits").write_text(project.note("digits").read_text() + "\nby hand <b>\n")
     assert main(["note", "digits", *root]) == 0
     first, second = capsys.readouterr().out.strip().split("\n")[-2:]
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC: draw 1 is odd", first)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC: draw 1 is odd\?", first)
     assert second == "by hand <b>"
     page = project.root / "page.html"
     assert main(["report", "digits", "-o", str(page), *root]) == 0

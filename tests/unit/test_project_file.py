@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -117,7 +118,7 @@ def test_an_experiment_is_changed_in_its_place_and_every_comment_stays(
             False,
         ),
         (LISTED.replace("# the only one\n", "\n# Nothing else.\n"), True),
-        (IN_ONE_LINE, False),
+        (IN_ONE_LINE, True),
     ],
     ids=["before another", "in two places", "last", "in one line"],
 )
@@ -129,7 +130,7 @@ def test_a_table_that_is_new_in_an_experiment_stands_behind_it(text: str, is_cha
     values |= {"search": {"count": 2, "model.hidden": width}}
     values.pop("sweep", None)
     if not is_changed:
-        with pytest.raises(ConfigError, match="by hand"):
+        with pytest.raises(ConfigError, match=r"by hand|would be lost"):
             with_experiment(file, "digits", values).write()
         return
     change = with_experiment(file, "digits", values)
@@ -138,7 +139,7 @@ def test_a_table_that_is_new_in_an_experiment_stands_behind_it(text: str, is_cha
     lines = file.read_text().splitlines()
     if "# Of beta." in lines:
         assert lines[lines.index("# Of beta.") + 1] == "[experiments.beta]"
-    assert '"model.hidden" = { low = 8, high = 64, integer = true }' in lines
+    assert '"model.hidden" = { low = 8, high = 64, integer = true }' in file.read_text()
 
 
 def test_a_new_experiment_comes_behind_all_that_is_there(tmp_path: Path):
@@ -175,9 +176,59 @@ def test_what_cannot_be_changed_in_its_place_is_refused(tmp_path: Path):
     assert load_project(file).experiments["digits"].n_runs == 2
     with pytest.raises(ConfigError, match="cannot be extended"):
         with_experiment(file, "digits", BETA | {"sizes": [0]}).write()
-    # A comment within a list would go with it.
+
+
+OTHER = '[experiments.other]\ndataset = "digits"\nmodel = "mlp"\nsizes = [40]\nbudget = { updates = 1 }\n'
+SWEPT = '"optimizer.lr" = [0.1, 0.2]\n'
+KEYS = LISTED.partition("# the only one\n")[2]
+IN_DOTS = KEYS.replace("dataset", "digits.dataset").replace("\n", "\ndigits.").removesuffix("digits.")
+FORMS = {
+    "apart": f"{LISTED}{OTHER}[experiments.digits.sweep] # both\n{SWEPT}",
+    "sweep first": f"[experiments.digits.sweep] # both\n{SWEPT}{OTHER}{LISTED}",
+    "dots": f"# Mine.\n{IN_DOTS}digits.sweep.{SWEPT}".replace("digits.", "experiments.digits."),
+    "dots in a table": f"[experiments] # all\n{IN_DOTS}digits.sweep.{SWEPT}",
+    "braces": IN_ONE_LINE,
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_experiment_is_changed_and_another_comes_whatever_their_form(form: str, tmp_path: Path):
+    file = tmp_path / "experiments.toml"
+    file.write_text(FORMS[form])
+    values = read_toml(file)["experiments"]["digits"] | {"title": "t", "sizes": [40, 160]}
+    values |= {"seeds": {"count": 2, "step": 101}, "sweep": {"optimizer.lr": [0.1, 0.3]}}
+    with_experiment(file, "digits", values).write()
+    with_experiment(file, "fresh", BETA).write()
+    found = read_toml(file)["experiments"]
+    assert (found["digits"], found["fresh"]) == (values, BETA)
+    assert file.read_text().count("#") == FORMS[form].count("#")
+    assert set(load_project(file).experiments) == set(found)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"sizes": [40, 160]}, '"# few" in sizes would be lost'),
+        ({"sweep": {"model.depth": [8, 14]}}, '"# both" in sweep.optimizer.lr would be lost'),
+    ],
+)
+def test_a_comment_that_would_go_is_named_with_its_key(change, says, tmp_path: Path):
+    file = tmp_path / "experiments.toml"
     file.write_text(STUDY)
     alpha = read_toml(file)["experiments"]["alpha"]
-    with pytest.raises(ConfigError, match="alpha cannot be changed here; change it by hand"):
-        with_experiment(file, "alpha", alpha | {"sizes": [40, 160]})
+    with pytest.raises(ConfigError, match=f"alpha cannot be changed here: the comment {says}; move it above"):
+        with_experiment(file, "alpha", alpha | change)
+    assert file.read_text() == STUDY
+
+
+def test_what_a_program_cannot_write_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    file = tmp_path / "experiments.toml"
+    file.write_text(STUDY)
+    alpha = read_toml(file)["experiments"]["alpha"]
+    for name, values in (("beta", BETA), ("alpha", alpha)):
+        with pytest.raises(ConfigError, match="which is no character"):
+            with_experiment(file, name, values | {"title": "a\udc80"})
+    monkeypatch.setattr("tomlkit.dumps", Mock(side_effect=IndexError))
+    with pytest.raises(ConfigError, match="by hand"):
+        with_experiment(file, "alpha", alpha | {"seeds": [3]})
     assert file.read_text() == STUDY

@@ -29,7 +29,8 @@ def add_note(project: ProjectPaths, experiment: str, text: str, now: datetime) -
         file.parent.mkdir(exist_ok=True)
         # One write at the end of the file: several who write at once lose nothing.
         with open_regular(file, "ab", buffering=0) as stream:
-            stream.write(line.encode())
+            # A shell hands bytes over that are no text.
+            stream.write(line.encode(errors="replace"))
             os.fsync(stream.fileno())
     except OSError as error:
         raise StorageError.of(error, "cannot be written", where=str(file)) from None

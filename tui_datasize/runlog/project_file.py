@@ -6,7 +6,8 @@ import codecs
 import re
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import unified_diff
 from pathlib import Path
@@ -71,16 +72,31 @@ _HEADS = ("---", "+++", "@@ ")
 def with_lines(file: Path, lines: str) -> FileChange:
     """Lines at the end of the file; the text before them stays as it is, comments and all.
 
-    Raises ConfigError: the file is not right.
+    Raises ConfigError: the file is not right, or what they extend stands within braces.
     Raises StorageError: it cannot be read.
     """
     before = _content(file)
     if before is not None:
         load_project(file)
+    if change := _extended(file, before, lines):
+        return change
+    what = "cannot be extended: what is added belongs into braces { }"
+    raise ConfigError(what, where=str(file), fix=_BY_HAND)
+
+
+def _extended(file: Path, before: bytes | None, lines: str) -> FileChange | None:
+    """With lines at its end; None where these cannot stand there."""
+    import tomli
+
     text = text_of(before or b"")
     end = "\r\n" if "\r\n" in text else "\n"
     added = (lines.strip("\n") + "\n").replace("\n", end)
-    return _changed(file, before, text.rstrip() + 2 * end + added if text.strip() else added)
+    after = text.rstrip() + 2 * end + added if text.strip() else added
+    try:
+        tomli.loads(after)
+    except tomli.TOMLDecodeError:
+        return None
+    return _changed(file, before, after)
 
 
 def with_experiment(
@@ -95,48 +111,73 @@ def with_experiment(
     Raises StorageError: it cannot be read.
     """
     before = _content(file)
-    known = _experiments(read_toml(file)) if before is not None else {}
-    if name not in known:
-        lines = [f"{key} = {literal(value)}" for key, value in paths.items()]
-        above = "\n".join(["[paths]", *lines, "", ""]) if lines else ""
-        return with_lines(file, above + experiment_lines(name, values))
+    if before is not None:
+        load_project(file)
+    expected = read_toml(file) if before is not None else {}
+    is_new = name not in expected.get("experiments", {})
+    above = "\n".join(["[paths]", *(f"{key} = {literal(value)}" for key, value in paths.items()), "", ""])
+    lines = (above if paths else "") + experiment_lines(name, values)
+    if is_new and (change := _extended(file, before, lines)):
+        return change
+    expected["experiments"][name] = dict(values)
+    text = text_of(before or b"")
+    after = _rewritten(text, name, values, expected)
+    if not after:
+        what = f"{name} is written in a way that no program can change without harm"
+        raise ConfigError(what, where=str(file), fix=_BY_HAND)
+    change = _changed(file, before, after)
+    told = {sign: [line[1:] for line in change.difference if line[0] == sign] for sign in "+-"}
+    for comment in _comments(told["-"]) - _comments(told["+"]):
+        place = _key_with(text, name, comment)
+        what = f'{name} cannot be changed here: the comment "# {comment}" in {place} would be lost'
+        raise ConfigError(what, where=str(file), fix="move it above that key")
+    return change
+
+
+def _key_with(text: str, name: str, comment: str) -> str:
+    """The key of an experiment beside or within whose value a comment stands."""
+    import tomlkit
+
+    table: Any = tomlkit.parse(text)["experiments"]
+    keys, table = [], table[name]
+    while isinstance(table, Mapping):
+        texts = ((key, one, one.as_string() + one.trivia.comment) for key, one in table.items())
+        inside = ((key, one) for key, one, said in texts if comment in _comments(said.splitlines()))
+        key, table = next(inside, ("", None))
+        keys += [key] if key else []
+    return ".".join(keys) or name
+
+
+def _rewritten(text: str, name: str, values: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
+    """A document with other values in one of its experiments; empty where it would say something else."""
     # It takes a while to import, and is slow: an experiment that is new needs it not.
     import tomlkit
-    from tomlkit.exceptions import TOMLKitError
 
-    load_project(file)
-    text = text_of(before or b"")
-    by_hand = ConfigError(f"{name} cannot be changed here", where=str(file), fix="change it by hand")
-    try:
+    # It raises errors of any kind at forms that it does not know.
+    with suppress(Exception):
         document = tomlkit.parse(text)
         tables: Any = document["experiments"]
-        # What stands above the next table, such as a comment on that, stays there.
-        below = _last_items(tables[name])
-        tail = [below.pop() for _ in range(len(below)) if below and below[-1][0] is None]
-        _overlay(tables[name], values)
-        _last_items(tables[name]).extend(reversed(tail))
+        if name in tables:
+            # What stands above the next table, such as a comment on that, stays there.
+            below = _last_items(tables[name])
+            tail = [below.pop() for _ in range(len(below)) if below and below[-1][0] is None]
+            _overlay(tables[name], values)
+            _last_items(tables[name]).extend(reversed(tail))
+        else:
+            tables[name] = _item(values)
         after = tomlkit.dumps(document)
-        read = tomlkit.parse(after).unwrap()
-    except (TOMLKitError, AttributeError, KeyError, TypeError, ValueError):
-        raise by_hand from None
-    expected = read_toml(file)
-    expected["experiments"][name] = dict(values)
-    if read != expected:
-        raise by_hand
-    if text.count("\n") == text.count("\r\n"):
-        after = after.replace("\r\n", "\n").replace("\n", "\r\n")
-    change = _changed(file, before, after)
-    if _comments(change, "-") - _comments(change, "+"):
-        raise by_hand
-    return change
+        if tomlkit.parse(after).unwrap() == expected:
+            is_dos = text.count("\n") == text.count("\r\n")
+            return after.replace("\r\n", "\n").replace("\n", "\r\n") if is_dos else after
+    return ""
 
 
 _STRING = re.compile(r"""\"(\\.|[^\"\\])*\"|'[^']*'""")
 
 
-def _comments(change: FileChange, sign: str) -> Counter[str]:
-    """What is said behind the lines that go or come."""
-    told = (_STRING.sub("", line).partition("#")[2] for line in change.difference if line[0] == sign)
+def _comments(lines: Iterable[str]) -> Counter[str]:
+    """What is said behind lines."""
+    told = (_STRING.sub("", line).partition("#")[2] for line in lines)
     return Counter(comment.strip() for comment in told if comment)
 
 
@@ -159,13 +200,16 @@ _TABLES = ("sweep", "levers", "search", "also")
 def _overlay(table: Any, values: Mapping[str, Any]) -> None:
     """Make a table of the document one with these values, where they are others."""
     import tomlkit
+    from tomlkit.items import InlineTable
 
     for key in [key for key in table if key not in values]:
         del table[key]
     for key, value in values.items():
         there = table.get(key)
         if there is None:
-            table.add(key, _table(value) if key in _TABLES and isinstance(value, Mapping) else _item(value))
+            # Not `add`, which a table that stands in several places, or in dotted keys, has not.
+            is_table = key in _TABLES and isinstance(value, Mapping) and not isinstance(table, InlineTable)
+            table[key] = _table(value) if is_table else _item(value)
         elif isinstance(there, Mapping) and isinstance(value, Mapping):
             _overlay(there, value)
         elif literal(tomlkit.item(there).unwrap()) != literal(value):
@@ -198,11 +242,6 @@ def _item(value: Any) -> Any:
     return tomlkit.value(literal(value))
 
 
-def _experiments(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    found = document.get("experiments", {})
-    return found if isinstance(found, Mapping) else {}
-
-
 def _content(file: Path) -> bytes | None:
     try:
         return file.read_bytes()
@@ -216,4 +255,8 @@ def _changed(file: Path, before: bytes | None, text: str) -> FileChange:
     """In the encoding that the file has."""
     encodings = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16", codecs.BOM_UTF8: "utf-8-sig"}
     marked = (encoding for mark, encoding in encodings.items() if (before or b"").startswith(mark))
-    return FileChange(file, before, text.encode(next(marked, "utf-8")))
+    try:
+        return FileChange(file, before, text.encode(next(marked, "utf-8")))
+    except UnicodeEncodeError as error:
+        what = f"cannot hold {text[error.start]!r}, which is no character"
+        raise ConfigError(what, where=str(file), fix="leave it out") from None
