@@ -150,10 +150,24 @@ MUTANTS = (
     ),
     Mutant(
         "training: a start may have learned from test images of another run",
-        "training/transfer.py",
-        "        refuse_tested(paths, source, tested)\n",
-        "        pass\n",
-        "training/test_pretext.py",
+        "training/prepare.py",
+        "    refuse_tested(paths, spec, whole, [own.test, *tests.values()], data_dir)\n",
+        "",
+        "training/test_leaks.py",
+    ),
+    Mutant(
+        "training: a start may have learned from test images in another size",
+        "training/leaks.py",
+        "train[rows] if is_seen_alike else",
+        "train[rows] if True else",
+        "training/test_leaks.py",
+    ),
+    Mutant(
+        "training: what a source has started from may have learned from test images",
+        "training/leaks.py",
+        "            waiting += of_source.named_sources\n",
+        "",
+        "training/test_leaks.py",
     ),
     Mutant(
         "stats: what learns without labels is on the learning curve",

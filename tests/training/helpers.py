@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -20,8 +19,6 @@ from tui_datasize.training.session import Session
 from tui_datasize.training.stop import StopRequest, StopRequested
 
 Rows: TypeAlias = list[dict[str, Any]]
-NOBODY = np.empty(0, dtype=np.uint64)
-"""Hashes of no image."""
 
 
 def small_spec(**changes: Any) -> RunSpec:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.training.helpers import NOBODY, evaluations, small_spec, train, train_until
+from tests.training.helpers import evaluations, small_spec, train, train_until
 from tui_datasize.errors import DataError
 from tui_datasize.experiments.spec import SCHEMA_VERSION, ModelSpec, Transfer
 from tui_datasize.runlog.paths import ProjectPaths, RunPaths
@@ -137,10 +137,10 @@ def test_a_source_that_is_not_finished_or_not_there_is_refused(queue):
     target = target_spec(spec, 1, freeze=True)
     paths = queue(target)
     with pytest.raises(DataError, match=f"the source run {spec.run_id} is not in this project"):
-        read_source(paths, target, NOBODY)
+        read_source(paths, target)
     train_until(queue(spec), 11)
     with pytest.raises(DataError, match="is at update 11 of 40"):
-        read_source(paths, target, NOBODY)
+        read_source(paths, target)
 
 
 def test_a_source_of_another_architecture_is_refused(queue, source):
@@ -150,7 +150,7 @@ def test_a_source_of_another_architecture_is_refused(queue, source):
     with pytest.raises(
         DataError, match=r"weights of resnet\(depth=8,width=4\) do not fit resnet\(depth=8,shortcuts=False"
     ):
-        read_source(queue(target), target, NOBODY)
+        read_source(queue(target), target)
 
 
 def network():

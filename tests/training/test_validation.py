@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.training.conftest import Compute, QueueRun
-from tests.training.helpers import NOBODY, Rows, evaluations, small_spec, train, weights
+from tests.training.helpers import Rows, evaluations, small_spec, train, weights
 from tests.training.pack_runs import CNN, SPEC, after, ask_to_leave, die, work, work_until_death
 from tui_datasize.experiments.packing import pack_key
 from tui_datasize.experiments.spec import (
@@ -158,7 +158,7 @@ def test_it_trains_anew_on_all_images_for_as_long_as_was_best(
 
 def taken_from(paths: RunPaths) -> torch.Tensor:
     """What another run takes over from one that did not end by its budget."""
-    source = read_source(paths, replace(EARLY, transfer=Transfer(paths.run_id, None, freeze=False)), NOBODY)
+    source = read_source(paths, replace(EARLY, transfer=Transfer(paths.run_id, None, freeze=False)))
     assert source is not None
     return torch.cat([value.flatten() for value in source.values.values()])
 

@@ -102,7 +102,7 @@ def load_tests(
     Raises OSError: `data_dir` cannot be written.
     """
     if name.startswith(IMAGE_FOLDER):
-        found = _decoded_as(name, data_dir, whole.image_shape, reading, "tests")
+        found = load_as(name, data_dir, whole.image_shape, reading, "tests")
     else:
         found = load_dataset(name, data_dir)
     refuse_classes(set(found.class_names) - set(whole.class_names), name)
@@ -140,7 +140,7 @@ def load_synthetic(
     Raises DataError: they cannot be decoded, one of these classes has none, or some are of another data set.
     Raises OSError: `data_dir` cannot be written.
     """
-    found = _decoded_as(name, data_dir, whole.image_shape, reading.of_learned, "synthetic")
+    found = load_as(name, data_dir, whole.image_shape, reading.of_learned, "synthetic")
     refuse_other_classes(name, found.class_names, whole.class_names, class_names)
     return _of_classes(found, class_names), found.fingerprint
 
@@ -156,14 +156,18 @@ def load_unlabelled(
     reading, (_, height, width) = reading.of_learned, whole.image_shape
     if not image_px and (seen := refuse_unshown(name, data_dir, reading, 0, "unlabelled")):
         refuse_other_size(seen, whole.name, width, height)
-    found = _decoded_as(name, data_dir, whole.image_shape, reading, "unlabelled").test
+    found = load_as(name, data_dir, whole.image_shape, reading, "unlabelled").test
     return replace(found, labels=np.full(len(found.labels), UNKNOWN))
 
 
-def _decoded_as(
+def load_as(
     name: str, data_dir: Path, shape: tuple[int, int, int], reading: ImageReading, role: Role
 ) -> LoadedDataset:
-    """A folder whose images are to be like others, of channels, height and width."""
+    """A folder whose images are to be like others, of channels, height and width.
+
+    Raises DataError: it cannot be had, or an image is of another size, which is no square.
+    Raises OSError: `data_dir` cannot be written.
+    """
     listing = list_others(name, data_dir, reading, role)
     kind = "" if role == "tests" else f"-{role}"
     directory = data_dir / ARRAYS / f"imagefolder-{listing.key}-{'x'.join(map(str, shape))}{kind}-v{FORMAT}"

@@ -91,9 +91,23 @@ def decode_file(file: str, form: Form) -> Images:
                 where=os.fspath(file),
                 fix="set image_px, the side to which all images are resized and cropped",
             )
-        fitted = _resize_and_crop(colours, form.height_px) if form.resize else colours
-        pixels = np.asarray(fitted, dtype=np.uint8)
-    return pixels[None] if form.channels == 1 else pixels.transpose(2, 0, 1)
+        return _pixels(_resize_and_crop(colours, form.height_px) if form.resize else colours)
+
+
+def fitted(images: Images, channels: int, side_px: int) -> Images:
+    """Decoded images, shape (N, C, H, W), as the files of these pixels would be decoded as squares."""
+    from PIL import Image
+
+    made = np.empty((len(images), channels, side_px, side_px), dtype=np.uint8)
+    for place, pixels in zip(made, images, strict=True):
+        image = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
+        place[...] = _pixels(_resize_and_crop(image.convert("L" if channels == 1 else "RGB"), side_px))
+    return made
+
+
+def _pixels(image: Image) -> Images:
+    pixels: Images = np.asarray(image, dtype=np.uint8)
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
 def _shown(file: str, image: Image, form: Form) -> Image:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from tui_datasize.training.evaluate import Integers
 from tui_datasize.training.graph import capture_on
 from tui_datasize.training.labelling.choice import Choice, chosen_images
 from tui_datasize.training.labelling.sheet import write_sheet
+from tui_datasize.training.leaks import refuse_tested
 from tui_datasize.training.models.build import describe_cost
 from tui_datasize.training.placement import HasRoom, ImageBatches, has_room, place_images
 from tui_datasize.training.provenance import read_spec
@@ -77,7 +77,10 @@ def prepare(paths: RunPaths, attempt: int, shared: Shared, tell: Callable[[str],
     chosen = _set_up(spec)
     data_dir = data_directory(paths.directory.parents[2])
     whole = load_dataset(spec.dataset, data_dir, spec.image_px, spec.images)
-    choice = chosen_images(paths, spec, *restrict_dataset(whole, spec.classes), chosen, shared.room)
+    own, rows = restrict_dataset(whole, spec.classes)
+    tests = {name: load_tests(one, data_dir, whole, own.class_names, spec.images) for name, one in spec.tests}
+    refuse_tested(paths, spec, whole, [own.test, *tests.values()], data_dir)
+    choice = chosen_images(paths, spec, own, rows, chosen, shared.room)
     task = make_task(spec, whole, choice.images if choice else None)
     dataset = task.dataset
     facts = _provenance(attempt, spec, dataset, chosen)
@@ -86,17 +89,21 @@ def prepare(paths: RunPaths, attempt: int, shared: Shared, tell: Callable[[str],
     write_json(paths.provenance, facts | history)
     _describe(paths, task, _twins(task, whole), choice)
     test = shared.place(f"{dataset.fingerprint}{spec.task.name}", dataset.test, chosen)
-    unlabelled = _unlabelled(spec, task, whole, data_dir)
+    further = {
+        name: shared.place(f"{dataset.fingerprint} {source}", tests[name], chosen)
+        for name, source in spec.tests
+    }
+    unlabelled = _unlabelled(spec, task, whole, tests.values(), data_dir)
     made = generated_images(paths, spec, task, whole, data_dir, chosen, shared.room)
     session = Session(
         *(paths, spec, dataset, task.subset, chosen),
-        source=read_source(paths, spec, dataset.test.hashes),
+        source=read_source(paths, spec),
         test=test,
         tell=tell,
         room=shared.room,
         capture=shared.capture(chosen),
         held_out=task.subset[task.is_held_out],
-        further=_further(spec, whole, dataset, data_dir, partial(shared.place, chosen=chosen)),
+        further=further,
         beside=Beside(unlabelled, made.images, made.wall_s) if made else Beside(unlabelled),
         chosen=_seen_beside(choice, unlabelled if spec.unlabelled.source else None, made),
     )
@@ -125,22 +132,9 @@ def _seen_beside(
     return seen
 
 
-def _further(
-    spec: RunSpec,
-    whole: LoadedDataset,
-    dataset: LoadedDataset,
-    data_dir: Path,
-    place: Callable[[str, ImageSplit], ImageBatches],
-) -> dict[str, ImageBatches]:
-    """The further test sets by their names, as far as they are of the run's classes."""
-    found = {}
-    for name, tests in spec.tests:
-        split = load_tests(tests, data_dir, whole, dataset.class_names, spec.images)
-        found[name] = place(f"{dataset.fingerprint} {tests}", split)
-    return found
-
-
-def _unlabelled(spec: RunSpec, task: Task, whole: LoadedDataset, data_dir: Path) -> ImageSplit | None:
+def _unlabelled(
+    spec: RunSpec, task: Task, whole: LoadedDataset, tests: Iterable[ImageSplit], data_dir: Path
+) -> ImageSplit | None:
     """The images without labels that a run learns from, if any: none that it is judged or chosen by.
 
     Raises DataError: those of the folder cannot be read, or all are.
@@ -149,7 +143,8 @@ def _unlabelled(spec: RunSpec, task: Task, whole: LoadedDataset, data_dir: Path)
         return task.rest if spec.unlabelled.is_rest else None
     found = load_unlabelled(spec.unlabelled.source, data_dir, whole, spec.image_px, spec.images)
     held_out = task.dataset.train.hashes[task.subset[task.is_held_out]]
-    rows = np.flatnonzero(~np.isin(found.hashes, np.append(whole.test.hashes, held_out)))
+    judges = np.concatenate([whole.test.hashes, held_out, *(one.hashes for one in tests)])
+    rows = np.flatnonzero(~np.isin(found.hashes, judges))
     if left_out := len(found.hashes) - len(rows):
         print(
             f"{left_out:,} of {len(found.hashes):,} images without labels are test images or held out",

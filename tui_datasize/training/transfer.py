@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,7 +16,6 @@ from tui_datasize.experiments.pretext import IN_WORDS
 from tui_datasize.experiments.spec import ModelSpec, RunSpec, Transfer
 from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.training import checkpoint
-from tui_datasize.training.build import Hashes
 from tui_datasize.training.models.parts import Layers, weight_layers
 from tui_datasize.training.provenance import read_spec
 
@@ -36,14 +34,14 @@ class SourceWeights:
     """The checkpoint they come from, for errors."""
 
 
-def read_source(paths: RunPaths, spec: RunSpec, tested: Hashes) -> SourceWeights | None:
+def read_source(paths: RunPaths, spec: RunSpec) -> SourceWeights | None:
     """Read the weights that a run takes over; None for a run that starts from scratch.
 
     They are those that the source was evaluated with at its end: the averaged ones where it
-    averaged its weights. `tested` are hashes of the run's test images.
+    averaged its weights.
 
     Raises DataError: the source is not in the project, is not finished, has lost its checkpoint, is of
-        another architecture, or learned something else than is said, or from test images without labels.
+        another architecture, or learned something else than is said.
     Raises StorageError: the source's `spec.json` is damaged.
     """
     if spec.transfer is None:
@@ -62,30 +60,7 @@ def read_source(paths: RunPaths, spec: RunSpec, tested: Hashes) -> SourceWeights
             where=str(source.spec),
             fix="name its experiment with from, not its id",
         )
-    if not source_spec.task.has_labels:
-        refuse_tested(paths, source, tested)
     return SourceWeights(spec.transfer, read_weights(paths, source_spec), str(source.checkpoint))
-
-
-def refuse_tested(paths: RunPaths, source: RunPaths, tested: Hashes) -> None:
-    """Raises DataError: a run without labels had images that another is tested by, or has lost its images."""
-    # The training loop is tried where it is not installed.
-    import polars as pl
-
-    try:
-        hashes = pl.read_parquet(source.subset, columns=["hash"])["hash"].to_numpy()
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise DataError(
-            f"the images of the source cannot be read ({type(error).__name__})",
-            where=str(source.subset),
-            fix=f"delete it, if it is there; {trained_again(paths)}",
-        ) from error
-    if shared := int(np.isin(hashes, tested).sum()):
-        raise DataError(
-            f"{shared:,} of {len(hashes):,} images that the source learned from are test images of this run",
-            where=str(source.subset),
-            fix="give both experiments the same data set and the same split",
-        )
 
 
 def read_weights(paths: RunPaths, source_spec: RunSpec, fingerprint: str = "") -> Mapping[str, Tensor]:

