@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from textual.geometry import Region
+from textual.events import Resize
+from textual.geometry import Region, Size
 
 from tests.tui.fake_queue import EIGHT_GPUS, TWO_GPUS
 from tests.tui.stage import NARROW, WIDE, Stage
@@ -311,3 +312,16 @@ async def test_all_is_drawn_again_when_the_app_comes_back_from_the_background(
         assert show.app.active_bindings["ctrl+z"].binding.action == "suspend_process"
         show.app.app_resume_signal.publish(show.app)
         await show.until(lambda: drawn)
+
+
+async def test_a_size_that_the_terminal_has_no_longer_is_not_laid_out(
+    busy: Stage, monkeypatch: pytest.MonkeyPatch
+):
+    async with busy.open(NARROW) as show:
+        await show.shows("Experiments")
+        laid_out: list[Size] = []
+        monkeypatch.setattr(show.app.screen, "_screen_resized", laid_out.append)
+        gone = Size(NARROW[0] + 1, NARROW[1] + 1)
+        show.app.screen.post_message(Resize(gone, gone))
+        await show.until(lambda: laid_out)
+        assert laid_out == [show.app.size]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from textual.events import Resize
 from textual.geometry import Size
 from textual.reactive import Reactive
 from textual.screen import Screen
@@ -37,6 +38,16 @@ class WholeFrames(Screen[None]):
         told = (size.width, self.HORIZONTAL_BREAKPOINTS), (size.height, self.VERTICAL_BREAKPOINTS)
         names = (max(one for one in breakpoints if one[0] <= length)[1] for length, breakpoints in told)
         super().__init__(id="_default", classes=" ".join(names))
+
+    async def _on_resize(self, event: Resize) -> None:
+        """Take the size that the terminal has by now.
+
+        Of two that are on their way each layout would send for the other, for ever.
+        """
+        size = self.app.size
+        if event.size != size:
+            event.prevent_default().stop()
+            self.post_message(Resize(size, size))
 
     @property
     def _update_timer(self) -> WholeFrames:  # type: ignore[override]
