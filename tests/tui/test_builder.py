@@ -243,6 +243,8 @@ async def test_a_tiny_terminal_counts_the_runs_while_they_are_written(nothing: S
         await write(show, dataset="digits", sizes="40, 80")
         await show.shows("8 runs")
         assert "8 runs =" not in show.text
+        await show.press(*["down"] * 10, "up")
+        assert form_of(show).focused is form_of(show)._fields["search"]
         await write(show, model="cnn4")
         await show.shows("wrong: model")
         await write(show, model="mlp", seeds="1")

@@ -57,8 +57,9 @@ class BuilderDialog(ModalScreen[Draft | None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "accept", "show the lines", priority=True),
-        Binding("down", "app.focus_next", "next", show=False),
-        Binding("up", "app.focus_previous", "previous", show=False),
+        # Before the box that scrolls, which takes them where it is too low for all.
+        Binding("down", "app.focus_next", "next", show=False, priority=True),
+        Binding("up", "app.focus_previous", "previous", show=False, priority=True),
         Binding("escape", "dismiss(None)", "back"),
     ]
 
