@@ -1,11 +1,13 @@
 """A disk fails under a running sweep: what is told, when, and whether all runs come to their end.
 
-`python -m benchmarks.disk_trouble [--only full quota read-only]` makes, for each, a project of real trainings
-whose `runs/` is a file system of its own, with the app open beside it. While two runs are at work all that is
-left of a tmpfs of 3 MB is taken, a quota of btrfs is set below what is used, or the directory becomes
-read-only for all that is opened from then on (Linux lets no file system become so under open files). It is
-mended 20 s after the app and `status` have told; nobody types anything. The evaluations are then compared,
-bit for bit, with those of the sweep undisturbed. Needs root; exit status 1 where something is wrong.
+`python -m benchmarks.disk_trouble [--only full quota read-only aborted hung]` makes, for each, a project of
+real trainings whose `runs/` is a file system of its own, with the app open beside it. While two runs are at
+work all that is left of a tmpfs of 3 MB is taken, a quota of btrfs is set below what is used, the directory
+becomes read-only for all that is opened from then on (Linux lets no file system become so under open files),
+an ext4 aborts, so that it is read-only for open files, too, or it is frozen. It is mended 20 s after the app
+and `status` have told: an aborted one is unmounted, and mounted again once nobody has a file of it open;
+nobody types anything. The evaluations are then compared, bit for bit, with those of the sweep undisturbed.
+Needs root; what cannot be made here is left out; exit status 1 where something is wrong.
 """
 
 from __future__ import annotations
@@ -54,6 +56,8 @@ class Trouble(ABC):
 
     tells: str
     """A pattern of what the header says."""
+    is_said = True
+    """Whether `status` says it; on a disk that hangs it waits, too."""
 
     @abstractmethod
     def prepare(self, runs: Path) -> None:
@@ -173,11 +177,30 @@ class Aborted(Trouble):
         _call("umount", "-l", self.runs)
 
 
+class Hung(Aborted):
+    """An ext4 that answers nobody who writes, nor who reads a database, until it is let go on."""
+
+    tells = r"has not answered"
+    is_said = False
+
+    def begin(self) -> None:
+        _call("fsfreeze", "--freeze", self.runs)
+
+    def mend(self) -> None:
+        _call("fsfreeze", "--unfreeze", self.runs)
+
+    def close(self) -> None:
+        # Where it was not let go on already.
+        subprocess.run(("fsfreeze", "--unfreeze", str(self.runs)), capture_output=True)
+        super().close()
+
+
 TROUBLES: dict[str, Callable[[], Trouble]] = {
     "full": Full,
     "quota": Quota,
     "read-only": ReadOnly,
     "aborted": Aborted,
+    "hung": Hung,
 }
 
 
@@ -203,7 +226,11 @@ def main() -> int:
 
 def _try(name: str, root: Path, calm: ProjectPaths) -> bool:
     paths, trouble = _project(root / name), TROUBLES[name]()
-    trouble.prepare(paths.runs)
+    try:
+        trouble.prepare(paths.runs)
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f"{name}: left out, since it cannot be made here: {error}")
+        return True
     try:
         with opened((*_APP, "--project", str(paths.root)), (80, 24)) as app:
             _queue(paths)
@@ -220,21 +247,22 @@ def _try(name: str, root: Path, calm: ProjectPaths) -> bool:
 def _befall(trouble: Trouble, app: Terminal, paths: ProjectPaths) -> tuple[float, float]:
     """Seconds until the screen told, and until `status` did."""
     trouble.begin()
-    began_s, seen_s, said_s = time.monotonic(), 0.0, 0.0
-    while not (seen_s and said_s):
+    began_s, seen_s, said_s, said = time.monotonic(), 0.0, 0.0, ""
+    while not (seen_s and (said_s or not trouble.is_said)):
         if time.monotonic() - began_s > _PATIENCE_S:
             print(app.text)
             raise TimeoutError("nobody tells of it")
         if not seen_s and re.search(trouble.tells, app.text):
             seen_s = time.monotonic() - began_s
-        if not said_s:
+        if trouble.is_said and not said_s:
             asked_s = time.monotonic()
             status = subprocess.run(
                 (*_APP, "status", "--project", str(paths.root)), capture_output=True, text=True
             )
-            said_s = asked_s - began_s if status.returncode == 1 and "fault: " in status.stderr else 0.0
+            said = status.stderr
+            said_s = asked_s - began_s if status.returncode == 1 and "fault: " in said else 0.0
     print("\n".join(app.text.splitlines()[:4]))
-    print(*(line for line in status.stderr.splitlines() if "fault" in line or "left" in line), sep="\n")
+    print(*(line for line in said.splitlines() if "fault" in line or "left" in line), sep="\n")
     time.sleep(_LASTS_S)
     trouble.mend()
     return seen_s, said_s
@@ -248,9 +276,10 @@ def _judge(name: str, paths: ProjectPaths, calm: ProjectPaths, told: tuple[float
             "SELECT max(n), min(n) FROM (SELECT sum(outcome = 'succeeded') n FROM attempts GROUP BY run_id)"
         ).fetchone()
         ends = queue.execute("SELECT run_id, reason FROM attempts WHERE outcome != 'succeeded'").fetchall()
+    said = f"in `status` after {told[1]:.1f} s" if told[1] else "`status` waits, too"
     failed = [job.run_id for job in jobs if job.state is not JobState.SUCCEEDED]
     print(
-        f"{name}: on screen after {told[0]:.1f} s, in `status` after {told[1]:.1f} s; {len(jobs)} runs, "
+        f"{name}: on screen after {told[0]:.1f} s, {said}; {len(jobs)} runs, "
         f"{len(failed)} not succeeded, {len(ends)} attempts ended by it, each succeeded {successes} times; "
         f"{rows} evaluations {'equal' if is_equal else 'DIFFERENT'}"
     )

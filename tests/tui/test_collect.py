@@ -373,6 +373,31 @@ def test_the_poller_reads_on_once_the_screen_shows_what_was_read(monkeypatch):
     looking.stop()
 
 
+def test_a_disk_that_does_not_answer_is_told_until_it_does(monkeypatch):
+    for name, value in {"INTERVAL_S": 0.001, "_PATIENCE_S": 0.0, "waits_for_disk": lambda _: True}.items():
+        monkeypatch.setattr(poller, name, value)
+    handed_on: queue.Queue[Snapshot] = queue.Queue()
+    answers = threading.Event()
+    seen = Snapshot(runs_version=1)
+
+    def collect(_interest: Interest) -> Snapshot:
+        answers.wait(DEADLINE_S)
+        return seen
+
+    looking = Poller(lambda: collect, handed_on.put, handed_on.put, interval_s=3600)
+    looking.start()
+    (fault,) = handed_on.get(timeout=DEADLINE_S).faults
+    assert (fault.kind, "its disk has not answered for 0 s" in fault.sentence) == (FaultKind.DISK, True)
+    answers.set()
+    while handed_on.get(timeout=DEADLINE_S) != seen:
+        pass
+    looking.stop()
+
+
+def test_a_thread_that_sleeps_does_not_wait_for_a_disk():
+    assert not poller.waits_for_disk(threading.get_native_id())
+
+
 def test_a_log_names_only_other_runs(busy: Stage):
     paths = busy.project.run("digits", busy.specs()[7].run_id)
     paths.stdout.write_text(f"{paths.run_id}: update 38 of 188\nanother-run: update 1\n")
