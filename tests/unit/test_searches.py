@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import sqlite3
@@ -25,8 +26,9 @@ from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.jobs.queue.store import Store
 from tui_datasize.jobs.queue.undo import last_done
 from tui_datasize.jobs.rebuild import repair
+from tui_datasize.jobs.scheduler import apply_commands
 from tui_datasize.runlog.claim import Claim, RunOutcome, acquire
-from tui_datasize.runlog.paths import ProjectPaths
+from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 
 AMOUNTS, KEPT = (10, 20, 40), (4, 2, 1)
 SEEDS = (0, 1)
@@ -271,6 +273,34 @@ def test_a_lever_that_is_promoted_is_no_second_run(climb: Climb, queue: Queue, p
         after.end(waiting, JobState.SUCCEEDED)
         assert after.client.searches() == {}
         assert len(after.client.jobs()) == 8 + 4 + 2
+
+
+def test_a_promoted_run_that_cannot_be_queued_has_failed(
+    climb: Climb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waits for the search, and the search for its rung, would otherwise wait for ever."""
+    blocked, looked = run_of(3, 1, 1), apply_commands.observe
+
+    def observe(paths: RunPaths) -> object:
+        if paths.run_id == blocked.run_id:
+            raise PermissionError(errno.EACCES, "Permission denied", str(paths.lock))
+        return looked(paths)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(apply_commands, "observe", observe)
+        for spec in climb.first:
+            climb.succeed(spec, spec.batch_size / 10)
+        climb.queue.apply()
+    job = climb.queue.job(blocked)
+    assert job.state is JobState.FAILED
+    assert job.reason.startswith("its directory cannot be used: ")
+    for spec in (run_of(2, 0, 1), run_of(2, 1, 1), run_of(3, 0, 1)):
+        climb.succeed(spec, spec.batch_size / 10)
+    climb.queue.apply()
+    # The other candidate goes on, and whoever has mended it may try the run again.
+    assert climb.rung(2) == [2, 2]
+    climb.queue.ask(CommandKind.RETRY, blocked)
+    assert climb.queue.job(blocked).state is JobState.QUEUED
 
 
 def test_a_run_whose_record_lacks_validation_is_not_promoted(climb: Climb, project: ProjectPaths) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, lru_cache, partial
@@ -13,7 +12,7 @@ from tui_datasize.answers.answer import NOTHING, Asked, Sentence
 from tui_datasize.answers.checks.audit import AuditRecord, audit, runs_to_read
 from tui_datasize.answers.checks.finding import Finding
 from tui_datasize.experiments.costs import NO_COSTS, Costs
-from tui_datasize.experiments.spec import RunSpec
+from tui_datasize.experiments.spec import CELL, RunSpec
 from tui_datasize.experiments.variants import in_words
 from tui_datasize.metric import Metric, metric_named
 from tui_datasize.runlog.reader import RunLog
@@ -280,12 +279,8 @@ def per_variant(runs: pl.DataFrame) -> Iterable[tuple[str, pl.DataFrame]]:
 def said_plainly(runs: pl.DataFrame) -> dict[str, str]:
     """Variants as a person would say them, each apart from the others."""
     sources = runs.group_by("variant").agg(pl.col("transfer_source").drop_nulls().first()).iter_rows()
-    words = {variant: in_words(variant, _SWEPT.sub("", source or "")) for variant, source in sources}
+    words = {variant: in_words(variant, CELL.sub("", source or "")) for variant, source in sources}
     return words if len(set(words.values())) == len(words) else {variant: variant for variant in words}
-
-
-_SWEPT = re.compile(r"-n\d+-d\d+-s\d+-[0-9a-f]+$")
-"""Of the id of a run all but its experiment."""
 
 
 def named(variant: str, text: str) -> str:

@@ -38,6 +38,8 @@ _ALIKE: Mapping[str, str] = MappingProxyType(
     | {"task": "all learn the same", "transfer": "all begin alike"}
 )
 """Keys that no search is over, and why."""
+_PULLED = ("imbalance", "label_noise", "transfer")
+"""Of them those that may be levers beside one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +259,11 @@ def _check_key(search: TomlTable, key: str, base: Mapping[str, Any]) -> None:
             f"cannot search {key!r}", where=search.where(), fix=nearest(key, {*recipe_keys()} - _ALIKE.keys())
         )
     if first in _ALIKE:
-        raise ConfigError(f"cannot search {key!r}: {_ALIKE[first]}", where=search.where())
+        raise ConfigError(
+            f"cannot search {key!r}: {_ALIKE[first]}",
+            where=search.where(),
+            fix="give it in the experiment" + (" or as a lever" if first in _PULLED else ""),
+        )
     given: Any = base
     for part in (first, *rest):
         if not isinstance(given, Mapping) or part not in given:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tui_datasize.errors import ConfigError
-from tui_datasize.experiments.spec import ClassHalf, ClassSplit, RunSpec
+from tui_datasize.experiments.spec import CELL, ClassHalf, ClassSplit, RunSpec
 
-_RUN_ID = re.compile(r".+-n\d+-d\d+-s\d+-[0-9a-f]{8}")
 _OTHER_HALF: Mapping[ClassHalf, ClassHalf] = {"source": "target", "target": "source"}
 
 
@@ -44,7 +42,7 @@ class Sources:
         return replace(spec, transfer=transfer)
 
     def _refuse_unknown(self, source: str, key: str) -> None:
-        if not _RUN_ID.fullmatch(source):
+        if not CELL.search(source):
             raise ConfigError(
                 f"no experiment {source!r}",
                 where=f"{self.where}.{key}",

@@ -12,7 +12,7 @@ from tui_datasize.experiments.architectures import model_info
 from tui_datasize.experiments.keys import rows
 from tui_datasize.experiments.plain_values import to_plain
 from tui_datasize.experiments.pretext import TaskName
-from tui_datasize.experiments.spec import BudgetUnit, RunSpec
+from tui_datasize.experiments.spec import CELL, BudgetUnit, RunSpec
 from tui_datasize.experiments.synthetic import Synthetic
 from tui_datasize.experiments.unlabelled import Unlabelled
 
@@ -28,8 +28,6 @@ _LONGEST_LABEL = 24
 _BROUGHT_BY = {"subset.features": "subset.strategy", "images.rules": "synthetic.model"}
 _ONCE_TOLD = {f"{row.name}={row.default}" for table in (Synthetic, Unlabelled) for row in rows(table)}
 """In labels of runs to which it meant nothing; the version of the rules for folders was, too."""
-_OF_A_RUN = re.compile(r"-n\d+-d\d+-s\d+-[0-9a-f]+$")
-"""Of the id of a run all but its experiment."""
 _AXES = ("experiment", "train_size", "seed", "subset.seed", "subset.path")
 
 
@@ -232,7 +230,7 @@ def _complete(spec: RunSpec) -> dict[str, Any]:
     return spec.to_dict() | {
         "model": {"name": spec.model.name, **defaults, **spec.model.options},
         "transfer": spec.condition,
-        "subset.features": _OF_A_RUN.sub("", spec.subset.features) or "none",
+        "subset.features": CELL.sub("", spec.subset.features) or "none",
         # One word, as every part of a label.
         "tests": ",".join(f"{name}:{tests}" for name, tests in spec.tests) or "none",
         "synthetic": to_plain(replace(spec.synthetic, source="")) | {"model": spec.synthetic.named},

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,7 @@ from math import fsum, isfinite
 from pathlib import Path
 
 from tui_datasize.experiments.search import Rung
-from tui_datasize.experiments.spec import RunSpec
+from tui_datasize.experiments.spec import CELL, RunSpec
 from tui_datasize.jobs.queue.commands import PROMOTION, CommandKind
 from tui_datasize.jobs.queue.database import concerns_all, insert_commands
 from tui_datasize.jobs.queue.spec_file import QueuedSpec, promoted_document
@@ -223,9 +222,9 @@ def told_of_searches(connection: sqlite3.Connection) -> dict[str, str]:
     for search, run_id in connection.execute(
         "SELECT search, min(run_id) FROM rungs GROUP BY search"
     ).fetchall():
-        found, here = _CELL.match(run_id), last_rung(connection, search)
-        if found and here and (words := _stands(*here)):
-            told[found["experiment"]][words].append(int(found["size"]))
+        cell, here = CELL.search(run_id), last_rung(connection, search)
+        if cell and here and (words := _stands(*here)):
+            told[run_id[: cell.start()]][words].append(int(cell["size"]))
     return {
         experiment: "; ".join(
             f"{listed([f'{size:,}' for size in sorted(sizes)])} images: {words}"
@@ -233,9 +232,6 @@ def told_of_searches(connection: sqlite3.Connection) -> dict[str, str]:
         )
         for experiment, by_words in told.items()
     }
-
-
-_CELL = re.compile(r"(?P<experiment>.+)-n(?P<size>\d+)-d\d+-s\d+-[0-9a-f]{8}$")
 
 
 def _stands(rung: Rung, states: Counter[JobState | None]) -> str:

@@ -15,7 +15,7 @@ from typing import TypeAlias, TypeVar
 
 from tui_datasize.errors import DatasizeError, StorageError
 from tui_datasize.files import fault_of
-from tui_datasize.jobs.queue.commands import CommandKind
+from tui_datasize.jobs.queue.commands import PROMOTION, CommandKind
 from tui_datasize.jobs.queue.database import concerns_all, storage_errors
 from tui_datasize.jobs.queue.records import PastAttempt, PendingCommand, Verdict
 from tui_datasize.jobs.queue.spec_file import QueuedSpec
@@ -40,6 +40,7 @@ _BATCH = 1000
 _TURN_S = 1.0
 """For which a slow shared disk may take up the time of commands at one look."""
 FOR_CHECKPOINT = " for the sake of a checkpoint that is gone"
+_UNSEEN = Observation(exit=None, claim=None, lock_held=False, claimant_alive=False)
 _LOG = logging.getLogger(__name__)
 
 
@@ -117,10 +118,22 @@ class CommandApplier:
 
     def _one_by_one(self, commands: Sequence[PendingCommand]) -> Iterator[Verdict]:
         for command in commands:
-            yield self._apply_one(command)
+            verdict = self._apply_one(command)
+            if command.batch.startswith(PROMOTION) and not verdict.ok:
+                self._keep_refused(command, verdict.text)
+            yield verdict
             if self._disk.asked_s > _TURN_S:
                 # This machine's own runs have waited long enough; the rest follows at the next look.
                 return
+
+    def _keep_refused(self, command: PendingCommand, why: str) -> None:
+        """Have a run that a search went on with fail: nobody hears a refusal, and its rung waits."""
+        if self._store.state(command.run_id) is None:
+            document = QueuedSpec.read(command.document)
+            self._store.add(
+                document.job(command.run_id, _UNSEEN, JobState.FAILED, why, priority=command.amount)
+            )
+            self._store.dependencies.replace(command.run_id, document.after)
 
     def _set_stop(self, *, requested: bool, for_another: bool) -> None:
         self.stop_requested = requested
@@ -200,7 +213,7 @@ class CommandApplier:
             if document.place != SLURM:
                 raise
             # Acknowledged, so it is kept: how its directory stands is found out when it is handed over.
-            seen = Observation(exit=None, claim=None, lock_held=False, claimant_alive=False)
+            seen = _UNSEEN
         state, reason = JobState.QUEUED, ""
         if seen.final_exit and seen.final_exit.outcome in (RunOutcome.SUCCEEDED, RunOutcome.FAILED):
             state, reason = JobState(seen.final_exit.outcome), seen.final_exit.reason
