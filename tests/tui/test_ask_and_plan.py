@@ -53,6 +53,7 @@ def test_what_is_written_is_read_and_written_again():
         (write(worth_it="0%"), "0 points is no gain to look for"),
         (write(worth_it="0.5"), "gain '0.5' is unclear"),
         (write(target="90 %", predict_at="1000"), "both a size and a target"),
+        (write(fit_from="1,2"), "fit from: '1,2' is not a number of images"),
         (write(budget="1.5"), "budget: '1.5' is not a number of runs"),
     ],
 )

@@ -230,22 +230,28 @@ LABELS: Mapping[str, str] = MappingProxyType({"dataset": "data set"})
 _FIELDS = MappingProxyType(
     dict.fromkeys(SIZE_UNITS, "sizes")
     | {"subset.seeds": "draws", "model.name": "model", "seeds": "seeds", "budget": "budget"}
+    # Of that the budget takes one at least.
+    | {"batch_size": "budget"}
 )
 
 
 def _place_of(error: DatasizeError, form: SweepForm) -> tuple[str, str]:
     """The field that holds the key, or the path, that an error names, and which of its keys that is."""
     key = error.where.strip(".")
-    if not error.where or "/" in key:
+    if "/" in key or (isinstance(error, DataError) and not key):
         return ("dataset" if isinstance(error, DataError) else "options"), ""
     for name in reversed(_OF_TERMS):
         own = key.removeprefix(f"{name}.")
         with suppress(ConfigError):
             for term, _ in terms_of(getattr(form, name)):
-                if f"{own}.".startswith(f"{term}."):
+                # Of a key that is not known the place is its table.
+                unknown = repr(term.removeprefix(f"{own}." if own else ""))
+                if f"{own}.".startswith(f"{term}.") or unknown in error.what:
                     return name, term
         if own != key or key == name:
             return name, own.removeprefix(name)
+    if not key:
+        return ("levers" if form.levers else "sweep"), ""
     found = next((field for own, field in _FIELDS.items() if f"{key}.".startswith(f"{own}.")), key)
     return (found if found in HINTS else "options"), ""
 

@@ -19,7 +19,15 @@ from tui_datasize.experiments.load import EXPERIMENT_KEYS, LONGEST_NAME
 from tui_datasize.experiments.recipe import BUDGET_UNITS, recipe_keys, set_dotted
 from tui_datasize.experiments.search_form import read_search_form, search_as_typed
 from tui_datasize.experiments.spec import RunSpec
-from tui_datasize.experiments.typed_values import as_terms, as_typed, listed_values, terms_of, value_of
+from tui_datasize.experiments.typed_values import (
+    IN_THOUSANDS,
+    as_terms,
+    as_typed,
+    listed_values,
+    terms_of,
+    value_of,
+    without_commas,
+)
 from tui_datasize.files import named_path
 
 HINTS: Mapping[str, str] = MappingProxyType(
@@ -195,6 +203,31 @@ def _read_lists(text: str) -> dict[str, list[Any]]:
     return {key: listed_values(values) for key, values in terms_of(text)}
 
 
+def _joined(text: str, *, is_large: bool = False) -> str:
+    """Without the commas within numbers; `is_large`: numbers of thousands are to be expected.
+
+    Nobody lists 000: where a group begins with 0 a number is meant.
+
+    >>> _joined("100,200,400"), _joined("12,000, 24,000"), _joined("0,101"), _joined("7,101")
+    ('100,200,400', '12000, 24000', '0,101', '7,101')
+    """
+
+    def joined(found: re.Match[str]) -> str:
+        first, *groups = found[0].split(",")
+        if any(group[0] == "0" for group in groups):
+            return "".join((first, *groups))
+        if is_large and len(groups) == 1 and len(first) < 3:
+            fix = f"write {first}{groups[0]}, or {first}, {groups[0]}"
+            raise ConfigError(f"{found[0]} may be one number or two", fix=fix)
+        return found[0]
+
+    return IN_THOUSANDS.sub(joined, text.strip())
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in re.split(r"[,\s]+", text) if word]
+
+
 def _whole(text: str, what: str) -> int:
     digits = text.replace("_", "")
     if not digits.isdecimal() or len(digits) > 18:
@@ -205,11 +238,11 @@ def _whole(text: str, what: str) -> int:
 def _read_sizes(text: str) -> tuple[str, list[Any]]:
     """The unit and the list.
 
-    >>> _read_sizes("100..800"), _read_sizes("5%, 25%"), _read_sizes("10 50 per class")
-    (('sizes', [100, 200, 400, 800]), ('fractions', [0.05, 0.25]), ('per_class', [10, 50]))
+    >>> _read_sizes("1,000..4,000"), _read_sizes("5%, 25%"), _read_sizes("10 50 per class")
+    (('sizes', [1000, 2000, 4000]), ('fractions', [0.05, 0.25]), ('per_class', [10, 50]))
     """
     listed, per_class, _ = text.strip().partition("per class")
-    words = [word for word in re.split(r"[,\s]+", listed) if word]
+    words = _words(_joined(listed, is_large=True))
     if not words:
         raise ConfigError("no sizes", fix="such as 100, 200, 400")
     if all(word.endswith("%") for word in words):
@@ -249,13 +282,15 @@ def _read_seeds(text: str, step: int) -> Any:
     >>> _read_seeds("3", 101), _read_seeds("2", 1), _read_seeds("0, 7", 1), _read_seeds("7,", 1)
     ({'count': 3, 'step': 101}, [0, 1], [0, 7], [7])
     """
-    if spread := _SPREAD.fullmatch(text.strip()):
-        count, start, own = (int(part) if part else 0 for part in spread.groups())
-        if step == 1 and not (start or own) and 0 < count <= 10:
+    text = _joined(text)
+    if spread := _SPREAD.fullmatch(text):
+        count, start, own = (
+            int(part or default) for part, default in zip(spread.groups(), (0, 0, step), strict=True)
+        )
+        if (start, own) == (0, 1) and 0 < count <= 10:
             return list(range(count))
-        return {"count": count, "step": own or step} | ({"start": start} if start else {})
-    words = [word for word in re.split(r"[,\s]+", text) if word]
-    return [_whole(word, "how many, or a list such as 0, 1, 2") for word in words]
+        return {"count": count, "step": own} | ({"start": start} if start else {})
+    return [_whole(word, "how many, or a list such as 0, 1, 2") for word in _words(text)]
 
 
 def _read_budget(text: str) -> dict[str, Any]:
@@ -269,7 +304,7 @@ def _read_budget(text: str) -> dict[str, Any]:
     unit = unit if word else "updates"
     if not unit:
         raise ConfigError(f"expected {', '.join(BUDGET_UNITS)}, got {word!r}", fix="such as 500 updates")
-    number = value_of(amount.replace(",", "") or "''")
+    number = value_of(without_commas(amount) or "''")
     if isinstance(number, float) and number.is_integer():
         number = int(number)
     return {unit: number}

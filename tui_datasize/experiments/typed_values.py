@@ -12,6 +12,8 @@ from tui_datasize.errors import ConfigError
 
 _BARE = re.compile(r"[^\s\[\]{}\"',=#]+")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+IN_THOUSANDS = re.compile(r"(?<![\d_])(?<!\d[.,])[1-9]\d{0,2}(?:,\d{3})+(?![\d_]|,\d)")
+"""A number whose digits are grouped by commas, or a list."""
 _OPENS, _CLOSES = "[{", "]}"
 
 
@@ -57,6 +59,15 @@ def value_of(text: str) -> Any:
     if _BARE.fullmatch(text):
         return text
     raise ConfigError(f"{text!r} is no value")
+
+
+def without_commas(text: str) -> str:
+    """A number as people group its digits, without the commas; other commas stay.
+
+    >>> without_commas("12,800"), without_commas("1,2")
+    ('12800', '1,2')
+    """
+    return IN_THOUSANDS.sub(lambda found: found[0].replace(",", ""), text)
 
 
 def as_typed(value: Any) -> str:

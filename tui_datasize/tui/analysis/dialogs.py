@@ -15,6 +15,7 @@ from textual.widgets import Input
 
 from tui_datasize.answers.answer import Asked
 from tui_datasize.errors import ConfigError, DatasizeError
+from tui_datasize.experiments.typed_values import without_commas
 from tui_datasize.metric import METRICS_OFFERED
 from tui_datasize.text import MOST_COUNT
 from tui_datasize.tui.analysis.analyst import PAGES, experiment_names
@@ -122,7 +123,7 @@ def _read(written: Mapping[str, str], name: str, kind: Callable[[str], T], expec
 
 
 def _count(text: str) -> int:
-    number = int(text.replace(",", "").replace("_", "").replace(" ", ""))
+    number = int(without_commas(text).replace("_", "").replace(" ", ""))
     if not 1 <= number <= MOST_COUNT:
         raise ValueError(number)
     return number

@@ -1,0 +1,65 @@
+"""A form filled in: what its texts mean, and which field a mistake is told of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tui_datasize.experiments.draft import Draft, draft_of
+from tui_datasize.experiments.load import Project
+from tui_datasize.experiments.sweep_form import SweepForm
+
+
+def draft(**texts: str) -> Draft:
+    """Of the digits, where no text is given."""
+    project = Project(Path("/nowhere/experiments.toml"), {}, Path("/nowhere"))
+    return draft_of(SweepForm(**{"dataset": "digits", "model": "mlp"} | texts), project, {})
+
+
+@pytest.mark.parametrize(
+    ("texts", "field", "says"),
+    [
+        ({"seeds": "0"}, "seeds", "seeds: expected a whole number of at least 1, got 0"),
+        ({"seeds": "2 from 0 step 0"}, "seeds", "seeds: expected a whole number of at least 1, got 0"),
+        ({"draws": "0"}, "draws", "draws: expected a whole number of at least 1, got 0"),
+        ({"budget": "-5 epochs"}, "budget", "budget: expected a number above 0"),
+        ({"budget": "12 samples"}, "budget", "budget: one update of 64 images is more than"),
+        ({"budget": "12 samples", "options": "batch_size=32"}, "options", "options: batch_size: one update"),
+        ({"budget": "1,2 samples"}, "budget", "budget: '1,2' is no value"),
+        ({"options": "evaluate.times=3 batch_size=0"}, "options", "options: batch_size: expected"),
+        ({"options": "model.foo=1"}, "options", "options: model.foo: unknown key 'foo'"),
+        ({"options": "evaluate.tmes=1"}, "options", "options: evaluate.tmes: unknown key 'tmes'"),
+        ({"sweep": "batch_size=8,8"}, "sweep", "sweep: two combinations of swept values"),
+        ({"levers": "batch_size=64"}, "levers", "levers: two combinations of swept values"),
+        ({"sizes": "1,200"}, "sizes", "sizes: 1,200 may be one number or two; write 1200, or 1, 200"),
+        ({"sizes": "1,000, 1,200"}, "sizes", "sizes: 1,200 may be one number or two"),
+    ],
+)
+def test_a_mistake_is_told_of_the_field_that_has_it(texts: dict[str, str], field: str, says: str):
+    found = draft(**texts)
+    assert found.wrong == field
+    assert found.problem.startswith(says)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "means"),
+    [
+        ("1,000", [1000]),
+        ("1,000..1300", [1000]),
+        ("100,200,400", [100, 200, 400]),
+        ("128,256", [128, 256]),
+        ("5,100,1000", [5, 100, 1000]),
+        ("1, 200", [1, 200]),
+        ("1_200", [1200]),
+    ],
+)
+def test_commas_within_a_number_are_none_between_two(sizes: str, means: list[int]):
+    assert draft(sizes=sizes).table["sizes"] == means
+
+
+def test_seeds_between_commas_are_a_list_as_large_as_they_are():
+    assert draft(seeds="7,101").table["seeds"] == [7, 101]
+    assert draft(seeds="0,101,202").table["seeds"] == [0, 101, 202]
+    assert draft(seeds="1,000").table["seeds"] == {"count": 1000, "step": 101}
+    assert draft(draws="3 step 2").table["subset"]["seeds"] == {"count": 3, "step": 2}
