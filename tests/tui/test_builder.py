@@ -112,6 +112,7 @@ async def test_a_search_is_filled_in_beside_levers_and_stays_what_it_is(nothing:
         await show.shows("+[experiments.a.search]", "+halving = { keep = 0.5 }", "enter write it")
         await show.press("enter")
         await is_open(show, QueueDialog)
+        await show.shows("34 runs, 12 of them on later rungs")
         await show.press("escape")
         before = file.read_text()
         assert "# Of the next.\n[devices]" in before

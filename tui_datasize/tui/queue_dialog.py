@@ -203,12 +203,12 @@ def queue_facts(
     new = len(cells) - states[JobState.CANCELLED]
     told = (f"{new:,} new" if left else plural(new, "run")) + lost_evaluations(states[INCOMPLETE])
     failed = f"{present[JobState.FAILED]:,} failed: r runs them again" if present[JobState.FAILED] else ""
-    updates = sum(cell.updates for cell in cells)
+    updates, later = sum(cell.updates for cell in cells), plan.n_runs - len(plan.cells)
     estimate = time_words(snapshot, [cell.spec for cell in cells], on)
     return [
         ("", plan.title),
         ("", ""),
-        ("in all", plural(len(plan.cells), "run")),
+        ("in all", plural(plan.n_runs, "run") + (f", {later:,} of them on later rungs" if later > 0 else "")),
         ("there already", there or "none"),
         ("to queue", "; ".join(filter(None, (told, left, failed)))),
         ("cost", f"{updates:,} updates, {estimate}"),
