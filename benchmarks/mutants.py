@@ -135,9 +135,9 @@ MUTANTS = (
         "training/test_unlabelled.py",
     ),
     Mutant(
-        "training: without labels images are learned from that look like test images",
+        "training: without labels test images are learned from that are in the training set",
         "training/task.py",
-        "    return subset[~is_seen]\n",
+        "    return subset[~is_tested]\n",
         "    return subset\n",
         "training/test_pretext.py",
     ),

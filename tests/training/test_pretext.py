@@ -188,6 +188,9 @@ def test_no_label_and_no_test_image_decides_anything(
     )
     assert (labels != digits.train.labels).sum() > 1000
     whole, disturbed = queue_run(spec_of(name)), queue_run(spec_of(name))
+    # As files they may look like test images, which noise does not.
+    alike = {int(row): ("a.png", "b.png", 7) for row in make_task(spec_of(name), digits).subset[:9]}
+    monkeypatch.setattr(prepare_module, "load_dataset", lambda *_: replace(digits, twins=alike))
     one = train(whole)
     started = started_from(whole, name)
     monkeypatch.setattr(prepare_module, "load_dataset", lambda *_: noisy)
@@ -207,7 +210,7 @@ def started_from(source: RunPaths, name: str, *, freeze: bool = False) -> RunPat
     return write_queued(source.directory.parents[2], spec)
 
 
-def test_images_that_equal_a_test_image_or_look_almost_like_one_are_left_out(
+def test_images_that_equal_a_test_image_are_left_out(
     queue_run: QueueRun, digits: LoadedDataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     spec = spec_of()
@@ -218,16 +221,17 @@ def test_images_that_equal_a_test_image_or_look_almost_like_one_are_left_out(
         digits, test=replace(digits.test, hashes=hashes), twins={int(subset[9]): ("a.png", "b.png", 7)}
     )
     kept = make_task(spec, leaky).subset
-    assert kept.tolist() == np.delete(subset, [3, 5, 9]).tolist()
+    # What looks like one stays: by noise in test images nothing else would be learned from.
+    assert kept.tolist() == np.delete(subset, [3, 5]).tolist()
     # Those who learn from labels have them, as ever, and the audit says so.
     assert len(make_task(replace(spec, task=LearningTask()), leaky).subset) == 60
     monkeypatch.setattr(prepare_module, "load_dataset", lambda *_: leaky)
     paths = queue_run(spec)
     train(paths)
-    assert "3 of 60 images without labels look like a test image" in capsys.readouterr().out
+    assert "2 of 60 images without labels are test images" in capsys.readouterr().out
     assert pl.read_parquet(paths.subset)["index"].to_list() == kept.tolist()
     none = replace(digits, test=digits.train)
-    with pytest.raises(DataError, match="all images look like a test image"):
+    with pytest.raises(DataError, match="all images are test images, too"):
         make_task(spec, none)
 
 

@@ -17,7 +17,8 @@ from PIL import Image, ImageEnhance
 
 from tests.fakes import fake_spec
 from tests.unit.test_audit import SOUND, record_of
-from tui_datasize.answers.checks.audit import audit
+from tui_datasize.answers.checks.audit import audit, runs_to_read
+from tui_datasize.experiments.pretext import LearningTask
 from tui_datasize.experiments.spec import ClassSplit
 from tui_datasize.experiments.subsets import chosen_classes
 from tui_datasize.runlog.paths import ProjectPaths
@@ -98,24 +99,41 @@ def test_a_data_set_knows_its_twins_by_their_files_but_not_equal_pixels(folder):
     assert not [*(folder / "arrays").glob("*/*thumbnails*")]
 
 
-@pytest.mark.parametrize(("half", "found"), [("all", 1), ("source", 1), ("target", 0)])
-def test_the_audit_tells_of_twins_in_the_subsets_of_a_run(folder, half, found):
+@pytest.mark.parametrize(
+    ("half", "learned", "found"),
+    [
+        ("all", "classification", 1),
+        ("source", "classification", 1),
+        ("target", "rotation", 0),
+        ("all", "rotation", 1),
+    ],
+)
+def test_the_audit_tells_of_twins_in_the_subsets_of_a_run(folder, half, learned, found):
     of_dogs = next(seed for seed in range(20) if chosen_classes(2, ClassSplit("source", seed)) == (1,))
     size = 10 if half == "all" else 5
-    spec = fake_spec(dataset="imagefolder:pets", train_size=size, classes=ClassSplit(half, of_dogs))
+    spec = fake_spec(
+        dataset="imagefolder:pets",
+        train_size=size,
+        classes=ClassSplit(half, of_dogs),
+        task=LearningTask(learned),
+    )
     whole = load_dataset("imagefolder:pets", folder)
     task = make_task(spec, whole)
     paths = ProjectPaths(folder).run(spec.experiment, spec.run_id)
     paths.directory.mkdir(parents=True)
     prepare._describe(paths, task, prepare._twins(task, whole))
-    row = {**SOUND, "run_id": spec.run_id, "train_size": size, "seed": 0, "subset_seed": 0}
+    row = {**SOUND, "run_id": spec.run_id, "train_size": size, "seed": 0, "subset_seed": 0, "task": learned}
     subsets, _ = read_tables([paths], lambda run: run.subset, SUBSET)
     datasets, _ = read_datasets([paths])
     record = record_of(pl.DataFrame([row], schema=dict(RUNS)), subsets=subsets, datasets=datasets)
     told = [one.what for one in audit(record) if one.check == "near-duplicates"]
     total = 8 if half == "all" else 4
+    of_all = (
+        f"{total} test images ({100 / total:.1f} %)" if learned == "classification" else "the test images"
+    )
     expected = (
-        f"1 of {total} test images ({100 / total:.1f} %) look almost like one of the training subsets, such "
-        "as test/dog/copy.jpg and train/dog/3.png."
+        f"1 of {of_all} look almost like one of the training subsets, such as test/dog/copy.jpg and "
+        "train/dog/3.png."
     )
     assert told == [expected] * found
+    assert runs_to_read(record.runs)[0] == [spec.run_id]

@@ -57,7 +57,7 @@ def make_task(spec: RunSpec, whole: LoadedDataset, chosen: Indices | None = None
     true_labels = np.asarray(dataset.train.labels)
     subset = draw(true_labels, spec.train_size, spec.subset) if chosen is None else chosen
     if not spec.task.has_labels:
-        subset, dataset = _unlike_tests(subset, rows, whole), replace(dataset, test=_none_of(dataset.test))
+        subset, dataset = _untested(subset, rows, whole), replace(dataset, test=_none_of(dataset.test))
     given = noisy_labels(true_labels, dataset.class_names, spec.label_noise, spec.subset.seed)
     return Task(
         dataset=replace(dataset, train=replace(dataset.train, labels=given)),
@@ -78,19 +78,19 @@ def _held_out(labels: Indices, spec: RunSpec) -> NDArray[np.bool_]:
     return is_held_out
 
 
-def _unlike_tests(subset: Indices, rows: Indices, whole: LoadedDataset) -> Indices:
-    """Those of a subset that neither equal a test image nor look almost like one, which others are tested by.
+def _untested(subset: Indices, rows: Indices, whole: LoadedDataset) -> Indices:
+    """Those of a subset that are no test image, pixel for pixel, which others are tested by.
+
+    What looks like one stays, and the audit tells of it: test images would else decide what is learned.
 
     Raises DataError: none is left.
     """
-    places = rows[subset]
-    is_seen = np.isin(whole.train.hashes[places], whole.test.hashes)
-    is_seen |= np.isin(places, np.fromiter(whole.twins, dtype=np.int64))
-    if left_out := int(is_seen.sum()):
-        print(f"{left_out:,} of {len(subset):,} images without labels look like a test image", flush=True)
+    is_tested = np.isin(whole.train.hashes[rows[subset]], whole.test.hashes)
+    if left_out := int(is_tested.sum()):
+        print(f"{left_out:,} of {len(subset):,} images without labels are test images", flush=True)
     if left_out == len(subset):
-        raise DataError("all images look like a test image", where=whole.name, fix="give other images")
-    return subset[~is_seen]
+        raise DataError("all images are test images, too", where=whole.name, fix="give other images")
+    return subset[~is_tested]
 
 
 def _none_of(split: ImageSplit) -> ImageSplit:

@@ -51,9 +51,12 @@ def runs_to_read(runs: pl.DataFrame) -> tuple[list[str], list[str]]:
 
     One per subset draw, and one finished run per data set and class half, however many runs there are.
     """
-    runs = classifying(runs)
     # As published a run may have measured a part of the test set alone.
-    ended = runs.filter(pl.col("state").is_in(COUNTED_STATES)).sort("as_published", maintain_order=True)
+    ended = (
+        classifying(runs)
+        .filter(pl.col("state").is_in(COUNTED_STATES))
+        .sort("as_published", maintain_order=True)
+    )
     tested = ended.unique(["dataset", "classes"], keep="first", maintain_order=True)
     draws = find_draws(runs)["run_id"].to_list()
     # A class half has draws of its own under the name of the whole.
@@ -78,8 +81,9 @@ def audit(record: AuditRecord) -> tuple[Finding, ...]:
 
 
 def _audit_experiment(runs: pl.DataFrame, record: AuditRecord) -> Iterator[Finding]:
-    yield from measured.check_incomplete(runs.join(classifying(runs), on="run_id", how="anti"))
-    runs = classifying(runs)
+    starts, runs = runs.join(classifying(runs), on="run_id", how="anti"), classifying(runs)
+    yield from measured.check_incomplete(starts)
+    yield from images.check_twins(starts, record.subsets, record.datasets)
     counted = runs.filter(pl.col("state").is_in(COUNTED_STATES))
     yield from images.check_missing_classes(runs, record.subsets, record.datasets)
     yield from images.check_leaks(runs, record.subsets, record.predictions)

@@ -88,7 +88,7 @@ def check_leaks(runs: pl.DataFrame, subsets: pl.DataFrame, predictions: pl.DataF
 def check_twins(runs: pl.DataFrame, subsets: pl.DataFrame, datasets: pl.DataFrame) -> Iterator[Finding]:
     """Test images that look almost like one of the training subsets, as the decoding of image files found.
 
-    `subsets` and `datasets` are of one run per draw.
+    `subsets` and `datasets` are of one run per draw. Runs without labels have no test images to count.
     """
     if "twin" not in subsets.columns:
         return
@@ -97,16 +97,16 @@ def check_twins(runs: pl.DataFrame, subsets: pl.DataFrame, datasets: pl.DataFram
         return
     tested = datasets.join(alike, on="run_id", how="semi").group_by("run_id").agg(pl.sum("test_images"))
     count, most = alike["twin"].n_unique(), int(str(tested["test_images"].max()))
+    of_all = f"{most:,} test images ({100 * count / most:.1f} %)" if most else "the test images"
     pairs = (
         alike.unique("twin", keep="first", maintain_order=True).select("twin", "image_file").head(_MOST_PAIRS)
     )
     examples = ", ".join(f"{twin} and {file}" for twin, file in pairs.rows())
-    what = (
-        f"{count:,} of {most:,} test images ({100 * count / most:.1f} %) look almost like one of the "
-        f"training subsets, such as {examples}."
-    )
+    what = f"{count:,} of {of_all} look almost like one of the training subsets, such as {examples}."
+    whose = "" if most else " of whoever starts from these runs"
     to_do = (
-        "Look at them: if they are copies, remove these from the training set; the test accuracy is too high."
+        "Look at them: if they are copies, remove these from the training set; the test accuracy"
+        f"{whose} is too high."
     )
     concerned = runs.join(alike, on="run_id", how="semi")
     yield finding(Severity.WARNING, "near-duplicates", concerned, what, to_do)
