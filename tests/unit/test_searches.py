@@ -190,7 +190,7 @@ def test_undo_takes_back_what_a_person_asked_for_alone(climb: Climb) -> None:
     climb.queue.ask(CommandKind.HOLD, run_of(0, 0, 1))
     climb.queue.ask(CommandKind.RELEASE, run_of(0, 0, 1))
     with climb.queue.client._database() as connection:
-        assert last_done(connection).kind is CommandKind.RELEASE
+        assert last_done(connection).words == "release 1 run"
 
 
 def test_queueing_again_keeps_where_a_promoted_run_stands(climb: Climb) -> None:

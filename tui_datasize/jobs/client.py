@@ -14,7 +14,7 @@ from tui_datasize.experiments.cluster_settings import Place
 from tui_datasize.experiments.sources import in_order_of_paths
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs.queue import image_files, reading, requests
-from tui_datasize.jobs.queue.commands import CommandKind
+from tui_datasize.jobs.queue.commands import UNDO, CommandKind
 from tui_datasize.jobs.queue.database import QueueWatch, create_database, insert_commands, transaction
 from tui_datasize.jobs.queue.dependencies import Dependencies, check_sources, none_of_each_other
 from tui_datasize.jobs.queue.faults import (
@@ -45,7 +45,7 @@ from tui_datasize.jobs.queue.requests import (
 )
 from tui_datasize.jobs.queue.settings import Settings
 from tui_datasize.jobs.queue.state import MAX_ATTEMPTS, Job, JobState
-from tui_datasize.jobs.queue.undo import UNDO, being_cancelled, last_done, taken_back
+from tui_datasize.jobs.queue.undo import being_cancelled, last_done
 from tui_datasize.jobs.scheduler import launch
 from tui_datasize.jobs.scheduler.devices import slots_by_file
 from tui_datasize.jobs.scheduler.lock import read_notes
@@ -54,7 +54,6 @@ from tui_datasize.jobs.search_client import SearchClient
 from tui_datasize.jobs.workers.process import ProjectProcesses
 from tui_datasize.runlog.identity import ProcessIdentity
 from tui_datasize.runlog.paths import ProjectPaths
-from tui_datasize.text import plural
 
 if TYPE_CHECKING:
     from tui_datasize.experiments.search import Rung
@@ -106,7 +105,9 @@ class QueueClient(SearchClient):
         except DatasizeError as error:
             return requests.outcome_of_error(error)
 
-    def answer_to(self, command: Enqueue | ChangeJobs | Drain, acknowledgement: Acknowledgement) -> Outcome:
+    def answer_to(
+        self, command: Enqueue | ChangeJobs | Drain | Undo, acknowledgement: Acknowledgement
+    ) -> Outcome:
         """Wait for the scheduler's answer to what was acknowledged, `requests.ANSWER_WITHIN_S` at most."""
         look_s = min(_LOOK_AGAIN_S, requests.ANSWER_WITHIN_S)
         deadline_s = time.monotonic() + requests.ANSWER_WITHIN_S
@@ -127,18 +128,10 @@ class QueueClient(SearchClient):
         with self._database() as connection:
             done = last_done(connection)
             ended = launch.wait_until(lambda: not being_cancelled(connection, done), requests.ANSWER_WITHIN_S)
-            states = reading.expected_states(connection)
         if not ended:
             raise ConfigError("the jobs are still being cancelled", fix="undo it once they have ended")
-        command, name = taken_back(done, states), UNDO + done.batch
-        if isinstance(command, Drain):
-            acknowledgement = self.send(CommandKind.DRAIN, [""], int(command.draining), name)
-        else:
-            acknowledgement = self.send(command.kind, command.run_ids, command.amount, name)
-        outcome = self.answer_to(command, acknowledgement)
-        left = len(done.run_ids) - len(acknowledgement.command_ids)
-        rest = f"; {plural(left, 'run')} left alone, as changed since" if left else ""
-        return replace(outcome, sentence=f"undo of: {done.words}: {outcome.sentence}{rest}")
+        outcome = self.answer_to(Undo(), self.send(CommandKind.UNDO, done.run_ids, 0, UNDO + done.batch))
+        return replace(outcome, sentence=f"undo of: {done.words}: {outcome.sentence}")
 
     def _commit(self, command: Enqueue | ChangeJobs | Drain) -> Acknowledgement:
         if isinstance(command, ChangeJobs):

@@ -24,6 +24,8 @@ class CommandKind(StrEnum):
     """Move a waiting job places up (negative) or down (positive) among those of its priority."""
     DRAIN = "drain"
     """Finish what runs and start nothing (amount 1), or start again (amount 0); concerns no run."""
+    UNDO = "undo"
+    """Put back what another command changed of a job; the name of the batch tells which."""
     STOP = "stop"
     """End the scheduler; workers go on. None is started by itself before something else is asked, unless
     this is to make room for another one (amount 1)."""
@@ -31,6 +33,10 @@ class CommandKind(StrEnum):
 
 PROMOTION = "search "
 """What the name of a batch begins with that the scheduler itself gives, for what a search goes on with."""
+
+
+UNDO = "undo "
+"""What the name of a batch begins with that takes another back; the name of that one follows."""
 
 
 class Amount(NamedTuple):

@@ -91,8 +91,6 @@ class Verdict(NamedTuple):
     """Whether it was followed."""
     text: str
     """What to tell a person."""
-    changed: bool = True
-    """Whether the job is another than before; an undo takes back nothing else."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,7 +172,7 @@ class Outcome:
 
 
 def outcome_of(
-    command: Enqueue | ChangeJobs | Drain,
+    command: Enqueue | ChangeJobs | Drain | Undo,
     acknowledgement: Acknowledgement,
     results: Sequence[CommandResult] | None,
     error: DatasizeError | None = None,
@@ -189,6 +189,9 @@ def outcome_of(
         told = [_grouped(results)]
     elif isinstance(command, Drain):
         told = ["drain" if command.draining else "start jobs again"]
+    elif isinstance(command, Undo):
+        # What is undone is told before.
+        told = []
     else:
         told = [f"{JOB_COMMANDS[command.kind].verb} {plural(len(command.run_ids), 'run')}"]
     if results is None:

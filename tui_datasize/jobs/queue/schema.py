@@ -278,9 +278,24 @@ CREATE INDEX rungs_run ON rungs (run_id);
 """The runs of each rung of a search at a train size, and where each stands in it, as JSON: of the first rung
 as they are queued, of the others as they are promoted."""
 
+_CHANGES = """
+CREATE TABLE changes (
+    id INTEGER PRIMARY KEY,
+    batch TEXT NOT NULL,
+    run_id TEXT NOT NULL,
+    was TEXT NOT NULL,
+    became TEXT NOT NULL,
+    document TEXT,
+    UNIQUE (batch, run_id)
+);
+ALTER TABLE commands DROP COLUMN changed;
+"""
+"""What a command found and left of each job that it changed, as JSON; `was` is empty of a new one, `document`
+is the one before where it got another. Without a run they are of the whole queue."""
+
 STEPS = (
     *(_FIRST, _DEPENDENCIES, _SHAPES, _FAULTS, _CARDS, _MEMORY, _PROBES, _ANSWERS, _CONTEXTS),
-    *(_SOURCE_SETS, _CHANGED, _CLUSTER, _RENEWALS, _RUNGS),
+    *(_SOURCE_SETS, _CHANGED, _CLUSTER, _RENEWALS, _RUNGS, _CHANGES),
 )
 """What takes a database from each version to the next; a new one takes them all. Never edit a step
 that was released: add another."""

@@ -1,7 +1,7 @@
 """The scheduler's view of the queue's database: jobs, attempts and pending commands.
 
-Every change of a job's state goes through the transition table, and nothing is kept in memory that a
-restarted scheduler could not read back.
+Every change of a job's state goes through the transition table, but for an undo, and nothing is kept in
+memory that a restarted scheduler could not read back.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,7 @@ from tui_datasize.jobs.queue.schema import (
 from tui_datasize.jobs.queue.searches import Searches
 from tui_datasize.jobs.queue.settings import NOT_DRAINING, Settings
 from tui_datasize.jobs.queue.state import IllegalTransitionError, JobState, sources
+from tui_datasize.jobs.queue.undo import Changes
 from tui_datasize.runlog.claim import utc_now
 from tui_datasize.runlog.identity import boot_id
 from tui_datasize.runlog.paths import ProjectPaths
@@ -74,6 +75,8 @@ class Store:
         self.searches = Searches(self._connection, path.parent)
         self.notices = Notices(self._connection)
         self.settings = Settings(self._connection)
+        self.changes = Changes(self._connection)
+        self._put_back: set[str] = set()
         self.faults = Faults(self._connection, path)
         with storage_errors(path):
             self._status = path.stat()
@@ -141,9 +144,8 @@ class Store:
         """Note the answers to applied commands, by their ids; their documents are no longer needed."""
         now = utc_now()
         self._connection.executemany(
-            "UPDATE commands SET applied_at = ?, ok = ?, message = ?, changed = ?, document = '' "
-            "WHERE id = ?",
-            [(now, one.ok, one.text, one.changed, command_id) for command_id, one in answers],
+            "UPDATE commands SET applied_at = ?, ok = ?, message = ?, document = '' WHERE id = ?",
+            [(now, one.ok, one.text, command_id) for command_id, one in answers],
         )
 
     def forget_old_commands(self) -> None:
@@ -158,6 +160,7 @@ class Store:
                 "OR found_s < :now_s - :kept_s)",
                 now,
             )
+            self._connection.execute("DELETE FROM changes WHERE batch NOT IN (SELECT batch FROM commands)")
             self._connection.execute(
                 "UPDATE commands SET found_boot = :boot, found_s = :now_s "
                 "WHERE found_boot = '' AND applied_at IS NOT NULL",
@@ -238,6 +241,28 @@ class Store:
         allowed = {"priority": priority, "attempts_allowed": attempts_allowed, "place": place}
         self.update(run_id, document=document, shape=shape, cancel_requested=0, **allowed)
         self.renew_attempts(run_id)
+
+    def put_back(self, run_id: str, values: Mapping[str, Any]) -> None:
+        """Give a job what a command took from it, its state included; `follow_back` is to come next."""
+        self.update(run_id, **values)
+        if "waits" in values:
+            self.dependencies.replace(run_id, self.dependencies.sources(run_id))
+        if "state" in values:
+            self.dependencies.follow(run_id)
+            self.searches.follow(run_id)
+            self._put_back.add(run_id)
+
+    def follow_back(self, run_id: str) -> str:
+        """Once all is put back: let what waits for a job follow it; why the job itself fails now."""
+        if run_id not in self._put_back:
+            return ""
+        self._put_back.remove(run_id)
+        state, hopeless = self.state(run_id), ""
+        if state and state.is_final:
+            self._follow(run_id, state, self.value(run_id, "reason"))
+        elif hopeless := self.dependencies.hopeless(self.dependencies.sources(run_id)):
+            self.change(run_id, JobState.FAILED, hopeless)
+        return hopeless
 
     def change(self, run_id: str, state: JobState, reason: str = "") -> None:
         """Take a job to another state, and with it whatever waits for it.

@@ -15,7 +15,7 @@ from typing import TypeAlias, TypeVar
 
 from tui_datasize.errors import DatasizeError, StorageError
 from tui_datasize.files import fault_of
-from tui_datasize.jobs.queue.commands import PROMOTION, CommandKind
+from tui_datasize.jobs.queue.commands import PROMOTION, UNDO, CommandKind
 from tui_datasize.jobs.queue.database import concerns_all, storage_errors
 from tui_datasize.jobs.queue.records import PastAttempt, PendingCommand, Verdict
 from tui_datasize.jobs.queue.spec_file import QueuedSpec
@@ -70,7 +70,8 @@ class CommandApplier:
             with self._store.transaction():
                 for (_, kind), group in groupby(commands, key=lambda command: (command.batch, command.kind)):
                     together = list(group)
-                    done = self._apply_group(kind, together)
+                    with self._store.changes.noted(together[0].batch):
+                        done = self._apply_group(kind, together)
                     applied += done
                     if done < len(together):
                         break
@@ -104,12 +105,14 @@ class CommandApplier:
         elif kind is CommandKind.RETRY:
             answers = self._retry(commands)
         elif kind is CommandKind.DRAIN:
-            answers = [self._drain(command) for command in commands]
+            answers = [self._drain(draining=command.amount != 0) for command in commands]
         elif kind is CommandKind.STOP:
             self._set_stop(requested=True, for_another=bool(commands[-1].amount))
             answers = [Verdict(True, "the scheduler ends; workers go on")] * len(commands)
         else:
             answers = list(self._one_by_one(commands))
+        if kind is CommandKind.UNDO:
+            answers = [self._end_undo(c, answer) for c, answer in zip(commands, answers, strict=False)]
         self._store.settle(
             (c.id, answer._replace(text=f"{c.run_id}: {answer.text}") if c.run_id else answer)
             for c, answer in zip(commands, answers, strict=False)
@@ -178,7 +181,7 @@ class CommandApplier:
         if not state.is_final and self._store.value(command.run_id, "cancel_requested"):
             return Verdict(False, "is just being cancelled; queue it again in a moment")
         told = f"has {state} already" if state.is_final else "is in the queue already"
-        return Verdict(True, told, changed=False)
+        return Verdict(True, told)
 
     def _enqueue_again(
         self, command: PendingCommand, state: JobState | None, document: QueuedSpec
@@ -201,6 +204,8 @@ class CommandApplier:
             self._store.queue_again(run_id)
         self._store.replace_document(run_id, command.document, command.amount, allowed, document.place)
         self._store.dependencies.replace(run_id, document.after)
+        if command.force:
+            self._store.changes.note_renewed(run_id)
         how = " from the start" if command.force else FOR_CHECKPOINT if document.anew else ""
         return Verdict(True, f"queued again{how}")
 
@@ -232,12 +237,12 @@ class CommandApplier:
         if state is JobState.FAILED:
             return Verdict(False, f"has failed before: {reason}; retry it, or queue it with --force")
         if state is not JobState.QUEUED:
-            return Verdict(True, f"is {state} already, by its directory", changed=False)
+            return Verdict(True, f"is {state} already, by its directory")
         return Verdict(True, "queued")
 
     def _hold(self, command: PendingCommand, state: JobState | None) -> Verdict:
         if state is JobState.HELD:
-            return Verdict(True, "is held already", changed=False)
+            return Verdict(True, "is held already")
         if state is None or not state.is_waiting:
             return Verdict(False, _refusal(state, "cancel it to stop it"))
         self._store.change(command.run_id, JobState.HELD)
@@ -251,7 +256,7 @@ class CommandApplier:
 
     def _cancel(self, command: PendingCommand, state: JobState | None) -> Verdict:
         if state is JobState.CANCELLED:
-            return Verdict(True, "is cancelled already", changed=False)
+            return Verdict(True, "is cancelled already")
         # Its source may have been cancelled by the command before this one.
         is_stranded = self._store.dependencies.has_failed_for(command.run_id) is JobState.CANCELLED
         if state is None or (state.is_final and not is_stranded):
@@ -328,20 +333,19 @@ class CommandApplier:
         state = self._store.state(run_id)
         if state is JobState.INTERRUPTED:
             self._store.renew_attempts(run_id)
-            return Verdict(True, "waits already; its attempts are counted from 0 again", changed=False)
+            return Verdict(True, "waits already; its attempts are counted from 0 again")
         if state and state.is_waiting:
-            return Verdict(True, "waits already", changed=False)
+            return Verdict(True, "waits already")
         if state not in (JobState.FAILED, JobState.CANCELLED):
             return Verdict(False, _refusal(state, "only failed, cancelled and interrupted runs are retried"))
         if hopeless := self._store.dependencies.hopeless(sources):
             return Verdict(False, f"{hopeless}; retry that first, or queue this again without waiting for it")
-        renewed = self._renew_sources(run_id)
+        behind = self._renew_sources(run_id)
         self._store.queue_again(run_id)
-        behind = f", behind {plural(renewed, 'finished run')}{FOR_CHECKPOINT}" if renewed else ""
         return Verdict(True, f"queued again{behind}")
 
-    def _renew_sources(self, run_id: str) -> int:
-        """Queue anew what a run takes over from where checkpoints are gone; how many runs that were."""
+    def _renew_sources(self, run_id: str) -> str:
+        """Queue anew what a run takes over from where checkpoints are gone; what is to be told of that."""
         lost: Collection[str] = ()
         with suppress(KeyError, TypeError, ValueError, SharedDiskError):
             spec = QueuedSpec.read(self._store.value(run_id, "document")).spec
@@ -353,11 +357,40 @@ class CommandApplier:
         self._store.cluster.take_back(lost)
         for source in lost:
             self._store.renew(source)
-        return len(lost)
+        return f", behind {plural(len(lost), 'finished run')}{FOR_CHECKPOINT}" if lost else ""
 
-    def _drain(self, command: PendingCommand) -> Verdict:
-        self._store.settings.write(draining=command.amount != 0)
-        if command.amount:
+    def _undo(self, command: PendingCommand, state: JobState | None) -> Verdict:
+        """Put back what a command changed, where that still is as the command left it; no work is ended."""
+        run_id, batch = command.run_id, command.batch.removeprefix(UNDO)
+        if not run_id:
+            return self._drain(draining=self._store.changes.was_draining(batch))
+        change = self._store.changes.of(batch, run_id)
+        if state is None or change is None:
+            return Verdict(False, "was taken back already")
+        before = change.before(self._store.changes.now(run_id)) if change.was else {}
+        then = JobState(before.get("state", state))
+        is_clusters = then.is_final and self._store.value(run_id, "place") == SLURM
+        if not state.is_final and not state.is_active and (is_clusters or not change.was):
+            # There is nothing to go back to, or a cluster has to be told.
+            return self._cancel(command, state)
+        if not before:
+            return Verdict(False, "left alone, as changed since")
+        behind = self._renew_sources(run_id) if state.is_final and not then.is_final else ""
+        self._store.put_back(run_id, before)
+        if then is not state:
+            return Verdict(True, f"{then} as before{behind}")
+        return Verdict(True, f"priority is now {before['priority']}" if "priority" in before else "put back")
+
+    def _end_undo(self, command: PendingCommand, answer: Verdict) -> Verdict:
+        """Let others follow once all jobs are as they were; what could not be put back is not tried again."""
+        self._store.changes.forget(command.batch.removeprefix(UNDO), command.run_id)
+        hopeless = self._store.follow_back(command.run_id) if answer.ok else ""
+        return Verdict(False, f"failed: {hopeless}") if hopeless else answer
+
+    def _drain(self, *, draining: bool) -> Verdict:
+        self._store.changes.note_drain(draining)
+        self._store.settings.write(draining=draining)
+        if draining:
             return Verdict(True, "Draining: running jobs finish, no new ones start.")
         return Verdict(True, "the queue starts jobs again")
 
@@ -378,7 +411,7 @@ class CommandApplier:
                 in_line.update(line)
                 moved.update(self._move_in_line(line, marked, commands[0].amount))
         already = f"is at the {'end' if commands[0].amount > 0 else 'front'} of its line already"
-        answers = dict.fromkeys(in_line, Verdict(True, already, changed=False))
+        answers = dict.fromkeys(in_line, Verdict(True, already))
         answers |= dict.fromkeys(moved, Verdict(True, "moved"))
         for run_id in marked - in_line:
             answers[run_id] = Verdict(
@@ -411,6 +444,7 @@ _HANDLERS: Mapping[CommandKind, _Handler] = MappingProxyType(
         CommandKind.RELEASE: CommandApplier._release,
         CommandKind.CANCEL: CommandApplier._cancel,
         CommandKind.PRIORITY: CommandApplier._priority,
+        CommandKind.UNDO: CommandApplier._undo,
     }
 )
 
