@@ -25,7 +25,7 @@ from benchmarks.training_processes import Build, team
 from benchmarks.training_sides import Done, EngineSide, cores
 from benchmarks.training_study import StudyLoop
 from benchmarks.training_work import Work, letters, residual
-from tui_datasize.experiments.load import DATA_VARIABLE
+from tui_datasize.experiments.project_tables import DATA_VARIABLE
 from tui_datasize.experiments.spec import SubsetSpec
 from tui_datasize.experiments.subsets import draw
 from tui_datasize.training.arrays import LoadedDataset

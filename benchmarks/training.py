@@ -28,7 +28,7 @@ from benchmarks.training_processes import Build, Team, described, team
 from benchmarks.training_sides import Done, EngineSide, cores, flops_per_image, per_wall_s, spread
 from benchmarks.training_study import StudyLoop
 from benchmarks.training_work import Work, letters, residual, synthetic
-from tui_datasize.experiments.load import DATA_VARIABLE
+from tui_datasize.experiments.project_tables import DATA_VARIABLE
 from tui_datasize.experiments.spec import SubsetSpec
 from tui_datasize.experiments.subsets import draw
 from tui_datasize.training.arrays import LoadedDataset

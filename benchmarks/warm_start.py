@@ -29,7 +29,8 @@ from types import MappingProxyType
 from typing import Any
 
 from benchmarks.timed_worker import FILE, PHASES, TRAINING
-from tui_datasize.experiments.load import DATA_VARIABLE, Project, load_project
+from tui_datasize.experiments.load import Project, load_project
+from tui_datasize.experiments.project_tables import DATA_VARIABLE
 from tui_datasize.experiments.spec import Budget, ModelSpec, OptimizerSpec, RunSpec
 from tui_datasize.experiments.sweep import plan_runs
 from tui_datasize.jobs.client import QueueClient

@@ -14,7 +14,8 @@ import pytest
 
 from tests.fakes import fake_spec
 from tui_datasize.errors import ConfigError, StorageError
-from tui_datasize.experiments.load import is_shared, load_project
+from tui_datasize.experiments.load import load_project
+from tui_datasize.experiments.project_tables import is_shared
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.queue import database
 from tui_datasize.jobs.queue.database import create_database, open_database, protect

@@ -17,7 +17,8 @@ from tui_datasize.errors import ConfigError
 from tui_datasize.experiments import sweep, variants
 from tui_datasize.experiments.catalogue import DATASETS
 from tui_datasize.experiments.device_settings import DeviceOptions, DeviceSettings
-from tui_datasize.experiments.load import device_settings, load_project, notify_command
+from tui_datasize.experiments.load import load_project
+from tui_datasize.experiments.project_tables import device_settings, notify_command
 from tui_datasize.experiments.sweep import check_runs, listed_runs, plan_runs, train_sizes
 from tui_datasize.experiments.variants import variant_labels
 from tui_datasize.jobs.scheduler import device_file

@@ -8,7 +8,8 @@ import pytest
 
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.cluster_settings import ClusterSettings
-from tui_datasize.experiments.load import cluster_settings, load_project
+from tui_datasize.experiments.load import load_project
+from tui_datasize.experiments.project_tables import cluster_settings
 
 
 def test_a_project_without_the_table_has_no_cluster(tmp_path: Path) -> None:

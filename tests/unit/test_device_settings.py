@@ -8,7 +8,8 @@ import pytest
 
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.device_settings import DeviceOptions, DeviceSettings, read_written
-from tui_datasize.experiments.load import device_settings, load_project, notify_command
+from tui_datasize.experiments.load import load_project
+from tui_datasize.experiments.project_tables import device_settings, notify_command
 from tui_datasize.jobs.scheduler.main import _parser, _settings
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from tui_datasize.errors import ConfigError
-from tui_datasize.experiments.load import data_directory, load_project
+from tui_datasize.experiments.load import load_project
+from tui_datasize.experiments.project_tables import data_directory
 from tui_datasize.experiments.spec import Budget, OptimizerSpec
 
 MINIMAL = """

@@ -13,7 +13,7 @@ from tui_datasize.answers.prices import _hours
 from tui_datasize.cli.dispatch import main
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.costs import Costs
-from tui_datasize.experiments.load import project_costs
+from tui_datasize.experiments.project_tables import project_costs
 from tui_datasize.stats.run_costs import RunCosts
 
 COSTS = '[costs]\nlabel = 0.08\ngpu_hour = 1.2\ncurrency = "EUR"\n'

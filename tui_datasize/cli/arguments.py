@@ -225,7 +225,7 @@ DRAIN = (flags(off="start jobs again"),)
 
 def _keep(command: argparse._ActionsContainer) -> None:
     # Only here, as below: what reads the file takes longer to import than all other commands need.
-    from tui_datasize.experiments.load import KEEPS
+    from tui_datasize.experiments.project_tables import KEEPS
 
     command.add_argument(
         "--keep",

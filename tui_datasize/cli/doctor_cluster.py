@@ -16,7 +16,7 @@ from typing import Any
 from tui_datasize.cli.checks import Check
 from tui_datasize.errors import DatasizeError
 from tui_datasize.experiments.cluster_settings import ClusterSettings, seconds
-from tui_datasize.experiments.load import cluster_settings
+from tui_datasize.experiments.project_tables import cluster_settings
 from tui_datasize.files import fault_of, known_object
 from tui_datasize.jobs.queue.file_systems import file_system
 from tui_datasize.jobs.scheduler.slurm.arrays import HandedDirectory, sbatch, script

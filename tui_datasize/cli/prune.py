@@ -6,7 +6,7 @@ import argparse
 
 from tui_datasize.cli.basics import print_json, project_paths, talk
 from tui_datasize.errors import EXIT_OK, UnknownRunError
-from tui_datasize.experiments.load import Keep
+from tui_datasize.experiments.project_tables import Keep
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.prune import Removal, remove, survey
 from tui_datasize.render.console import data_console, plain_table

@@ -7,7 +7,7 @@ import argparse
 from tui_datasize.cli.basics import project_paths, talk, tell
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, ConfigError
 from tui_datasize.experiments.device_settings import DeviceOptions
-from tui_datasize.experiments.load import device_settings
+from tui_datasize.experiments.project_tables import device_settings
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.queue.requests import Answered, RestartScheduler, StopScheduler
 from tui_datasize.jobs.scheduler_client import SchedulerLook

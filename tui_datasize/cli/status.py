@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tui_datasize.cli.basics import print_json, project_paths, talk, without_collection
 from tui_datasize.errors import EXIT_OK, EXIT_RUN_FAILED, ConfigError, UnknownRunError
 from tui_datasize.experiments.device_settings import DeviceOptions
+from tui_datasize.experiments.project_tables import device_settings
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.queue.faults import Fault, stops_everything
@@ -58,9 +59,6 @@ def status(arguments: argparse.Namespace) -> int:
     for line in look.lines():
         talk(line)
     if look.alive:
-        # Not needed, and not imported, where a program asks.
-        from tui_datasize.experiments.load import device_settings
-
         try:
             device_settings(client.project.root)
         except ConfigError as error:

@@ -25,7 +25,8 @@ from tui_datasize.answers.tables import TABLES
 from tui_datasize.cli.basics import experiments_of, print_json, project_paths, talk, tell
 from tui_datasize.cli.queueing import enqueue
 from tui_datasize.errors import EXIT_OK, ConfigError
-from tui_datasize.experiments.load import Project, load_project, project_costs
+from tui_datasize.experiments.load import Project, load_project
+from tui_datasize.experiments.project_tables import project_costs
 from tui_datasize.experiments.rungs import outlook, outlook_in_words
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.experiments.sweep import plan_runs

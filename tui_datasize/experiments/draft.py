@@ -26,7 +26,8 @@ from tui_datasize.experiments.catalogue import (
 )
 from tui_datasize.experiments.images.reading import ImageReading
 from tui_datasize.experiments.images.walk import SUFFIXES
-from tui_datasize.experiments.load import DATA_VARIABLE, SIZE_UNITS, Experiment, Project, read_experiment
+from tui_datasize.experiments.load import SIZE_UNITS, Experiment, Project, read_experiment
+from tui_datasize.experiments.project_tables import DATA_VARIABLE
 from tui_datasize.experiments.recipe import BUDGET_UNITS
 from tui_datasize.experiments.rungs import with_promoted
 from tui_datasize.experiments.search import DEFAULT

@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -16,11 +15,18 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from tui_datasize.errors import ConfigError, DataError
 from tui_datasize.experiments.catalogue import IMAGE_FOLDER, refuse_unknown
-from tui_datasize.experiments.cluster_settings import ClusterSettings, Place, read_cluster_settings
+from tui_datasize.experiments.cluster_settings import ClusterSettings, Place
 from tui_datasize.experiments.costs import NO_COSTS, Costs, read_costs
 from tui_datasize.experiments.device_settings import DeviceSettings, read_device_settings
 from tui_datasize.experiments.images.named import named_images
 from tui_datasize.experiments.images.reading import FIRST_RULES, NEWEST_RULES, ImageReading
+from tui_datasize.experiments.project_tables import (
+    Keep,
+    read_cluster,
+    read_data_dir,
+    read_keep,
+    read_shared,
+)
 from tui_datasize.experiments.recipe import Recipe, recipe_keys
 from tui_datasize.experiments.search import Search, read_recipes_of
 from tui_datasize.experiments.spec import CHOSEN, NAME_PATTERN, UNSEEN, Strategy
@@ -34,10 +40,7 @@ from tui_datasize.experiments.toml import (
     refuse_more,
 )
 from tui_datasize.experiments.variants import variant_labels, variant_named
-from tui_datasize.files import named_path
-from tui_datasize.text import shortened
 
-DATA_VARIABLE = "DATASIZE_DATA"
 LONGEST_NAME = 100
 MOST_EXPERIMENTS = 1_000
 MOST_RECIPES = 5_000
@@ -56,9 +59,6 @@ ORDER_WORDS: Mapping[Order, str] = MappingProxyType(
     }
 )
 """What each order means, in a few words."""
-Keep: TypeAlias = Literal["none", "last", "best", "both"]
-"""What a run that succeeded keeps: no weights, those of its end, of its best evaluation, or both."""
-KEEPS: tuple[Keep, ...] = get_args(Keep)
 PLACES: tuple[Place, ...] = get_args(Place)
 SIZE_UNITS: tuple[SizeUnit, ...] = get_args(SizeUnit)
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
@@ -174,18 +174,18 @@ def read_project(
     project = Project(
         file=file,
         data_dir=problems.of(
-            lambda: _read_data_dir(document.table("paths"), file.parent, environment), file.parent
+            lambda: read_data_dir(document.table("paths"), file.parent, environment), file.parent
         ),
         devices=problems.of(lambda: read_device_settings(document.table("devices")), DeviceSettings()),
         notify=problems.of(lambda: document.text("notify", ""), ""),
-        keep=problems.of(lambda: _read_keep(document.table("checkpoints")), "none"),
+        keep=problems.of(lambda: read_keep(document.table("checkpoints")), "none"),
         costs=problems.of(lambda: read_costs(document.table("costs")), NO_COSTS),
-        cluster=problems.of(lambda: _read_cluster(document), None),
+        cluster=problems.of(lambda: read_cluster(document), None),
         experiments=MappingProxyType(_read_experiments(document, problems)),
         names=tuple(named) if isinstance(named := document.take("experiments"), Mapping) else (),
     )
     with problems.part():
-        _read_shared(document.table("project"))
+        read_shared(document.table("project"))
     with problems.part():
         document.finish()
     return project, problems.errors
@@ -209,81 +209,6 @@ def _read_experiments(document: TomlTable, problems: Problems) -> dict[str, Expe
                 )
                 experiments[name] = experiment
     return experiments
-
-
-def data_directory(project_root: Path, environment: Mapping[str, str] = os.environ) -> Path:
-    """Where data sets lie: `DATASIZE_DATA`, else `[paths] data`, else the user's data directory."""
-    return _read_data_dir(_top_level(project_root).table("paths"), project_root, environment)
-
-
-def device_settings(project_root: Path) -> DeviceSettings:
-    """`[devices]` of a project, whose experiments are not looked at; defaults without the file."""
-    return read_device_settings(_top_level(project_root).table("devices"))
-
-
-def project_costs(project_root: Path) -> Costs:
-    """`[costs]` of a project, whose experiments are not looked at; none without the file."""
-    return read_costs(_top_level(project_root).table("costs"))
-
-
-def cluster_settings(project_root: Path) -> ClusterSettings | None:
-    """`[cluster]` of a project, whose experiments are not looked at; None without the table."""
-    return _read_cluster(_top_level(project_root))
-
-
-def _read_cluster(document: TomlTable) -> ClusterSettings | None:
-    return read_cluster_settings(document.table("cluster") if document.has("cluster") else None)
-
-
-def is_shared(project_root: Path) -> bool:
-    """Whether the group of the runs directory may look at it and run jobs in it: `[project] shared`.
-
-    A file that is wrong shares nothing.
-    """
-    with suppress(ConfigError):
-        return _read_shared(_top_level(project_root).table("project"))
-    return False
-
-
-def _read_shared(table: TomlTable) -> bool:
-    shared = table.boolean("shared", default=False)
-    table.finish()
-    return shared
-
-
-def _read_keep(table: TomlTable) -> Keep:
-    keep = table.choice("keep", KEEPS, "none")
-    table.finish()
-    return keep
-
-
-def notify_command(project_root: Path) -> str:
-    """The shell command to be told of ends and failures; empty where there is none."""
-    return _top_level(project_root).text("notify", "")
-
-
-def _top_level(project_root: Path) -> TomlTable:
-    file = project_root / "experiments.toml"
-    return TomlTable(read_toml(file) if file.exists() else {}, str(file))
-
-
-def _read_data_dir(paths: TomlTable, root: Path, environment: Mapping[str, str]) -> Path:
-    configured = paths.text("data", "")
-    paths.finish()
-    given = environment.get(DATA_VARIABLE, "")
-    if named := given or configured:
-        try:
-            return named_path(named, Path() if given else root)
-        except ValueError as error:
-            where = f"environment variable {DATA_VARIABLE}" if given else paths.where("data")
-            raise ConfigError(
-                f"{shortened(named)!r} cannot hold data sets: {error}",
-                where=where,
-                fix="name another directory",
-            ) from None
-    import platformdirs
-
-    return platformdirs.user_data_path("datasize-tui")
 
 
 def _check_name(name: str, known: Mapping[str, Experiment], table: TomlTable) -> None:

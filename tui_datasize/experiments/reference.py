@@ -15,15 +15,8 @@ from tui_datasize.experiments.costs import Costs
 from tui_datasize.experiments.device_settings import DeviceSettings, as_in_file
 from tui_datasize.experiments.images.reading import FIRST_RULES, NEWEST_RULES
 from tui_datasize.experiments.keys import Row, rows
-from tui_datasize.experiments.load import (
-    DATA_VARIABLE,
-    KEEPS,
-    LONGEST_NAME,
-    ORDER_WORDS,
-    PLACES,
-    SIZE_UNITS,
-    STRATEGIES,
-)
+from tui_datasize.experiments.load import LONGEST_NAME, ORDER_WORDS, PLACES, SIZE_UNITS, STRATEGIES
+from tui_datasize.experiments.project_tables import DATA_VARIABLE, KEEPS
 from tui_datasize.experiments.recipe import SWEPT_FEATURES, SWEPT_STRATEGY
 from tui_datasize.experiments.search import DEFAULT, MOST_CANDIDATES
 from tui_datasize.experiments.spec import (

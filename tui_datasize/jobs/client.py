@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tui_datasize.errors import ConfigError, DatasizeError
 from tui_datasize.experiments.cluster_settings import Place
+from tui_datasize.experiments.project_tables import data_directory
 from tui_datasize.experiments.sources import in_order_of_paths
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs.queue import image_files, reading, requests
@@ -233,9 +234,6 @@ class QueueClient(SearchClient):
         wanted = image_files.rules_of(specs)
         if not wanted:
             return {}
-        # Not above: what only looks at the queue is counted in milliseconds.
-        from tui_datasize.experiments.load import data_directory
-
         self._refuse_mixed(wanted)
         return image_files.check_images(specs, data_dir or data_directory(self.project.root))
 

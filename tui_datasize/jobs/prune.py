@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from tui_datasize.experiments.load import Keep, Project, load_project
+from tui_datasize.experiments.load import Project, load_project
+from tui_datasize.experiments.project_tables import Keep
 from tui_datasize.experiments.sources import needed
 from tui_datasize.experiments.sweep import plan_runs
 from tui_datasize.jobs.queue.state import Job, JobState

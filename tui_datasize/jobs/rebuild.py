@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tui_datasize.errors import StorageError
-from tui_datasize.experiments.load import is_shared
+from tui_datasize.experiments.project_tables import is_shared
 from tui_datasize.files import read_bounded, read_object
 from tui_datasize.jobs.queue.database import DamagedQueueError, directory_lock, open_database, storage_errors
 from tui_datasize.jobs.queue.records import PastAttempt

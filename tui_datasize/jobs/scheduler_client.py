@@ -11,6 +11,7 @@ from typing import TypeVar
 from tui_datasize.errors import ConfigError, StorageError
 from tui_datasize.experiments.device_settings import DeviceOptions, DeviceSettings, as_in_file, shown
 from tui_datasize.experiments.keys import rows
+from tui_datasize.experiments.project_tables import device_settings
 from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.database import (
     create_database,
@@ -175,9 +176,6 @@ class SchedulerClient:
         Raises ConfigError: the options contradict the project's file, or that is wrong; nothing was ended.
         Raises StorageError: the scheduler did not end, or the other did not start.
         """
-        # Not above: most commands do not read the file, and some are counted in milliseconds.
-        from tui_datasize.experiments.load import device_settings
-
         options.check(device_settings(self.project.root))
         self._device_options = options
         lock = self.project.scheduler_lock
@@ -195,8 +193,6 @@ class SchedulerClient:
 
     def look_at_scheduler(self) -> SchedulerLook:
         """Whether a scheduler runs, and what holds for the devices."""
-        from tui_datasize.experiments.load import device_settings
-
         try:
             file, problem = device_settings(self.project.root), ""
         except ConfigError as error:

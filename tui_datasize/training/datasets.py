@@ -32,7 +32,7 @@ from tui_datasize.experiments.catalogue import (
 from tui_datasize.experiments.images.named import NamedImages
 from tui_datasize.experiments.images.reading import ImageReading
 from tui_datasize.experiments.images.walk import Role, images_in
-from tui_datasize.experiments.load import data_directory
+from tui_datasize.experiments.project_tables import data_directory
 from tui_datasize.experiments.spec import SubsetSpec
 from tui_datasize.experiments.subsets import draw
 from tui_datasize.experiments.synthetic import refuse_other_classes

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from tui_datasize.errors import DataError
-from tui_datasize.experiments.load import data_directory
+from tui_datasize.experiments.project_tables import data_directory
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.runlog.atomic import write_json
 from tui_datasize.runlog.claim import utc_now

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from textual.app import App
 
-from tui_datasize.experiments.load import KEEPS, Keep
+from tui_datasize.experiments.project_tables import KEEPS, Keep
 from tui_datasize.jobs.prune import Prunable, Survey, remove, survey
 from tui_datasize.jobs.queue.state import Job
 from tui_datasize.runlog.paths import ProjectPaths

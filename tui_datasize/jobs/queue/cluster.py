@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tui_datasize.errors import ConfigError
+from tui_datasize.experiments.project_tables import cluster_settings
 from tui_datasize.jobs.queue.dependencies import Dependencies
 from tui_datasize.jobs.queue.records import QueuedJob
 from tui_datasize.jobs.queue.schema import ACTIVE, QUEUED_JOB, STARTABLE, UNFINISHED, WAITING
@@ -147,8 +148,6 @@ def check_cluster(project: ProjectPaths, experiments: Iterable[str]) -> None:
     Raises ConfigError: the file describes none, its commands are missing, or no node sees the runs.
     """
     # Whoever queues runs of this machine need not load it.
-    from tui_datasize.experiments.load import cluster_settings
-
     settings = cluster_settings(project.root)
     if settings is None:
         fix = 'add a table [cluster] with kind = "slurm"'
@@ -177,8 +176,6 @@ def local_problem(project: ProjectPaths, experiment: str) -> str:
     place = project.runs / experiment
     if not place.is_symlink():
         return ""
-    from tui_datasize.experiments.load import cluster_settings
-
     try:
         settings = cluster_settings(project.root)
     except ConfigError as error:

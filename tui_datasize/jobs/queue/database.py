@@ -22,6 +22,7 @@ from tui_datasize.errors import (
     SHORT_OF_HOST,
     StorageError,
 )
+from tui_datasize.experiments.project_tables import is_shared
 from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.file_systems import KEEP_LOCAL, check_file_system
 from tui_datasize.jobs.queue.schema import SCHEMA_VERSION, statements
@@ -194,9 +195,6 @@ def create_database(path: Path) -> str:
     if path.exists():
         return ""
     with storage_errors(path):
-        # Not above: most commands make no database, and some are counted in milliseconds.
-        from tui_datasize.experiments.load import is_shared
-
         make_runs(path.parent, shared=is_shared(path.parent.parent))
         doubt = check_file_system(path.parent)
         with directory_lock(path.parent):
@@ -220,8 +218,6 @@ def directory_lock(runs: Path) -> Iterator[None]:
 
 def protect(path: Path) -> None:
     """Let nobody open the queue who may not run jobs in it: whoever can may keep its locks for ever."""
-    from tui_datasize.experiments.load import is_shared
-
     with storage_errors(path):
         make_runs(path.parent, shared=is_shared(path.parent.parent))
         mode = private_mode(path.parent)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.device_settings import DeviceOptions, DeviceSettings
-from tui_datasize.experiments.load import device_settings
+from tui_datasize.experiments.project_tables import device_settings
 from tui_datasize.runlog.paths import ProjectPaths
 
 _LOG = logging.getLogger(__name__)

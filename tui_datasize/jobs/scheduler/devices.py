@@ -11,6 +11,7 @@ from typing import Any
 
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.device_settings import DeviceSettings
+from tui_datasize.experiments.project_tables import device_settings
 from tui_datasize.jobs.queue.state import CPU
 from tui_datasize.jobs.scheduler.nvml import (
     Gpu,
@@ -185,9 +186,6 @@ def slots_by_file(project_root: Path, used: Callable[[], Collection[str]]) -> in
 
 def settings_of(project_root: Path) -> DeviceSettings:
     """What a project's file says of the devices; the defaults where it is wrong."""
-    # Not above: most commands do not read the file, and some are counted in milliseconds.
-    from tui_datasize.experiments.load import device_settings
-
     try:
         return device_settings(project_root)
     except ConfigError:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from tui_datasize.experiments.catalogue import takes_preparing
 from tui_datasize.experiments.images.named import NamedImages, named_images
-from tui_datasize.experiments.load import DATA_VARIABLE
 from tui_datasize.experiments.packing import pack_key
+from tui_datasize.experiments.project_tables import DATA_VARIABLE
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.files import parse_object
 from tui_datasize.jobs.queue import gpu_memory

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, DatasizeError, StorageError
 from tui_datasize.experiments.device_settings import DeviceOptions, DeviceSettings, add_device_options
-from tui_datasize.experiments.load import device_settings
+from tui_datasize.experiments.project_tables import device_settings
 from tui_datasize.jobs.queue.database import PassingStorageError, protect
 from tui_datasize.jobs.queue.faults import FaultKind
 from tui_datasize.jobs.queue.store import Store

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from tui_datasize.errors import ConfigError
-from tui_datasize.experiments.load import notify_command
+from tui_datasize.experiments.project_tables import notify_command
 from tui_datasize.jobs.queue.database import storage_errors
 from tui_datasize.jobs.queue.notices import Notice
 from tui_datasize.jobs.queue.state import JobState

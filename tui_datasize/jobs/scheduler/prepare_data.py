@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tui_datasize.experiments.images.named import NamedImages
-from tui_datasize.experiments.load import DATA_VARIABLE
+from tui_datasize.experiments.project_tables import DATA_VARIABLE
 from tui_datasize.jobs.scheduler.gpu_probes import side_environment
 from tui_datasize.jobs.workers.spawn import SpawnRequest, Worker
 from tui_datasize.jobs.workers.warm import Spawner

@@ -16,7 +16,8 @@ from typing import Any, TypeAlias
 
 import tui_datasize
 from tui_datasize.errors import ConfigError, StorageError
-from tui_datasize.experiments.load import LONGEST_NAME, is_shared
+from tui_datasize.experiments.load import LONGEST_NAME
+from tui_datasize.experiments.project_tables import is_shared
 from tui_datasize.experiments.spec import NAME_PATTERN, SCHEMA_VERSION, Budget, RunSpec
 from tui_datasize.files import open_regular
 from tui_datasize.runlog.atomic import sync_directory

@@ -135,7 +135,7 @@ class Analyst:
     def _record(self, runs: pl.DataFrame, wish: Wish) -> Record:
         from tui_datasize.answers.record import Reading, Record
         from tui_datasize.experiments.costs import NO_COSTS
-        from tui_datasize.experiments.load import project_costs
+        from tui_datasize.experiments.project_tables import project_costs
         from tui_datasize.runlog.reader import RunLog
 
         own = runs.filter(runs["experiment"] == wish.experiment)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tui_datasize.errors import ConfigError
-from tui_datasize.experiments.load import cluster_settings
+from tui_datasize.experiments.project_tables import cluster_settings
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.text import duration
 from tui_datasize.tui.polling.snapshot import EMPTY, Interest, Snapshot

@@ -12,7 +12,8 @@ from tui_datasize.errors import DatasizeError
 from tui_datasize.experiments.budget import total_updates
 from tui_datasize.experiments.cluster_settings import Place
 from tui_datasize.experiments.device_settings import DeviceSettings
-from tui_datasize.experiments.load import Experiment, Project, data_directory, load_project
+from tui_datasize.experiments.load import Experiment, Project, load_project
+from tui_datasize.experiments.project_tables import data_directory
 from tui_datasize.experiments.rungs import later_runs, rungs_of
 from tui_datasize.experiments.sweep import check_runs, further_runs, plan_runs, source_runs
 from tui_datasize.experiments.variants import recipe_of, variant_labels

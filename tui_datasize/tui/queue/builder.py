@@ -31,7 +31,8 @@ from tui_datasize.experiments.draft import (
     with_wrong,
     wrong_images,
 )
-from tui_datasize.experiments.load import Project, data_directory, load_project
+from tui_datasize.experiments.load import Project, load_project
+from tui_datasize.experiments.project_tables import data_directory
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.experiments.sweep_form import HINTS, USUAL, SweepForm, form_of, free_name
 from tui_datasize.experiments.toml import read_toml

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tui_datasize.experiments.cluster_settings import ClusterSettings
-from tui_datasize.experiments.load import DATA_VARIABLE
+from tui_datasize.experiments.project_tables import DATA_VARIABLE
 from tui_datasize.jobs.workers.spawn import ONE_THREAD
 from tui_datasize.runlog.claim import ATTEMPT_VARIABLE, TAG_VARIABLE
 from tui_datasize.runlog.lease import FIRST_VARIABLE

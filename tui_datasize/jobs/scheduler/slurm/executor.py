@@ -18,7 +18,7 @@ from typing import TypeAlias, TypeVar
 
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.cluster_settings import ClusterSettings
-from tui_datasize.experiments.load import cluster_settings
+from tui_datasize.experiments.project_tables import cluster_settings
 from tui_datasize.files import fault_of
 from tui_datasize.jobs.queue.cluster import HandedRun
 from tui_datasize.jobs.queue.database import concerns_all
