@@ -15,6 +15,7 @@ from tests.fakes import fake_dataset, fake_spec, write_run
 from tests.unit.record_desk import said
 from tui_datasize.answers import agreement, levers, overlap, plan, spread, variance
 from tui_datasize.answers.answer import Asked, Map, Sheet
+from tui_datasize.answers.catalogue import QUESTIONS
 from tui_datasize.answers.record import Reading, Record
 from tui_datasize.experiments.sources import needed
 from tui_datasize.experiments.spec import SubsetSpec
@@ -182,14 +183,8 @@ def test_generated_images_are_told_with_their_time_and_shown(project):
         for size in PATH:
             for number in range(3):
                 spec = fake_spec(train_size=size, subset=SubsetSpec(seed=number), synthetic=synthetic)
-                run = write_run(project, spec, accuracy=1 - 3 * (size * worth + 80) ** -0.5 + 0.001 * number)
-                if synthetic.is_on:
-                    wall_s = read_object(run.provenance)
-                    noted = {"generated_images": 2 * size, "generator_s": 0.25 * told_wall_s(run)}
-                    run.provenance.write_text(json.dumps(wall_s | noted))
-                    Image.fromarray(np.full((18, 34), 200, dtype=np.uint8)).save(run.generated, "PNG")
-    record = Record(Reading(RunLog(project), RunLog(project).runs()), metric_named("test_accuracy"), Asked())
-    answer = levers.ask(record)
+                write_with(project, spec, 2 * size, 1 - 3 * (size * worth + 80) ** -0.5 + 0.001 * number)
+    answer = levers.ask(asked_of(project))
     assert "ratio=2.0: 320 generated images beside 160 real ones, made in 25 % of the time of a run." in said(
         answer
     )
@@ -198,6 +193,32 @@ def test_generated_images_are_told_with_their_time_and_shown(project):
     assert "generated images, a class a row, beside 160 real ones" in sheet.title
     blocks = [*answer_blocks("levers", answer, set())]
     assert "beside 160 real ones" in to_html("levers", blocks)
+
+
+def test_what_an_experiment_generates_by_itself_is_told_and_shown(project):
+    """One recipe, one run: there is nothing to compare it with."""
+    write_with(project, fake_spec(train_size=100, validation=0.1, synthetic=Synthetic("cvae")), 90, 0.5)
+    record = asked_of(project)
+    assert QUESTIONS["levers"].is_offered(record.all_runs)
+    answer = QUESTIONS["levers"].ask(record)
+    assert answer.applies
+    beside = "90 generated images beside 90 real ones (10 held out)"
+    assert f"{beside}, made in 25 % of the time of a run." in said(answer)
+    assert answer.figures[0].title.endswith("beside 90 real ones (10 held out)")
+    assert not QUESTIONS["levers"].is_offered(record.all_runs.with_columns(generated_images=None))
+
+
+def write_with(project, spec, made, accuracy):
+    """A run that has spent a quarter of its time on a generator, where it has one."""
+    run = write_run(project, spec, accuracy=accuracy)
+    if spec.synthetic.is_on:
+        noted = {"generated_images": made, "generator_s": 0.25 * told_wall_s(run)}
+        run.provenance.write_text(json.dumps(read_object(run.provenance) | noted))
+        Image.fromarray(np.full((18, 34), 200, dtype=np.uint8)).save(run.generated, "PNG")
+
+
+def asked_of(project):
+    return Record(Reading(RunLog(project), RunLog(project).runs()), metric_named("test_accuracy"), Asked())
 
 
 def told_wall_s(run):

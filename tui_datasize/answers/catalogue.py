@@ -182,7 +182,7 @@ _ENTRIES = (
     Entry(
         "levers",
         "Levers beside more images",
-        needs="two variants, or seeds for an ensemble",
+        needs="two variants, seeds for an ensemble, or generated images",
         compares_all=True,
         asks="What is worth more than labels?",
     ),

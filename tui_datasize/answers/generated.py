@@ -10,6 +10,7 @@ import polars as pl
 from tui_datasize.answers.answer import Sheet
 from tui_datasize.answers.labelling import Labelled
 from tui_datasize.answers.record import Record
+from tui_datasize.experiments.spec import held_out_of
 from tui_datasize.text import plural
 
 
@@ -26,8 +27,8 @@ def _told(record: Record) -> Iterator[str]:
     """Of each way to generate, how many images there were at the largest size, and what making them took."""
     for variant, runs in _of_variants(record):
         of_largest = runs.filter(pl.col("train_size") == pl.col("train_size").max())
-        size, made = (int(of_largest[name].sort()[0]) for name in ("train_size", "generated_images"))
-        beside = f"{variant}: {plural(made, 'generated image')} beside {size:,} real ones"
+        made = int(of_largest["generated_images"].sort()[0])
+        beside = f"{variant}: {plural(made, 'generated image')} {_beside(of_largest)}"
         share = of_largest.select(pl.col("generator_s").sum() / pl.col("wall_s").sum()).item()
         yield f"{beside}, made in {100 * share:.0f} % of the time of a run." if share else f"{beside}."
 
@@ -36,10 +37,22 @@ def _sheets(record: Record) -> Iterator[Sheet]:
     """Of each way to generate, those of a run at its largest size."""
     for variant, runs in _of_variants(record):
         largest = runs.sort("train_size", descending=True, maintain_order=True)
-        for run_id, experiment, size in largest.select("run_id", "experiment", "train_size").iter_rows():
+        for place, (run_id, experiment) in enumerate(largest.select("run_id", "experiment").iter_rows()):
             if png := record.log.sheet(experiment, run_id, "generated"):
-                yield Sheet(f"{variant}: generated images, a class a row, beside {size:,} real ones", png)
+                yield Sheet(f"{variant}: generated images, a class a row, {_beside(largest[place:])}", png)
                 break
+
+
+def _beside(runs: pl.DataFrame) -> str:
+    """The images that the first run is trained on, as they are counted."""
+    size = int(runs["train_size"][0])
+    held_out = held_out_of(size, runs["validation"][0] or 0)
+    return f"beside {size - held_out:,} real ones" + (f" ({held_out:,} held out)" if held_out else "")
+
+
+def has_generated(runs: pl.DataFrame) -> bool:
+    """Whether any of some runs, schema `RUNS`, has learned from generated images."""
+    return runs["generated_images"].count() > 0
 
 
 def _of_variants(record: Record) -> Iterator[tuple[str, pl.DataFrame]]:

@@ -13,8 +13,8 @@ import polars as pl
 
 from tui_datasize.answers.answer import Answer, Axis, Chart, Column, Line, Sentence, Table, does_not_apply
 from tui_datasize.answers.columns import INTERVAL, SIZE, SIZE_AXIS, metric_axis, of_kind
-from tui_datasize.answers.generated import with_generated
-from tui_datasize.answers.labelling import labelled
+from tui_datasize.answers.generated import has_generated, with_generated
+from tui_datasize.answers.labelling import Labelled, labelled
 from tui_datasize.answers.record import NO_RUN, Comparisons, Record, per_variant, said_plainly
 from tui_datasize.answers.search import cost_words
 from tui_datasize.metric import Metric, metric_named
@@ -69,9 +69,9 @@ class _Lever:
 
 
 def is_offered(runs: pl.DataFrame) -> bool:
-    """Whether there is more than one variant, or an ensemble can be made."""
+    """Whether there is more than one variant, an ensemble can be made, or images were generated."""
     cells = runs.filter(state="succeeded").group_by("variant", "train_size", "subset_seed").len()["len"]
-    return runs["variant"].n_unique() > 1 or any(cells >= MEMBERS)
+    return runs["variant"].n_unique() > 1 or any(cells >= MEMBERS) or has_generated(runs)
 
 
 def ask(record: Record) -> Answer:
@@ -87,7 +87,7 @@ def ask(record: Record) -> Answer:
     if BASELINE not in compared.curves:
         return does_not_apply(NO_RUN)
     if not names:
-        return does_not_apply(_ONE)
+        return _alone(record)
     asked = _asked(record, compared)
     against = {name: found for name in names if (found := compared.over_all(name, BASELINE))}
     tested = dict(zip(against, corrected([*against.values()]), strict=True))
@@ -114,6 +114,15 @@ def ask(record: Record) -> Answer:
         rows=lambda: table,
         views=len(figures),
     )
+
+
+def _alone(record: Record) -> Answer:
+    """Of a single way to train what it has generated, which is worth something beside another one alone."""
+    made = with_generated(Labelled(), record)
+    if not made.sentences:
+        return does_not_apply(_ONE)
+    first, *others = made.sentences
+    return Answer(first, [*map(Sentence, others), Sentence(_ONE, "note")], figures=made.figures)
 
 
 _ASIDE = Sentence(

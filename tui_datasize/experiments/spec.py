@@ -52,6 +52,11 @@ IN_FEATURES: tuple[Strategy, ...] = ("k-center", "typiclust")
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
+def held_out_of(images: int, validation: float) -> int:
+    """How many of some images are held out to choose by: a share of them below 1, or so many."""
+    return round(validation * images) if validation < 1 else int(validation)
+
+
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
     """A model of the catalogue and the options that differ from its defaults."""
@@ -364,7 +369,7 @@ class RunSpec:
     @property
     def held_out(self) -> int:
         """Images of the subset to choose by, which are not trained on."""
-        return round(self.validation * self.train_size) if self.validation < 1 else int(self.validation)
+        return held_out_of(self.train_size, self.validation)
 
     @property
     def trained_images(self) -> int:
