@@ -59,6 +59,27 @@ def test_a_longer_search_begins_with_the_same_candidates(tmp_path: Path) -> None
     assert drawn(tmp_path, f"{SEARCH}seed = 1\n") != few
 
 
+@pytest.mark.parametrize(
+    ("values", "n_recipes"),
+    [
+        ('"optimizer.lr" = { choices = [1, 1.0] }', 1),
+        ('augmentation = { choices = ["none", {}, { flip = 1 }] }', 2),
+    ],
+)
+def test_a_recipe_that_is_written_in_two_ways_is_one_candidate(
+    tmp_path: Path, values: str, n_recipes: int
+) -> None:
+    """Who has two names would be waited for on a rung that has one run of it."""
+    search = f"[experiments.e.search]\n{values}\n{HALVING}"
+    experiment, project = read(tmp_path, f"{search}count = {n_recipes}\n")
+    runs = plan_runs(experiment, project)
+    for place in rungs_of(experiment, runs).values():
+        of_rung = [one for one in rungs_of(experiment, runs).values() if one.search == place.search]
+        assert not place.search or len(of_rung) == place.n_runs
+    with pytest.raises(ConfigError, match=f"{n_recipes + 1} candidates, and there (is|are) {n_recipes} comb"):
+        read(tmp_path, f"{search}count = {n_recipes + 1}\n")
+
+
 def test_names_of_candidates_are_short_and_values_lie_in_their_range(tmp_path: Path) -> None:
     experiment, _ = read(tmp_path, SEARCH.replace("count = 6", "count = 200"))
     assert experiment.search

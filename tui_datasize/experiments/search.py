@@ -7,9 +7,10 @@ budget, a share of them goes on with more, from scratch, until the last train in
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from math import inf, prod
 from random import Random
 from types import MappingProxyType
@@ -19,6 +20,7 @@ from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.recipe import Recipe, read_recipe_with, read_recipes, recipe_keys
 from tui_datasize.experiments.spec import Budget
 from tui_datasize.experiments.toml import Problems, TomlTable, is_number, is_whole, nearest, refuse_more
+from tui_datasize.text import plural
 
 SEARCH = "search"
 """Key of `spec.json` with where a run stands in a search."""
@@ -194,16 +196,12 @@ def read_search(table: TomlTable, search: TomlTable) -> tuple[tuple[Recipe, ...]
             with problems.part():
                 _read_end(table, base, default | {key: end}, search, key)
     problems.raise_all()
-    candidates = []
-    for values in _sample(ranges, count, seed, search):
-        with problems.part():
-            candidates.append(read_recipe_with(table, base, values))
-    problems.raise_all()
+    candidates = _sample(ranges, count, seed, search, partial(read_recipe_with, table, base))
     parts, kept = rungs(count, *halving) if halving else ((1.0,), (count,))
     if len(parts) > 1:
         _check_schedule(defaults[0], search.where("halving"))
     pulled = tuple(recipe for recipe in beside if recipe not in defaults)
-    return beside, Search(tuple(candidates), defaults, pulled, parts, kept)
+    return beside, Search(candidates, defaults, pulled, parts, kept)
 
 
 def _read_ranges(search: TomlTable, base: Mapping[str, Any]) -> dict[str, _Range]:
@@ -375,18 +373,27 @@ def _read_end(
 
 
 def _sample(
-    ranges: Mapping[str, _Range], count: int, seed: int, search: TomlTable
-) -> Sequence[Mapping[str, Any]]:
-    """Distinct combinations, of which more begin with the same."""
+    ranges: Mapping[str, _Range],
+    count: int,
+    seed: int,
+    search: TomlTable,
+    read: Callable[[Mapping[str, Any]], Recipe],
+) -> tuple[Recipe, ...]:
+    """Distinct recipes, of which more begin with the same; values may be written in several ways."""
     most = prod(one.n_values for one in ranges.values())
-    found: dict[str, Mapping[str, Any]] = {}
+    problems, found, seen = Problems(), dict[Recipe, None](), set[str]()
     for values in _draws(ranges, seed, _TRIES * count if most >= count else 0):
-        found.setdefault(_shown(values), values)
-        if len(found) == count:
-            return list(found.values())
-    there = f"{most:,.0f}" if most < count else f"{len(found):,}"
+        if (shown := _shown(values)) not in seen:
+            seen.add(shown)
+            with problems.part():
+                found[read(values)] = None
+        if len(found) + len(problems.errors) >= count:
+            problems.raise_all()
+            return tuple(found)
+    problems.raise_all()
+    there = int(most) if most < count else len(found)
     raise ConfigError(
-        f"{count:,} candidates, and there are {there} combinations",
+        f"{count:,} candidates, and there {'is' if there == 1 else 'are'} {plural(there, 'combination')}",
         where=search.where("count"),
         fix="ask for fewer, or give wider ranges",
     )
