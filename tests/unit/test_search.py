@@ -288,6 +288,23 @@ def test_what_does_not_go_with_a_search(tmp_path: Path, line: str, told: str) ->
         read(tmp_path, SEARCH, TABLE.replace("validation = 0.25", ""))
 
 
+@pytest.mark.parametrize(
+    ("budget", "halving", "told"),
+    [
+        ("updates = 2", "keep = 0.5, from = 0.25", "rungs 1 and 2 both have 1 update; give a larger from"),
+        ("samples = 20", "keep = 0.99, from = 0.2", "rungs 1 and 2 both have 4 samples; give a larger from"),
+    ],
+)
+def test_rungs_with_the_same_budget_are_refused(tmp_path: Path, budget: str, halving: str, told: str) -> None:
+    """They would be the same runs, counted twice."""
+    table = TABLE.replace("updates = 40", budget)
+    with pytest.raises(ConfigError, match=told):
+        read(tmp_path, f"{SEARCH}halving = {{ {halving} }}\n", table)
+    experiment, _ = read(tmp_path, SEARCH + "halving = { keep = 0.5, from = 0.5 }\n", table)
+    assert experiment.search
+    assert experiment.search.kept == (6, 3)
+
+
 def test_evaluations_must_fit_into_the_first_rung(tmp_path: Path) -> None:
     experiment, project = read(tmp_path, SEARCH + HALVING, TABLE.replace("times = 1", "times = 20"))
     with pytest.raises(ConfigError, match="20 evaluations, but runs of 40 images make 10 updates"):

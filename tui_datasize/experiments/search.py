@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import pairwise
 from math import inf, prod
 from random import Random
 from types import MappingProxyType
@@ -200,6 +201,7 @@ def read_search(table: TomlTable, search: TomlTable) -> tuple[tuple[Recipe, ...]
     parts, kept = rungs(count, *halving) if halving else ((1.0,), (count,))
     if len(parts) > 1:
         _check_schedule(defaults[0], search.where("halving"))
+        _refuse_equal_rungs(defaults[0].spec.budget, parts, search.where("halving"))
     pulled = tuple(recipe for recipe in beside if recipe not in defaults)
     return beside, Search(candidates, defaults, pulled, parts, kept)
 
@@ -355,6 +357,17 @@ def _check_schedule(default: Recipe, where: str) -> None:
             where=where,
             fix="give its lengths as shares of the budget",
         )
+
+
+def _refuse_equal_rungs(budget: Budget, parts: Sequence[float], where: str) -> None:
+    """Two rungs with one budget would be the same runs."""
+    amounts = [part_of(budget, part).amount for part in parts]
+    for number, (amount, above) in enumerate(pairwise(amounts), start=1):
+        if amount == above:
+            both = plural(int(amount), budget.unit.removesuffix("s"))
+            what = f"rungs {number} and {number + 1} both have {both}"
+            fix = "give a larger from or a smaller keep"
+            raise ConfigError(what, where=where, fix=fix)
 
 
 def _read_end(
