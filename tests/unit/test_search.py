@@ -14,6 +14,7 @@ from tui_datasize.experiments.load import Experiment, Project, load_project
 from tui_datasize.experiments.rungs import climbed, later_runs, outlook, rungs_of
 from tui_datasize.experiments.search import Rung, rungs
 from tui_datasize.experiments.sweep import listed_runs, plan_runs
+from tui_datasize.experiments.toml import CollectedError
 from tui_datasize.experiments.variants import variant_labels
 
 TABLE = """
@@ -150,7 +151,7 @@ WRONG = {
     '"optimizer.lr" = { low = 0, high = 1, log = true }': "log = true needs a low above 0",
     '"model.width" = { low = 4.5, high = 9, integer = true }': "low: expected a whole number",
     '"model.width" = { low = 4, high = 2000, integer = true }': "width: expected a whole number of at most",
-    '"model.width" = { low = 4, high = 9 }': "; give integer = true",
+    '"model.width" = { low = 4, high = 9 }': "width: expected whole numbers; give integer = true",
     '"imbalance" = { choices = [2] }': "cannot search 'imbalance': candidates are chosen by the same images",
     '"transfer.layers" = { choices = [1] }': "all begin alike; give it in the experiment or as a lever",
     '"label_noise.fraction" = { choices = [0.0, 0.4] }': "cannot search 'label_noise.fraction': candidates",
@@ -164,6 +165,12 @@ WRONG = {
     '"lr" = { low = 1, high = 2 }': "cannot search 'lr'; known are augmentation",
     '"batch_size" = { choices = [4] }': "batch_size is given in the experiment too",
     "validation = { choices = [0.1] }": "cannot search 'validation'",
+    '"optimzer.lr" = { low = 1, high = 2 }': "cannot search 'optimzer.lr'; did you mean 'optimizer.lr'?",
+    "sizes = { choices = [2] }": "cannot search 'sizes'; known are augmentation",
+    '"split_seed" = { choices = [0, 1] }': "'split_seed': candidates are chosen by the same images",
+    '"schedule" = { "min" = { low = 1, high = 2 } }': """dot in quotes: "schedule.min" = { low = ..., high""",
+    '"schedule" = { "min" = {} }': "search.schedule: expected { low = ..., high = ... }, got a table of",
+    "model = { choices = ['mlp'] }": "search.default: model is searched, and nothing says which one",
     "halving = { keep = 1.0 }": "keep: expected a number above 0 and below 1",
     "halving = { from = 1 }": "from: expected a number above 0 and below 1",
     "halving = { form = 0.5 }": "unknown key 'form'",
@@ -179,10 +186,13 @@ def test_what_is_wrong_with_a_search_is_one_line(tmp_path: Path, line: str) -> N
     lines = [own for name, own in given.items() if name != key]
     table = TABLE.replace("budget = { updates = 40 }\n", "") if "budget" in line else TABLE
     table = table.replace("model =", "batch_size = 8\nmodel =")
+    if line.startswith("model ="):
+        table, lines = table.replace('model = "cnn3"\n', ""), ["count = 1"]
     with pytest.raises(ConfigError) as caught:
         read(tmp_path, "\n".join(["[experiments.e.search]", *lines, line, ""]), table)
     assert WRONG[line] in caught.value.line
     assert "\n" not in caught.value.line
+    assert not isinstance(caught.value, CollectedError)
     # No hint names what is refused.
     assert "classes" not in caught.value.line
 

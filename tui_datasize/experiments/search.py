@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import MISSING, asdict, dataclass, replace
 from functools import partial
 from itertools import pairwise
 from math import inf, prod
@@ -18,8 +18,9 @@ from types import MappingProxyType
 from typing import Any
 
 from tui_datasize.errors import ConfigError
+from tui_datasize.experiments.keys import rows
 from tui_datasize.experiments.recipe import Recipe, read_recipe_with, read_recipes, recipe_keys
-from tui_datasize.experiments.spec import Budget
+from tui_datasize.experiments.spec import Budget, RunSpec
 from tui_datasize.experiments.toml import Problems, TomlTable, is_number, is_whole, nearest, refuse_more
 from tui_datasize.text import plural
 
@@ -38,6 +39,7 @@ _DIGITS = 3
 _BY_THE_SAME = "candidates are chosen by the same images and labels"
 _ALIKE: Mapping[str, str] = MappingProxyType(
     dict.fromkeys(("validation", "subset", "classes", "tests", "imbalance", "label_noise"), _BY_THE_SAME)
+    | dict.fromkeys(("split", "split_seed", "on_bad_image", "most_megapixels"), _BY_THE_SAME)
     | {"task": "all learn the same", "transfer": "all begin alike"}
 )
 """Keys that no search is over, and why."""
@@ -190,6 +192,7 @@ def read_search(table: TomlTable, search: TomlTable) -> tuple[tuple[Recipe, ...]
     halving = problems.of(lambda: _read_halving(search, [*ranges, *levers.take_all()]), None)
     problems.raise_all()
     _refuse_swept_alone(sweep, ranges)
+    _refuse_no_default({*base, *sweep.take_all(), *default}, ranges, search)
     defaults = read_recipes(table, sweep, default=default)
     beside = read_recipes(table, sweep, levers, default)
     for key, one in ranges.items():
@@ -241,6 +244,18 @@ def _refuse_swept_alone(sweep: TomlTable, searched: Collection[str]) -> None:
         )
 
 
+def _refuse_no_default(given: Collection[str], searched: Collection[str], search: TomlTable) -> None:
+    """What every recipe must say, and the one that the search is compared with does not."""
+    needed = {row.name for row in rows(RunSpec) if row.default is MISSING}
+    there, asked = ({key.partition(".")[0] for key in keys} for keys in (given, searched))
+    for key in sorted((needed & asked) - there):
+        raise ConfigError(
+            f"{key} is searched, and nothing says which one the search is compared with",
+            where=search.where(DEFAULT),
+            fix=f"give it there: {DEFAULT} = {{ {key} = ... }}",
+        )
+
+
 def _refuse_beside(search: TomlTable, base: Mapping[str, Any]) -> None:
     if isinstance(base.get("subset"), Mapping) and "path" in base["subset"]:
         raise ConfigError(
@@ -255,9 +270,8 @@ def _refuse_beside(search: TomlTable, base: Mapping[str, Any]) -> None:
 def _check_key(search: TomlTable, key: str, base: Mapping[str, Any]) -> None:
     first, *rest = key.split(".")
     if first not in recipe_keys() and first != "subset":
-        raise ConfigError(
-            f"cannot search {key!r}", where=search.where(), fix=nearest(key, {*recipe_keys()} - _ALIKE.keys())
-        )
+        fix = nearest(key, {*recipe_keys()} - _ALIKE.keys())
+        raise ConfigError(f"cannot search {key!r}", where=search.where(), fix=fix)
     if first in _ALIKE:
         raise ConfigError(
             f"cannot search {key!r}: {_ALIKE[first]}",
@@ -289,8 +303,7 @@ class _Range:
     @classmethod
     def read(cls, search: TomlTable, key: str) -> _Range:
         """Read one; raises ConfigError: it is wrong."""
-        if not isinstance(search.take(key), Mapping):
-            raise search.error(key, "{ low = ..., high = ... } or { choices = [...] }")
+        _check_form(search, key)
         table = search.table(key)
         if table.has("choices"):
             given = table.take("choices")
@@ -336,6 +349,15 @@ class _Range:
         return min(max(float(f"{at:.{_DIGITS}g}"), float(self.low)), float(self.high))
 
 
+def _check_form(search: TomlTable, key: str) -> None:
+    given, ends = search.take(key), "{ low = ..., high = ... }"
+    if not isinstance(given, Mapping):
+        raise search.error(key, f"{ends} or {{ choices = [...] }}")
+    if inner := next((name for name, value in given.items() if isinstance(value, Mapping)), ""):
+        fix = f'write a key with a dot in quotes: "{key}.{inner}" = {ends}'
+        raise ConfigError(f"expected {ends}, got a table of tables", where=search.where(key), fix=fix)
+
+
 def _read_halving(search: TomlTable, keys: Sequence[str]) -> tuple[float, float] | None:
     if not search.has("halving"):
         return None
@@ -377,12 +399,13 @@ def _read_end(
     try:
         read_recipe_with(table, base, values)
     except ConfigError as error:
-        fix, end = error.fix, values[key]
+        what, fix, end = error.what, error.fix, values[key]
         if isinstance(end, float) and end.is_integer() and not search.table(key).has("choices"):
             with suppress(ConfigError):
                 read_recipe_with(table, base, {**values, key: int(end)})
-                fix = "give integer = true"
-        raise ConfigError(error.what, where=search.where(key), fix=fix) from None
+                # The same of both ends is told once.
+                what, fix = "expected whole numbers", "give integer = true"
+        raise ConfigError(what, where=search.where(key), fix=fix) from None
 
 
 def _sample(

@@ -287,9 +287,16 @@ class TomlTable:
 
 
 def nearest(word: str, known: set[str]) -> str:
-    """A hint for a misspelt word: the nearest known one, or all of them."""
-    close = get_close_matches(word, sorted(known), n=1)
-    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(known))}"
+    """A hint for a misspelt word: the nearest known one, or all of them; what follows a dot stays.
+
+    >>> nearest("optimzer.lr", {"optimizer", "model"}), nearest("lr", {"optimizer", "model"})
+    ("did you mean 'optimizer.lr'?", 'known are model, optimizer')
+    """
+    head, dot, rest = word.partition(".")
+    ways = [one if one == head or "." in one else f"{one}{dot}{rest}" for one in sorted(known)]
+    if close := get_close_matches(word, ways, n=1):
+        return f"did you mean {close[0]!r}?"
+    return f"known are {', '.join(sorted(known))}"
 
 
 def is_whole(value: Any) -> bool:
