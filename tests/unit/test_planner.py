@@ -259,6 +259,20 @@ def test_runs_of_unknown_length_are_planned_by_their_number_alone():
     assert "how many seconds they took" in untimed.reason
 
 
+@pytest.mark.parametrize(
+    ("at", "room", "low_at", "high_at"),
+    [(600, NO_ROOM, 400, 800), (1000, Room(1437), 800, 1437), (1420, Room(1437), 1420, 1420)],
+)
+def test_an_answer_that_new_runs_enclose_is_expected_between_them(at, room, low_at, high_at):
+    queued = sweep(SIZES[3:4]).with_columns(state=pl.lit("queued"), test_accuracy=None)
+    runs = pl.concat([sweep(SIZES[:3], sd=0), queued], how="diagonal_relaxed")
+    plan = plan_next_runs(runs, "test_accuracy", Question(at=at, runs=6), room=room)
+    means = [0.95 - 4 * size**-0.5 for size in (low_at, high_at)]
+    assert plan.then == pytest.approx(means, abs=0.02)
+    low, high = (100 * end for end in plan.then)
+    assert f"about {low:.1f} to {high:.1f} %" in plan_words(plan)[0]
+
+
 def test_runs_on_their_way_count():
     runs = sweep()
     coming = runs.with_columns(state=pl.when(pl.col("seed") == 1).then(pl.lit("queued")).otherwise("state"))

@@ -325,10 +325,11 @@ def _plan(
         value, now = state.mean_between(at)
     elif at <= view.foreseen.farthest:
         now = view.band_at(at, LEVEL)
-    if len(planned) == 1 or not is_beyond:
+    near = planned if len(planned) == 1 or not is_beyond else _around(planned, at)
+    if near:
         # Between two sizes from the lower end of the one to the upper end of the other, as now.
-        means = [value] if len(planned) == 1 else [state.mean_between(one.train_size)[0] for one in planned]
-        ends = [state.measured(mean, one, level) for mean, one in zip(means, planned, strict=True)]
+        means = [value] if len(near) == 1 else [state.mean_between(one.train_size)[0] for one in near]
+        ends = [state.measured(mean, one, level) for mean, one in zip(means, near, strict=True)]
         then = min(low for low, _ in ends), max(high for _, high in ends)
     else:
         views = state.views_with({size.train_size: size.runs + size.add for size in planned})
@@ -345,6 +346,20 @@ def _plan(
         target=question.target, size_now=size_now, size_then=size_then, sizes=planned, beyond=beyond,
         odd=state.odd, draw_share=state.noise.draw_share, outlook=state.outlook, noise=state.noise,
     )  # fmt: skip
+
+
+def _around(planned: Sequence[PlannedSize], at: float) -> Sequence[PlannedSize]:
+    """The sizes beside another, or the one that is as good as it, once all runs have ended.
+
+    None where that lies beyond all of them.
+    """
+    measured = [one for one in planned if one.runs + one.add]
+    if same := [one for one in measured if max(one.train_size / at, at / one.train_size) < SAME_BY]:
+        return same[:1]
+    below, above = (
+        [one for one in measured if (one.train_size < at) == is_below] for is_below in (True, False)
+    )
+    return above and below[-1:] + above[:1]
 
 
 def _band(views: Sequence[View], at: float) -> Interval | None:
