@@ -99,10 +99,18 @@ async def test_a_search_is_filled_in_beside_levers_and_stays_what_it_is(nothing:
         await opened(show, "B", BuilderDialog)
         await show.press(*["down"] * 9)
         assert form_of(show).focused is form_of(show)._fields["search"]
-        for typed, completed in (("cou", "count="), (" default.model.wi", " default.model.width=")):
-            await write(show, search=typed)
+        for name, typed, completed in (
+            ("search", "cou", "count="),
+            ("search", " default.model.wi", " default.model.width="),
+            ("levers", "synthetic=c", "synthetic=cvae"),
+            ("options", "task=ro", "task=rotation"),
+            ("options", "transfer.from=", "transfer.from=a"),
+        ):
+            form_of(show)._fields[name].focus()
+            await write(show, **{name: typed})
             await show.press("tab")
-            assert form_of(show).form.search == completed
+            assert getattr(form_of(show).form, name) == completed
+        await write(show, options="on=local")
         await write(show, name="a", search=SEARCH, levers="augmentation.flip=0.5 synthetic=cvae")
         await show.shows("a fifth of each subset is held out to choose by (validation=0.2)", "changes a")
         await show.shows("34 runs = 2 sizes x 1 seed x 1 draw x (default + 2 levers + 8 + 4 + 2)")
@@ -384,9 +392,12 @@ async def begin(show: Show) -> None:
 
 
 async def test_a_project_that_cannot_be_written_is_told_in_one_line(
-    busy: Stage, monkeypatch: pytest.MonkeyPatch
+    busy: Stage, nothing: Stage, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("os.access", lambda *_: False)
+    async with nothing.open(NARROW) as show:
+        await show.shows("project is read-only")
+        assert len(show.app.screen_stack) == 1
     async with busy.open(NARROW) as show:
         for key in ("b", "B", "ctrl+n"):
             await show.press(key)

@@ -313,7 +313,7 @@ def _keys_and_values(name: str, term: str, form: SweepForm, project: Project) ->
     before, comma, begun = typed.rpartition(",")
     row = known.get(key.removeprefix(f"{DEFAULT}."))
     words: Sequence[str] = row.choices if row else ()
-    words = project.names if key in ("transfer", "transfer.from") else words
+    words = project.names if key == "transfer.from" else words
     words = ("true", "false") if row and row.kind is bool else words
     return [f"{key}={before}{comma}{word}" for word in words if word.startswith(begun)]
 
