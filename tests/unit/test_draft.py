@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import pytest
 
 from tui_datasize.experiments.draft import Draft, draft_of
 from tui_datasize.experiments.load import Project
-from tui_datasize.experiments.sweep_form import SweepForm
+from tui_datasize.experiments.sweep_form import USUAL, SweepForm, form_of, table_of
+from tui_datasize.experiments.toml import read_toml
+
+NEW: Mapping[str, Any] = MappingProxyType({})
+WRITTEN = {
+    "title": "Mine", "dataset": "digits", "model": "mlp", "sizes": [40, 80], "seeds": [0],
+    "budget": {"updates": 10}, "also": [{"sizes": [160]}],
+}  # fmt: skip
 
 
-def draft(**texts: str) -> Draft:
+def draft(written: Mapping[str, Any] = NEW, **texts: str) -> Draft:
     """Of the digits, where no text is given."""
     project = Project(Path("/nowhere/experiments.toml"), {}, Path("/nowhere"))
-    return draft_of(SweepForm(**{"dataset": "digits", "model": "mlp"} | texts), project, {})
+    return draft_of(SweepForm(**{"dataset": "digits", "model": "mlp"} | texts), project, written)
 
 
 @pytest.mark.parametrize(
@@ -63,3 +74,16 @@ def test_seeds_between_commas_are_a_list_as_large_as_they_are():
     assert draft(seeds="0,101,202").table["seeds"] == [0, 101, 202]
     assert draft(seeds="1,000").table["seeds"] == {"count": 1000, "step": 101}
     assert draft(draws="3 step 2").table["subset"]["seeds"] == {"count": 3, "step": 2}
+
+
+def test_what_is_there_stays_as_it_is_written_where_the_form_changes_nothing():
+    shipped = read_toml(Path(__file__).parents[2] / "experiments.toml")["experiments"]
+    assert len(shipped) > 20
+    for written in (*shipped.values(), WRITTEN):
+        assert table_of(form_of(written).over(USUAL), written["dataset"], written) == written
+
+
+def test_of_what_is_there_what_is_filled_in_differently_alone_is_changed():
+    texts = asdict(form_of(WRITTEN)) | {"title": "", "name": "mine", "draws": "2"}
+    assert draft(WRITTEN, **texts).table == WRITTEN | {"subset": {"seeds": [0, 1]}}
+    assert draft(WRITTEN, **texts | {"title": "Ours"}).table["title"] == "Ours"

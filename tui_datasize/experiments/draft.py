@@ -96,9 +96,12 @@ class FolderImages:
     """With the side to which they are resized."""
 
 
-def draft_of(form: SweepForm, project: Project, kept: Mapping[str, Any]) -> Draft:
-    """Look at what is written; what is wrong with it is part of the draft. Folders of images are listed."""
-    draft = Draft(form.over(USUAL))
+def draft_of(form: SweepForm, project: Project, written: Mapping[str, Any]) -> Draft:
+    """Look at what is filled in, over the table that is there; what is wrong with it is part of the draft.
+
+    Folders of images are listed.
+    """
+    draft = Draft(form.over(replace(USUAL, title=str(written.get("title", "")))))
     try:
         root, dataset = project.file.parent.absolute(), form.dataset.strip()
         if folder := folder_of(dataset, root, project.data_dir):
@@ -115,7 +118,7 @@ def draft_of(form: SweepForm, project: Project, kept: Mapping[str, Any]) -> Draf
         assert draft.info is not None
         sizes = form.sizes or usual_sizes(draft.info)
         draft = replace(draft, form=replace(draft.form, sizes=sizes))
-        return _counted(_read(draft, dataset, kept), project)
+        return _counted(_read(draft, dataset, written), project)
     except DatasizeError as error:
         return _wrong(draft, error, *_place_of(error, draft.form))
 
@@ -165,8 +168,8 @@ def _has_classes(dataset: str, project: Project) -> bool:
     return False
 
 
-def _read(draft: Draft, dataset: str, kept: Mapping[str, Any]) -> Draft:
-    table = table_of(draft.form, dataset, kept)
+def _read(draft: Draft, dataset: str, written: Mapping[str, Any]) -> Draft:
+    table = table_of(draft.form, dataset, written)
     return replace(draft, table=table, experiment=read_experiment(draft.form.name, table))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from pathlib import Path
@@ -166,10 +167,29 @@ def _seeds_as_typed(seeds: Any, step: int) -> str:
     return ", ".join(map(str, seeds)) + ("," if len(seeds) == 1 else "")
 
 
-def table_of(form: SweepForm, dataset: str, kept: Mapping[str, Any]) -> dict[str, Any]:
+def table_of(form: SweepForm, dataset: str, written: Mapping[str, Any]) -> dict[str, Any]:
     """The table of the file that filled-in fields mean, in the order of its keys.
 
-    `kept` are tables that no field shows, such as `also`.
+    Of the table that is there, `written`, stays as it is what means the same, and what no field shows.
+
+    Raises ConfigError: what is wrong in one field, which is `where`.
+    """
+    table = _table_of(form, dataset)
+    if not written:
+        return table
+    with suppress(ConfigError):
+        before = _table_of(form_of(written).over(USUAL), str(written.get("dataset")))
+        same = {key for key, value in table.items() if key in before and before[key] == value}
+        table = {
+            key: written[key] if key in same else value
+            for key, value in table.items()
+            if key in written or key not in same
+        }
+    return table | {key: written[key] for key in ("also",) if key in written}
+
+
+def _table_of(form: SweepForm, dataset: str) -> dict[str, Any]:
+    """As above, where nothing is there.
 
     Raises ConfigError: what is wrong in one field, which is `where`.
     """
@@ -189,7 +209,7 @@ def table_of(form: SweepForm, dataset: str, kept: Mapping[str, Any]) -> dict[str
         table |= {name: lists} if lists else {}
     known = dict(form_rows(form.model))
     search = _read("search", lambda text: read_search_form(text, known), form.search)
-    return table | ({"search": search} if search else {}) | dict(kept)
+    return table | ({"search": search} if search else {})
 
 
 def _read(field: str, read: Callable[[str], Any], text: str) -> Any:

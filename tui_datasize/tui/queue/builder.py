@@ -68,14 +68,14 @@ class BuilderDialog(ModalScreen[Draft | None]):
         self,
         project: Project,
         form: SweepForm,
-        kept: Mapping[str, Mapping[str, Any]],
+        written: Mapping[str, Mapping[str, Any]],
         time_of: TimeOf,
         problem: str = "",
     ) -> None:
-        """`kept` are tables of experiments that no field shows, by the names of these."""
+        """`written` are the tables that it changes, by their names; without one it is that of any other."""
         super().__init__()
         self._project = project
-        self._kept = kept
+        self._written = written
         self._time_of = time_of
         self._first, self._said = form, problem
         self._draft = Draft(form, problem=problem)
@@ -143,8 +143,8 @@ class BuilderDialog(ModalScreen[Draft | None]):
             while (form := self.form) != self._draft_of:
                 await asyncio.sleep(_RESTS_S)
                 if form == self.form:
-                    kept = self._kept.get(form.name.strip(), {})
-                    looking = asyncio.create_task(asyncio.to_thread(draft_of, form, self._project, kept))
+                    written = self._written.get(form.name.strip(), self._written.get("", {}))
+                    looking = asyncio.create_task(asyncio.to_thread(draft_of, form, self._project, written))
                     await asyncio.wait({looking}, timeout=_STALE_S)
                     if not looking.done():
                         # What stands there is of what was written before.
@@ -245,9 +245,9 @@ async def build_sweep(
     """
     refuse_read_only(paths)
     project = await asyncio.to_thread(project_of, paths)
-    form, kept = await asyncio.to_thread(_beginning, paths, project, source)
+    form, written = await asyncio.to_thread(_beginning, paths, project, source)
     problem = ""
-    while draft := await app.push_screen_wait(BuilderDialog(project, form, kept, time_of, problem)):
+    while draft := await app.push_screen_wait(BuilderDialog(project, form, written, time_of, problem)):
         # As the person sees it: what was empty stands there in grey.
         form, problem = draft.form, ""
         try:
@@ -281,10 +281,10 @@ def project_of(paths: ProjectPaths) -> Project:
 def _beginning(
     paths: ProjectPaths, project: Project, source: str
 ) -> tuple[SweepForm, Mapping[str, Mapping[str, Any]]]:
-    """What stands in the form at first, and what it keeps without showing it."""
+    """What stands in the form at first, and the tables that are there, as `BuilderDialog` has them."""
     if not source:
         return SweepForm(), {}
     values = read_toml(paths.experiments)["experiments"][source]
-    also = {key: values[key] for key in ("also",) if key in values}
+    copied = {key: value for key, value in values.items() if key not in ("also", "title")}
     form = replace(form_of(values), name=free_name(source, project.names), title="")
-    return form, {source: also}
+    return form, {source: values, "": copied}
