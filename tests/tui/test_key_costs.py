@@ -10,6 +10,7 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
+from textual import events
 from textual._compositor import Compositor
 from textual.geometry import Region
 
@@ -185,3 +186,13 @@ def test_an_escape_key_waits_for_no_more_than_a_sequence_takes():
     # What the terminal answers is nobody's key, in whatever pieces it comes.
     assert [key.key for text in ("n\x1b", "[0n", "q") for key in keys.feed(text)] == ["n", "q"]
     answered.assert_called_once()
+
+
+@pytest.mark.parametrize("size", [1000, 7, 11])
+def test_what_is_pasted_is_text_whatever_it_holds(size: int):
+    typed = "a\x1b[200~b \x1b[31mred\x1b[0m\x1bc 0123456789 0123456789 0123456789\x1b[201~d"
+    keys = _Keys(debug=False, answered=Mock())
+    found = [one for at in range(0, len(typed), size) for one in keys.feed(typed[at : at + size])]
+    assert [one.key for one in found if isinstance(one, events.Key)] == ["a", "d"]
+    (pasted,) = (one.text for one in found if isinstance(one, events.Paste))
+    assert pasted == "b redc 0123456789 0123456789 0123456789"

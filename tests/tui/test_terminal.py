@@ -100,15 +100,22 @@ sys.exit(main(sys.argv[1:]))
 def test_whoever_reads_keys_leaves_the_end_of_the_terminal_to_who_watches_for_it(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    """The kernel says first that the other end has closed, and only then that the terminal is gone."""
+    """The kernel says first that the other end has closed, and only then that the terminal is gone.
+
+    A byte that is no text is one key more, and what comes behind it is read.
+    """
     leader, follower = os.openpty()
     os.close(leader)
-    monkeypatch.setattr("tui_datasize.tui.terminal.os.read", Mock(side_effect=OSError(errno.EIO, "gone")))
+    monkeypatch.setattr(
+        "tui_datasize.tui.terminal.os.read", Mock(side_effect=[b"\xffq", OSError(errno.EIO, "gone")])
+    )
     driver: Any = SimpleNamespace(
         fileno=follower, exit_event=threading.Event(), link=Link(io.StringIO()), _debug=False
     )
+    driver.process_message = Mock()
     SparingDriver.run_input_thread(driver)
     os.close(follower)
+    assert [call.args[0].character for call in driver.process_message.call_args_list] == ["\ufffd", "q"]
 
 
 def test_a_slow_link_is_told_until_it_is_fast_and_leaves_nothing_to_the_shell(lab: Lab):

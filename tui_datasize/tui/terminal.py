@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import signal
 import threading
@@ -13,7 +14,7 @@ from typing import Any
 
 from textual import events
 from textual._parser import Read1
-from textual._xterm_parser import XTermParser
+from textual._xterm_parser import BRACKETED_PASTE_END, BRACKETED_PASTE_START, XTermParser
 from textual.constants import ESCAPE_DELAY
 from textual.drivers.linux_driver import LinuxDriver
 from textual.keys import Keys
@@ -28,6 +29,7 @@ _ESCAPE_S = ESCAPE_DELAY if "ESCDELAY" in os.environ else 0.025
 
 A terminal writes a sequence at once, ssh and tmux carry it as a whole. Neovim waits 0.05 s, tmux 0.01 s.
 """
+_SEQUENCE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~])?")
 _ENDED_WITHIN_S = 0.1
 _ANSWERS_WITHIN_S, _LOOKS_AGAIN_S = 2.0, 0.005
 
@@ -41,7 +43,21 @@ class _Keys(XTermParser):
 
     def __init__(self, debug: bool, answered: Callable[[], None]) -> None:
         self._answered = answered
+        self._held = ""
+        """Of a paste that has not ended."""
         super().__init__(debug)
+
+    def feed(self, data: str) -> Iterable[Message]:
+        """As the base class, which would take what follows an escape within a paste for keys."""
+        data, self._held = self._held + data, ""
+        while data:
+            before, start, rest = data.partition(BRACKETED_PASTE_START)
+            pasted, end, data = rest.partition(BRACKETED_PASTE_END)
+            if start and not end:
+                self._held = start + rest
+                start = ""
+            if text := before + (start and start + _SEQUENCE.sub("", pasted) + end):
+                yield from super().feed(text)
 
     @staticmethod
     def read1(timeout: float | None = None) -> Read1:  # type: ignore[override]
@@ -82,7 +98,9 @@ class SparingDriver(LinuxDriver):
 
     def run_input_thread(self) -> None:
         """Hand on what is typed; called by Textual, whose own looks at an escape key only every 0.1 s."""
-        keys, decode = _Keys(self._debug, self.link.answered), getincrementaldecoder("utf-8")().decode
+        keys = _Keys(self._debug, self.link.answered)
+        # Nothing that comes may end this thread.
+        decode = getincrementaldecoder("utf-8")("replace").decode
         typed = select.poll()
         typed.register(self.fileno, select.POLLIN)
         looks_soon = 0
