@@ -309,6 +309,13 @@ def test_a_condition_that_goes_with_the_size_is_confounded():
     assert "their effects cannot be separated" in found_in(runs)["mixed-device"].what
 
 
+def test_conditions_of_as_many_runs_are_told_in_one_order():
+    runs = sound_runs().head(18).with_row_index("place")
+    of_six = runs.with_columns(device=pl.format("GPU {}", pl.col("place") % 6)).drop("place")
+    told = {found_in(of_six.sample(fraction=1, shuffle=True, seed=s))["mixed-device"].what for s in range(8)}
+    assert [one.partition(": ")[2] for one in told] == ["GPU 0 (3 runs), GPU 1 (3 runs), GPU 2 (3 runs)."]
+
+
 def test_a_larger_budget_at_larger_sizes_is_said():
     runs = sound_runs().with_columns(total_updates=pl.col("train_size"), updates=pl.col("train_size"))
     assert "larger sizes also train longer" in found_in(runs)["unequal-updates"].what

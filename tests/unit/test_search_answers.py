@@ -134,6 +134,79 @@ def test_a_default_is_on_the_last_rung_where_it_came_to_there(default: int, last
     assert choices["n_options"].to_list() == [2 + (default in (6, 4))]
 
 
+@pytest.mark.parametrize(("default", "first"), [(9, 9), (8, 9), (9, 8), (4, 6)])
+def test_of_candidates_that_did_as_well_the_first_drawn_goes_on_however_runs_lie(
+    default: int, first: int
+) -> None:
+    """As the queue decides it: names, and the order in which runs were read, have no part in it."""
+    full = {first, default}
+    rows = [(f"updates=20 width={width}", 40, seed, 0.5, 0.1) for width in (4, 6, 8, 9) for seed in (0, 1)]
+    rows += [(f"updates=40 width={width}", 40, seed, 0.5, 0.1) for width in full for seed in (0, 1)]
+    width = pl.col("variant").str.extract(r"width=(\d+)").cast(pl.Int64)
+    is_short, is_default = (
+        pl.col("variant").str.contains("=20"),
+        pl.col("variant") == f"updates=40 width={default}",
+    )
+    rung = (
+        pl.when(is_short)
+        .then(pl.lit("1 of 2"))
+        .when(is_default)
+        .then(pl.lit("default"))
+        .otherwise(pl.lit("2 of 2"))
+    )
+    runs = table(rows).with_columns(
+        rung=rung,
+        rung_candidates=pl.when(is_short).then(4).when(~is_default).then(1).cast(pl.Int64),
+        rung_candidate=pl.when(~is_default).then((width != first) * 10 + width).cast(pl.Int64),
+        validation_loss=pl.lit(1.0),
+        wall_s=pl.lit(0.2),
+    )
+    for seed in range(6):
+        shuffled = runs.sample(fraction=1, shuffle=True, seed=seed)
+        rungs = rung_table(shuffled, "test_accuracy")
+        assert rungs.select("rung", "candidates", "went_on", "best").rows() == [
+            ("1 of 2", 4, 1, f"width={first}"),
+            ("2 of 2", 1, None, f"width={first}"),
+        ]
+        _, choices = search_runs(full_runs(shuffled), "test_accuracy")
+        assert choices["n_options"].to_list() == [len(full)]
+
+
+def grown(count: int) -> pl.DataFrame:
+    """Four candidates to their end, the third of them the best; then as many as that in place of them."""
+    rows, places = [], []
+
+    def put(width: int, rung: int, n_candidates: int, search: str) -> None:
+        rows.append((f"updates={10 * 2**rung} width={width}", 40, 0, width / 20, width / 20))
+        places.append((f"{rung} of 3", n_candidates, width, search, search))
+
+    for rung, widths in enumerate([(0, 1, 2, 3), (2, 3), (3,)], start=1):
+        for width in widths:
+            put(width, rung, len(widths), "first")
+    for rung, n_candidates in enumerate((count, count // 2, count // 4), start=1):
+        for width in range(count - n_candidates, count):
+            if width > 3:
+                put(width, rung, n_candidates, "second")
+    told = ("rung", "rung_candidates", "rung_candidate", "rung_search", "queued_at")
+    placed = pl.DataFrame(places, schema=told, orient="row")
+    return table(rows).with_columns(placed, validation_loss=pl.lit(1.0), wall_s=pl.lit(1.0))
+
+
+@pytest.mark.parametrize(
+    ("count", "kept"), [(4, (4, 2, 1)), (6, (6, 3, 1)), (5, (5, 2, 1)), (12, (12, 6, 3))]
+)
+def test_a_search_that_has_grown_is_told_as_it_is_now(count: int, kept: tuple[int, ...]) -> None:
+    """Runs that it has taken over are of an earlier one by their name."""
+    rungs = rung_table(grown(count), "test_accuracy")
+    best = f"width={count - 1}"
+    assert rungs.select("rung", "candidates", "went_on", "n_runs", "best").rows() == [
+        ("1 of 3", kept[0], kept[1], kept[0], best),
+        ("2 of 3", kept[1], kept[2], kept[1], best),
+        ("3 of 3", kept[2], None, kept[2], best),
+    ]
+    assert rungs["lowest"].to_list() == [(count - kept[1]) / 20, (count - kept[2]) / 20, None]
+
+
 def test_epochs_of_something_else_are_no_budget() -> None:
     rows = [(f"{unit} synthetic.epochs={own}", 40, 0, own / 10, own / 10) for unit, own in BOTH]
     rungs = ["1 of 2"] * 3 + ["2 of 2"] * 2 + ["default"]

@@ -34,6 +34,7 @@ EVALUATED = "evaluated"
 VALIDATED = "validated"
 """The same of the images held out, by which alone runs without labels are judged."""
 
+_RUNG = ("rung", "rung_candidates", "rung_candidate", "rung_search")
 _BESIDE: Schema = MappingProxyType(
     {
         "search_defaults": pl.List(pl.String),
@@ -268,9 +269,9 @@ def _rung(document: Mapping[str, Any]) -> dict[str, Any]:
     with suppress(KeyError, TypeError, ValueError, ArithmeticError, IndexError):
         rung = Rung.from_dict(document[SEARCH])
         told = [*rung.defaults], [*rung.shared], rung.kept[0] if len(rung.amounts) == 1 else None
-        own = {"rung": rung.told, "rung_candidates": rung.n_candidates if rung.search else None}
-        return own | dict(zip(_BESIDE, told, strict=True))
-    return dict.fromkeys(("rung", "rung_candidates", *_BESIDE))
+        own = (rung.n_candidates, rung.candidate, rung.search) if rung.search else (None, None, None)
+        return dict(zip((*_RUNG, *_BESIDE), (rung.told, *own, *told), strict=True))
+    return dict.fromkeys((*_RUNG, *_BESIDE))
 
 
 def _execution(paths: RunPaths) -> dict[str, Any]:

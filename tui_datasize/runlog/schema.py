@@ -130,7 +130,8 @@ RUNS: Schema = MappingProxyType(
             (pl.String, "transfer", "transfer_source"),
             (pl.Boolean, "as_published"),
             (pl.String, "rung"),
-            (pl.Int64, "rung_candidates"),
+            (pl.Int64, "rung_candidates", "rung_candidate"),
+            (pl.String, "rung_search"),
             (pl.Int64, "generated_images", "generated_missing", "generated_left_out"),
             (pl.Float64, "generator_s"),
             (pl.String, "generated_fingerprint"),
@@ -162,7 +163,9 @@ and evaluations are missing), failed, cancelled or interrupted. `flops_per_image
 pass, a multiplication and an addition counted as two; `label_noise` is the share asked for; `rung` is
 `default` of a recipe that a search is compared with, `1 of 3`, `2 of 3`, ... of its candidates, `lever` of
 one that is a lever, too, null of runs of no search; `rung_candidates` is how many the rung has, of a default
-or lever that is one where all train in full how many these are; `generated_images` were learned from beside
+or lever that is one where all train in full how many these are; `rung_candidate` is which of them it is, in
+the order drawn, from 0, and `rung_search` the search that queued it: a longer one, or with other seeds, is
+another one, which takes over what is there; `generated_images` were learned from beside
 the `train_size` real ones, after `generator_s` of `wall_s` where the run made them; of those of a folder
 `generated_missing` fewer than asked were there, `generated_left_out` are real ones or look like test images
 or ones held out, `generated_fingerprint` changes with any pixel; `pack_width` is how many runs were computed

@@ -8,7 +8,7 @@ its size, so that its own luck chooses nothing. Earlier rungs are other training
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import polars as pl
 
@@ -26,6 +26,8 @@ _CELL = ("experiment", "train_size")
 _NUMBER = pl.col("rung").str.extract(r"^(\d+) of ").cast(pl.Int64).alias("number")
 _OF = pl.col("rung").str.extract(r" of (\d+)$").cast(pl.Int64).alias("of")
 _AT_AN_END = ("succeeded", "failed")
+_DRAWN = ("rung_candidate", "variant")
+"""Who of several that did as well comes first: who was drawn first."""
 _IS_PLACED = pl.col("rung").is_not_null()
 _STANDS = pl.col("rung").is_in([DEFAULT, LEVER])
 """Of runs that train in full whatever becomes of them as candidates."""
@@ -154,18 +156,21 @@ def search_runs(runs: pl.DataFrame, metric: str) -> tuple[pl.DataFrame, pl.DataF
 
 
 def rung_table(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
-    """What each rung has seen, schema `RUNGS`, of all runs of a search, short ones included."""
+    """What each rung has seen, schema `RUNGS`, of all runs of the newest search, short ones included."""
     by = metric.replace("test_", "validation_", 1)
-    climbing = _climbing(runs)
+    climbing = _climbing(runs, of_newest=True)
     counted = climbing.filter(pl.col("state").is_in(COUNTED_STATES))
     ties = ("validation_loss",) if by != "validation_loss" else ()
     is_better = metric_named(metric).higher_is_better
-    means = counted.group_by("train_size", "rung", "number", "variant").agg(pl.col(by, *ties).mean())
+    means = counted.group_by("train_size", "rung", "number", "variant").agg(
+        pl.col(by, *ties).mean(), pl.col("rung_candidate").min()
+    )
     above = climbing.select("train_size", "variant", number=pl.col("number") - 1, goes_on=True).unique()
+    order, descending = (by, *ties, *_DRAWN), [is_better, *(False for _ in (*ties, *_DRAWN))]
     ranked = (
         means.drop_nulls(by)
         .join(above, on=["train_size", "variant", "number"], how="left")
-        .sort(by, *ties, "variant", descending=[is_better, *(False for _ in ties), False])
+        .sort(*order, descending=descending, nulls_last=True)
     )
     table = ranked.group_by("train_size", "rung", maintain_order=True).agg(
         pl.when(pl.col("goes_on").any())
@@ -196,24 +201,69 @@ def candidates_at(runs: pl.DataFrame, train_size: int) -> set[str]:
     return set(_climbing(runs).filter(train_size=train_size)["variant"])
 
 
-def _climbing(runs: pl.DataFrame) -> pl.DataFrame:
-    """The candidates' runs, with the number of their rung.
+def _climbing(runs: pl.DataFrame, *, of_newest: bool = False) -> pl.DataFrame:
+    """The candidates' runs, with the number of their rung; of several searches all, or those of the newest.
 
     A candidate that is the default or a lever has trained in full as such, whatever becomes of it: its runs
     are of the last rung where it came to there, or of the only one.
     """
     named = _without_budget(runs.with_columns(_NUMBER, _OF))
     climbing, beside = named.drop_nulls("number"), named.filter(_STANDS)
-    told = ("number", "of", "rung", "rung_candidates")
-    went_on = beside.drop(told).join(_promoted_to_last(climbing), on=[*_CELL, "variant"])
+    newest = _of_newest(climbing)
+    told = ("number", "of", "rung", "rung_candidates", "rung_candidate")
+    went_on = beside.drop(told).join(_promoted_to_last(newest), on=[*_CELL, "variant"])
     at_once = beside.drop_nulls("rung_candidates").with_columns(
         number=pl.lit(1, pl.Int64), of=pl.lit(1, pl.Int64), rung=pl.lit("1 of 1")
     )
-    return pl.concat([climbing, went_on.select(named.columns), at_once])
+    return pl.concat([newest if of_newest else climbing, went_on.select(named.columns), at_once])
+
+
+def _of_newest(climbing: pl.DataFrame) -> pl.DataFrame:
+    """Of each size the runs of the search that was queued last, those that it has taken over included.
+
+    These have the name of an earlier one. On a first rung they are whom a longer search begins with, on later
+    ones the best of the rung before, as many as are missing.
+    """
+    newest = pl.col("rung_search").sort_by("queued_at").last().over(_CELL)
+    named = climbing.with_columns(is_new=pl.col("rung_search").eq_missing(newest))
+    if named["is_new"].all():
+        return climbing
+    cells = named.partition_by(_CELL, maintain_order=True)
+    return pl.concat([rung for cell in cells for rung in _rungs_of_newest(cell)]).drop("is_new")
+
+
+def _rungs_of_newest(cell: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    before = pl.DataFrame()
+    for rung in cell.sort("number", maintain_order=True).partition_by("number", maintain_order=True):
+        own, others = rung.filter("is_new"), rung.filter(~pl.col("is_new"))
+        wanted = int(str((own if own.height else others)["rung_candidates"].max()))
+        if before.is_empty():
+            drawn = ~pl.col("rung_candidate").is_in(own["rung_candidate"].implode())
+            there = others.filter(drawn).sort(_DRAWN)["variant"].unique(maintain_order=True)
+        else:
+            known = pl.col("variant").is_in(others["variant"].implode())
+            there = _ranked(before).filter(known)["variant"]
+        mine = own["variant"].unique()
+        more = there.filter(~there.is_in(mine.implode()))[: max(0, wanted - len(mine))]
+        before = rung.filter(pl.col("variant").is_in(pl.concat([mine, more]).implode())).with_columns(
+            rung_candidates=pl.lit(wanted, pl.Int64)
+        )
+        yield before
+
+
+def _ranked(runs: pl.DataFrame) -> pl.DataFrame:
+    """The candidates on rungs of sizes of which no run has failed, as `promoted` ranks them."""
+    means = runs.group_by(*_CELL, "variant", "of").agg(
+        (pl.col("state") == "succeeded").all(),
+        pl.col("validation_accuracy", "validation_loss").mean(),
+        pl.col("rung_candidate").min(),
+    )
+    order = ("validation_accuracy", "validation_loss", *_DRAWN)
+    return means.filter("state").sort(order, descending=[True, False, False, False], nulls_last=True)
 
 
 def _promoted_to_last(climbing: pl.DataFrame) -> pl.DataFrame:
-    """Who went on to the last rung at each size, ranked as by `promoted`, and what is told of that rung.
+    """Who went on to the last rung at each size, and what is told of that rung.
 
     How many they are its runs tell. Where it has none yet somebody has gone on, the first, once all runs
     before are done.
@@ -222,23 +272,14 @@ def _promoted_to_last(climbing: pl.DataFrame) -> pl.DataFrame:
     candidates = climbing.filter(is_last).group_by(_CELL).agg(most=pl.col("rung_candidates").max())
     below = climbing.filter(pl.col("number") == pl.col("of").max().over(_CELL) - 1)
     each = pl.len().over(*_CELL, "variant").max().over(_CELL)
-    is_done = (pl.col("state").is_in(_AT_AN_END).sum() == pl.col("rung_candidates") * each).over(_CELL)
-    means = (
-        below.with_columns(done=is_done)
-        .group_by(*_CELL, "variant", "of")
-        .agg(
-            (pl.col("state") == "succeeded").all(),
-            pl.col("validation_accuracy", "validation_loss").mean(),
-            pl.col("done").all(),
-        )
-    )
-    ranked = means.filter("state").sort(
-        "validation_accuracy", "validation_loss", descending=[True, False], nulls_last=True
-    )
+    is_done = pl.col("state").is_in(_AT_AN_END).sum() == pl.col("rung_candidates") * each
+    done = below.select(*_CELL, done=is_done.over(_CELL)).group_by(_CELL).agg(pl.col("done").all())
     most = pl.coalesce("most", pl.col("done").cast(pl.Int64))
     return (
-        ranked.join(candidates, on=_CELL, how="left", maintain_order="left")
+        _ranked(below)
+        .join(candidates, on=_CELL, how="left", maintain_order="left")
+        .join(done, on=_CELL, how="left", maintain_order="left")
         .with_columns(rung_candidates=most, number="of", rung=pl.format("{} of {}", "of", "of"))
         .filter(pl.int_range(pl.len()).over(_CELL) < pl.col("rung_candidates"))
-        .select(*_CELL, "variant", "number", "of", "rung", "rung_candidates")
+        .select(*_CELL, "variant", "number", "of", "rung", "rung_candidates", "rung_candidate")
     )

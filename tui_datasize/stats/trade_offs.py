@@ -63,7 +63,9 @@ def cost_against_metric(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
     )
     # In order of time, only what beats everything before it is on the front.
     ordered = table.with_columns(good=sign * pl.col("mean")).sort(
-        "experiment", "wall_s", "good", descending=[False, False, True], nulls_last=True
+        *("experiment", "wall_s", "good", "variant", "train_size"),
+        descending=[False, False, True, False, False],
+        nulls_last=True,
     )
     before = pl.col("good").cum_max().shift(1).over("experiment")
     is_best = pl.col("wall_s").is_finite() & (before.is_null() | (pl.col("good") > before))

@@ -73,7 +73,8 @@ def check_mixed_conditions(runs: pl.DataFrame) -> Iterator[Finding]:
     together = pl.format("{} {}", width, "pack_implementation")
     runs = runs.with_columns(pack=pl.when(width > 1).then(together).otherwise(pl.lit("alone")))
     for column, (conditions, severity) in _MIXED.items():
-        counts = runs.drop_nulls(column).group_by(column).len().sort("len", descending=True)
+        counts = runs.drop_nulls(column).group_by(column).len()
+        counts = counts.sort("len", column, descending=[True, False])
         if counts.height < 2:
             continue
         most = counts.head(3).iter_rows()
