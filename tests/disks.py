@@ -47,22 +47,23 @@ class SmallDisk:
                 subprocess.run(["umount", aside], check=True)
 
     def thaw(self, directory: Path) -> None:
-        """Unmount what was mounted there last."""
+        """Let it be as it was."""
         subprocess.run(["umount", "-l", str(directory)], check=True)
         self._mounted.remove(directory)
 
     def take_away(self, directory: Path) -> Path:
-        """Unmount one, whatever is open there, and return where a copy of what it holds is mounted."""
-        copy = directory.with_name(f"{directory.name}-copy")
+        """Have a bare directory in place of one, and return where a copy of what it holds is mounted."""
+        copy, bare = (directory.with_name(f"{directory.name}-{what}") for what in ("copy", "bare"))
         self.mount(copy)
         subprocess.run(["cp", "-a", f"{directory}/.", copy], check=True)
-        while directory in self._mounted:
-            self.thaw(directory)
+        bare.mkdir()
+        # Not unmounted: below a frozen one is one that could be written for a moment.
+        self.bring(bare, directory)
         return copy
 
-    def bring(self, copy: Path, directory: Path) -> None:
-        """Mount a copy where what it was taken from was."""
-        subprocess.run(_mount("--bind", copy, directory), check=True)
+    def bring(self, source: Path, directory: Path) -> None:
+        """Mount one in place of another."""
+        subprocess.run(_mount("--bind", source, directory), check=True)
         self._mounted.append(directory)
 
     def fill(self, directory: Path) -> Path:

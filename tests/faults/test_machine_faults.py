@@ -265,7 +265,9 @@ def test_a_disk_that_is_mounted_anew_is_let_go_of_before_and_waited_for(
     for run in (first, *later):
         lab.wait_for(run, JobState.SUCCEEDED)
         lab.assert_ran_once(run)
-    assert_unsaid_end_cost_nothing(lab, first)
+    if starts == "cold":
+        # A preloader may have to end before it has told.
+        assert_unsaid_end_cost_nothing(lab, first)
     assert scheduler.poll() is None
     assert "over, met" in lab.log()
     assert "Traceback" not in lab.log()

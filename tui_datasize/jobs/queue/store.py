@@ -57,13 +57,14 @@ _ANSWERS_KEPT_S = 7 * 86400.0
 
 
 class Store:
-    """The open database of one scheduler.
+    """The open database of one scheduler, which is made unless it has been there.
 
     Raises StorageError: the database cannot be made, opened or trusted.
     """
 
-    def __init__(self, path: Path) -> None:
-        create_database(path)
+    def __init__(self, path: Path, *, make: bool = True) -> None:
+        if make:
+            create_database(path)
         with storage_errors(path):
             check_file_system(path.parent)
         self.path = path

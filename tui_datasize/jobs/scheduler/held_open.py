@@ -29,12 +29,15 @@ class HeldOpen:
             self._logs = os.path.samestat(os.fstat(2), self.project.scheduler_log.stat())
 
     def renew(self) -> bool:
-        """Have all of it in the project that is there now; False where another scheduler has that.
+        """Have all of it in the project that is there now; False where that is another scheduler's to do.
 
         Raises PassingStorageError: none is there; meanwhile nothing of it is open.
         """
+        with storage_errors(self.project.queue):
+            has_queue = self.project.queue.exists()
         if self.lock.is_in_place():
-            return True
+            # Without one it was deleted, and not its disk unmounted.
+            return has_queue
         self._let_go()
         with storage_errors(self.project.queue):
             # Not to be made: it would be another one, hidden once the disk is mounted.

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import FrameType, MappingProxyType
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, DatasizeError, StorageError
@@ -114,18 +114,18 @@ class Scheduler:
         settings: SchedulerSettings,
         lock: SchedulerLock,
         spawner: Spawner,
-        workers: Mapping[str, Worker] = MappingProxyType({}),
+        workers: Mapping[str, Worker] | None = None,
     ) -> None:
-        """Open the queue; `workers` are those that this spawner has started already, by tag."""
+        """Open the queue, again where there are `workers` that this spawner has started already, by tag."""
         project = settings.project
         self._settings = settings
         self._lock = lock
         self._spawner = spawner
         self._selector = selectors.DefaultSelector()
-        self._store = Store(project.queue)
+        self._store = Store(project.queue, make=workers is None)
         self._pause = StartPause(self._store, settings.pause_s)
         self._supervisor = Supervisor(
-            *(self._store, project, self._selector, settings.grace_s, self._pause, workers)
+            *(self._store, project, self._selector, settings.grace_s, self._pause, workers or {})
         )
         self._applier = CommandApplier(self._store, project)
         self._monitor = DeviceMonitor(
