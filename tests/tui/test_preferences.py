@@ -155,6 +155,10 @@ async def test_an_empty_project_offers_nothing_to_whom_may_only_look(tmp_path: P
             assert "b build" not in show.text
             await show.press(key)
         await show.shows("the project is empty, and read-only: nothing is written from here")
+        for tab, says in (("2", "No run has begun."), ("3", "No experiments yet.")):
+            await show.press(tab)
+            await show.shows(says)
+            assert "Queue tab" not in show.text
 
 
 async def test_a_terminal_of_ascii_gets_nothing_else(busy: Stage):

@@ -70,6 +70,11 @@ def is_refused(owner: DOMNode, action: str) -> bool:
     return is_read_only and action.partition("(")[0].rpartition(".")[2] in CHANGES
 
 
+def advice(owner: DOMNode, action: str, text: str) -> str:
+    """What is said of a key, where it may be pressed."""
+    return "" if is_refused(owner, action) else text
+
+
 class KnowsUse:
     """Whose keys say why they do nothing, and need not be shown then."""
 
