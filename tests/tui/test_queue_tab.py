@@ -14,7 +14,7 @@ from tests.unit.image_desk import BOTH, image_folder
 from tui_datasize.errors import StorageError
 from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.state import JobState
-from tui_datasize.tui.queue.job_table import _NAMED, JobTable, _columns, _end_of, _swept
+from tui_datasize.tui.queue.job_table import _NAMED, JobTable, _columns, _end_of, _headers, _swept
 from tui_datasize.tui.queue_dialog import QueueDialog
 from tui_datasize.tui.widgets.dialogs import TextDialog
 from tui_datasize.tui.widgets.log_screen import LogScreen
@@ -162,13 +162,17 @@ async def test_the_cursor_walks_through_all_variants(busy: Stage):
 @pytest.mark.parametrize("width", [80, 104, 160])
 def test_a_job_shows_all_that_was_swept(width: int):
     swept = itertools.product(("0.0", "0.5"), (16, 32), (0.001, 0.0004))
-    kinds = [("rates", f"brightness={one} batch_size={two} lr={three}") for one, two, three in swept]
+    kinds = [
+        ("rates", f"synthetic=cvae synthetic.ratio={one} batch_size={two} lr={three}")
+        for one, two, three in swept
+    ]
     widths, values = _swept([*kinds, ("models", "torchvision:mobilenet_v3_small")])
     columns = _columns(width, list(widths.values()))
     assert _NAMED + sum(columns.swept) + columns.rest <= width
     cells = [[values[kind].get(name, "") for name in widths] for kind in kinds]
     # Whole, behind a space.
     assert all(len(cell) < room for row in cells for cell, room in zip(row, columns.swept, strict=True))
+    assert len({*_headers([*widths], columns.swept)}) == len(widths)
     assert _end_of("torchvision:mobilenet_v3_small", 12) == " …t_v3_small"
     # In a tiny terminal what names a run is all, where nothing was swept.
     assert (_columns(_NAMED + 1, []).rest, _columns(_NAMED + 1, []).swept) == (0, ())

@@ -82,6 +82,16 @@ def test_the_answer_tells_the_choice_against_the_default_and_where_it_changes() 
     assert loss.why_not
 
 
+@pytest.mark.parametrize(("state", "told"), [("running", True), ("queued", True), ("failed", False)])
+def test_a_choice_that_a_run_may_change_is_told_so(state: str, told: bool) -> None:
+    is_last = (
+        (pl.col("variant") == "updates=40 width=8") & (pl.col("seed") == 4) & (pl.col("train_size") == 40)
+    )
+    changed = pl.when(is_last).then(pl.lit(state)).otherwise("state")
+    words = said(search.ask(record_of(climbed().with_columns(state=changed))))
+    assert ("1 run of the search has not ended: what is chosen may change." in words) == told
+
+
 def test_one_that_was_left_behind_is_told_with_its_rung() -> None:
     gone = (pl.col("variant") == "updates=40 width=8") & (pl.col("train_size") == 80)
     words = said(search.ask(record_of(climbed().filter(~gone))))

@@ -21,7 +21,7 @@ from tui_datasize.answers.record import NO_RUN, ONE_VALUE, Record
 from tui_datasize.answers.tuned import chosen_by_itself
 from tui_datasize.experiments.search import DEFAULT
 from tui_datasize.metric import Metric
-from tui_datasize.stats.curve import learning_curve
+from tui_datasize.stats.curve import COMING, COUNTED_STATES, learning_curve
 from tui_datasize.stats.groups import compare_variants
 from tui_datasize.stats.pairwise import Difference
 from tui_datasize.stats.search import (
@@ -91,7 +91,7 @@ def ask(record: Record) -> Answer:
     return Answer(
         told[0],
         [
-            *map(Sentence, (*told[1:], *cost_words(every))),
+            *map(Sentence, (*told[1:], *_awaited(every, table), *cost_words(every))),
             *(Sentence(words, "aside") for words in (_HOW, *chosen_by_itself(choices))),
         ],
         tables,
@@ -135,6 +135,14 @@ def _told(record: Record, table: pl.DataFrame, runs: pl.DataFrame, default: Coll
             apart = f"{metric.difference(sign * pair.value)}, {interval_words(low, high, metric)}"
             basis = basis_words(pair, of_several=len(against) > 1)
             yield f"{told} on validation; {less}: a difference of {apart} ({basis})."
+
+
+def _awaited(runs: pl.DataFrame, table: pl.DataFrame) -> Iterator[str]:
+    """Whether runs of the sizes that have a choice may change it."""
+    told = runs.filter(pl.col("train_size").is_in(table["train_size"].implode()))
+    if missing := told.filter(pl.col("state").is_in({*COMING} - {*COUNTED_STATES})).height:
+        have = "has" if missing == 1 else "have"
+        yield f"{plural(missing, 'run')} of the search {have} not ended: what is chosen may change."
 
 
 def _changes(record: Record, table: pl.DataFrame, runs: pl.DataFrame) -> Iterator[str]:

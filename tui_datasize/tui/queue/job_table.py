@@ -103,6 +103,19 @@ def _end_of(text: str, width: int) -> str:
     return text.rjust(width)
 
 
+def _headers(names: Sequence[str], widths: Sequence[int]) -> list[str]:
+    """The beginnings of names that fit; of those that are alike so what stands behind the dot.
+
+    >>> _headers(["synthetic", "synthetic.epochs", "synthetic.ratio", "batch_size"], [7, 7, 7, 7])
+    ['synth', 'epoch', 'ratio', 'batch']
+    """
+    fitting = [name[: width - 2] for name, width in zip(names, widths, strict=True)]
+    return [
+        header if fitting.count(header) == 1 else name.rpartition(".")[2][: width - 2]
+        for header, name, width in zip(fitting, names, widths, strict=True)
+    ]
+
+
 _HEADERS = {
     "percent": "%",
     "eta": "left",
@@ -179,8 +192,8 @@ class JobTable(RunList):
         columns = _columns(self.view_size.width, [*self._widths.values()])
         text = "    " + "state".ljust(_STATE_WIDTH)
         text += "".join(map(str.rjust, ("size", "draw", "seed"), _CELL_WIDTHS))
-        for name, width in zip(self._widths, columns.swept, strict=True):
-            text += name[: width - 2].rjust(width)
+        for header, width in zip(_headers([*self._widths], columns.swept), columns.swept, strict=True):
+            text += header.rjust(width)
         text += " progress".ljust(columns.bar) if columns.bar else ""
         for name in ("percent", "eta", "loss", "accuracy", "attempt", "device"):
             width = getattr(columns, name)
