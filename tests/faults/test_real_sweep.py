@@ -136,6 +136,8 @@ batch_size = 32
 evaluate   = { times = 5 }
 validation = 0.25
 schedule   = "cosine"
+[experiments.searched.levers]
+label_smoothing = [0.1]
 [experiments.searched.search]
 count = 2
 "model.hidden" = { low = 4, high = 64, integer = true }
@@ -147,7 +149,7 @@ def test_kills_in_the_middle_of_rungs_change_neither_numbers_nor_who_goes_on(pro
     project.experiments.write_text(SEARCHED)
     assert main(["run", "searched", "--project", str(project.root)]) == 0
     client, undisturbed = QueueClient(project), measured(project)
-    assert undisturbed["run_id"].n_unique() == 2 * (1 + 2 + 1)
+    assert undisturbed["run_id"].n_unique() == 2 * (2 + 2 + 1)
     assert client.stop_scheduler()
     project.runs.rename(project.root / "before")
 

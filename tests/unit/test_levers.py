@@ -26,7 +26,8 @@ from tui_datasize.experiments.sweep import plan_runs
 from tui_datasize.metric import metric_named
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog
-from tui_datasize.stats.levers import baseline_of, lever_runs
+from tui_datasize.stats.effective import EffectiveData, Saved
+from tui_datasize.stats.levers import baseline_of, lever_runs, worth
 from tui_datasize.stats.tuned import TUNED
 
 SIZES = (100, 200, 400, 800, 1600)
@@ -142,8 +143,36 @@ def test_width_and_balance_of_labels_are_levers(tmp_path: Path) -> None:
 def test_the_interval_of_a_known_ratio_holds() -> None:
     # At the largest size that happens to lie within the curve it holds in 89 %.
     found = ratios_held(100, 1, 10, 3.0)
-    assert 0.93 <= found["held"] <= 0.97
-    assert found["a bound"] < 0.15
+    assert 0.93 <= found["held"] <= 0.98
+    assert found["a bound"] < 0.02
+
+
+def saved(*at_sizes: tuple[float, float], average: float | None, at_most: int = 0) -> EffectiveData:
+    """Of (size, images of the baseline), the first `at_most` bounds, with the worth of a lever on average."""
+    told = [
+        Saved(0.5, images, size, math.nan, is_at_most=place < at_most)
+        for place, (size, images) in enumerate(at_sizes)
+    ]
+    overall = None if average is None else Saved(math.nan, 1.0, 1 / average, 1.5)
+    return EffectiveData(tuple(told), overall, None)
+
+
+@pytest.mark.parametrize(
+    ("found", "size", "times"),
+    [
+        # It doubles images: not that 50 are worth 50 at most, nor that at 100 they are beyond the curve.
+        (saved((50, 50), (100, 200), (200, math.inf), average=2, at_most=1), 100, 2.0),
+        (saved((50, 50), (200, math.inf), average=2, at_most=1), 200, 1.0),
+        # It halves them: a bound at 200 would say that it is worth more.
+        (saved((50, 50), (100, 60), (200, math.inf), average=0.5, at_most=1), 100, 0.6),
+        # Beyond all that the baseline reaches, at 50 images already; and nowhere above its start.
+        (saved((50, math.inf), (200, math.inf), average=None), 50, 4.0),
+        (saved((50, 50), (200, 50), average=None, at_most=2), 200, 0.25),
+    ],
+)
+def test_a_lever_is_told_where_the_baseline_can_tell(found: EffectiveData, size: int, times: float) -> None:
+    told = worth(found, (50, 100, 200))
+    assert (told.other_images, 1 / told.ratio) == (size, pytest.approx(times))
 
 
 def test_prices_count_labels_and_hours() -> None:

@@ -253,7 +253,7 @@ def test_a_search_is_a_lever_against_its_default() -> None:
     assert baseline == "width=32"
     assert set(runs["variant"]) == {BASELINE, "search"}
     words = said(levers.ask(record_of(climbed())))
-    assert "search at 80 images = " in words
+    assert "search at 40 images = over 80 of the baseline: at least 2.0 times." in words
     assert "7.0 times" in words
 
 

@@ -78,18 +78,21 @@ def lever_runs(
 
 
 def worth(saved: EffectiveData, sizes: Collection[int]) -> Saved:
-    """What a lever is worth at the largest of its sizes that the baseline's curve should tell of.
+    """What a lever is worth at the largest of its sizes that the baseline's curve should tell of, and tells.
 
     That is by what it is worth on average: the largest size that happens to lie within the curve is often one
-    that luck chose, and its interval holds in 83 to 93 % of cases instead of what `benchmarks.nulls --only
-    levers` says. `saved` is what the baseline, which has these sizes, needs for what the lever does.
+    that luck chose. A bound against the average is passed over: that a lever which doubles images is worth
+    its smallest size at most. How often intervals hold says `benchmarks.nulls --only levers`. `saved` is what
+    the baseline, which has these sizes, needs for what the lever does.
     """
     every = [told_by(one, sizes) for one in saved.at_sizes]
     average = saved.overall
     if average is None or average.is_bound:
-        return every[-1]
-    fits = [one for one in every if min(sizes) <= one.other_images / average.ratio <= max(sizes)]
-    return fits[-1] if fits else every[0]
+        # Beyond all that the baseline reaches the smallest size bounds it best.
+        return every[0 if all(one.is_more_than for one in every) else -1]
+    speaking = [one for one in every if not (one.is_at_most if average.ratio < 1 else one.is_more_than)]
+    telling = [one for one in speaking if min(sizes) <= one.other_images / average.ratio <= max(sizes)]
+    return (telling or speaking or every)[-1]
 
 
 def told_by(saved: Saved, sizes: Collection[int]) -> Saved:
