@@ -21,14 +21,21 @@ from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_TRY_AGAIN
         (["ana"], ["analyze"]),
         (["queue", "--dr"], ["--dry-run"]),
         (["scheduler", "sto"], ["stop"]),
+        (["--project", "here", "analyze", ""], ["alpha", "b-2"]),
+        (["queue", "--project", "here", "al"], ["alpha"]),
+        (["status", "--project", "here", "--experiment", "b"], ["b-2"]),
     ],
 )
-def test_bash_completes_commands_options_and_choices(typed, offered, capsys, tmp_path):
+def test_bash_completes_commands_options_choices_and_experiments(typed, offered, capsys, tmp_path):
+    lines = 'dataset = "digits"\nmodel = "mlp"\nsizes = [40]\nbudget = { updates = 1 }\n'
+    (tmp_path / "experiments.toml").write_text(f"[experiments.alpha]\n{lines}[experiments.b-2]\n{lines}")
     assert main(["completion", "bash"]) == 0
     script = tmp_path / "completion"
     script.write_text(capsys.readouterr().out)
-    words = " ".join(["datasize-tui", *typed])
+    typed = [word.replace("here", str(tmp_path)) for word in typed]
+    words = " ".join(["datasize-tui", *(word or "''" for word in typed)])
     asked = (
+        f'datasize-tui() {{ {sys.executable} -m tui_datasize "$@"; }}; '
         f"source {script}; COMP_WORDS=({words}); COMP_CWORD={len(typed)}; "
         "$(complete -p datasize-tui | sed 's/.*-F \\([^ ]*\\).*/\\1/') datasize-tui; "
         'printf "%s\\n" "${COMPREPLY[@]}"'

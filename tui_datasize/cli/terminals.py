@@ -7,9 +7,30 @@ from pathlib import Path
 
 from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK
 
+_NAMES = """datasize-tui experiments --project "$project" 2> /dev/null | awk 'NR > 1 { print $1 }'"""
+_EXPERIMENTS = {
+    "bash": f"""_datasize_experiments() {{
+  local at project=.
+  for ((at = 1; at < COMP_CWORD; at++)); do
+    [[ ${{COMP_WORDS[at]}} == --project ]] && project=${{COMP_WORDS[at + 1]}}
+  done
+  compgen -W "$({_NAMES})" -- "$1"
+}}""",
+    "zsh": f"""_datasize_experiments() {{
+  local project=${{words[${{words[(i)--project]}} + 1]:-.}}
+  compadd -- ${{(f)"$({_NAMES})"}}
+}}""",
+    "fish": f"""function _datasize_experiments
+  set -l words (commandline -opc) .
+  set -l project $words[(math (contains -i -- --project $words; or math (count $words) - 1) + 1)]
+  {_NAMES}
+end""",
+}
+"""What completes a name in each shell: the names that the project has just then."""
+
 
 def completion(arguments: argparse.Namespace) -> int:
-    """Print the script by which a shell completes commands, options and names of files."""
+    """Print the script by which a shell completes commands, options, files and experiments."""
     import shtab
 
     from tui_datasize.cli.parser import build_parser
@@ -20,7 +41,11 @@ def completion(arguments: argparse.Namespace) -> int:
             if action.type is Path:
                 kind = shtab.DIRECTORY if action.metavar == "DIR" else shtab.FILE
                 action.complete = kind  # type: ignore[attr-defined]
-    print(shtab.complete(parser, arguments.shell))
+            elif action.metavar == "EXPERIMENT":
+                names = dict.fromkeys(_EXPERIMENTS, "_datasize_experiments")
+                names["fish"] = "(_datasize_experiments)"
+                action.complete = names  # type: ignore[attr-defined]
+    print(shtab.complete(parser, arguments.shell, preamble=_EXPERIMENTS))
     return EXIT_OK
 
 
