@@ -274,6 +274,27 @@ MUTANTS = (
         "os.O_WRONLY | os.O_CREAT",
         "unit/test_lease.py",
     ),
+    Mutant(
+        "training: the first checkpoint is due as if all of it took what a part of it does",
+        "training/checkpoint.py",
+        "(1 + size / _TRIED_BYTES)",
+        "1.0",
+        "training/test_session.py",
+    ),
+    Mutant(
+        "queue: a scheduler goes on without the lock of its project",
+        "jobs/scheduler/lock.py",
+        "return self._descriptor is not None and is_named(self._descriptor, self._path)",
+        "return True",
+        "faults/test_machine_faults.py",
+    ),
+    Mutant(
+        "app: a disk that does not answer is not told",
+        "tui/polling/poller.py",
+        "if waits_for_disk(self._thread.native_id):",
+        "if False:",
+        "tui/test_collect.py",
+    ),
 )
 
 
