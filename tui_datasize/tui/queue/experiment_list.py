@@ -68,7 +68,7 @@ class ExperimentList(RowList):
 
     def _time_left(self, plan: ExperimentPlan) -> str:
         ends_in_s = self._snapshot.time_left.experiment_ends_in_s.get(plan.name)
-        return "" if ends_in_s is None else f"{duration(ends_in_s)} left"
+        return "" if ends_in_s is None else f" {duration(ends_in_s)} left"
 
     def draw_row(self, index: int, width: int) -> Text:
         plan, palette = self._snapshot.experiments[index], self.palette
@@ -80,7 +80,7 @@ class ExperimentList(RowList):
         line = Text.assemble(
             (f"{self.pointer(index)} ", palette.primary),
             (fit(plan.name, name_width), palette.foreground),
-            (count.rjust(9), palette.error if plan.problem else palette.foreground),
+            (f" {count}".rjust(9), palette.error if plan.problem else palette.foreground),
         )
         if self.lists_times:
             line.append(self._time_left(plan).rjust(_TIME_WIDTH), palette.foreground)

@@ -29,6 +29,16 @@ _Kind: TypeAlias = tuple[str, str]
 """Experiment and variant."""
 
 
+def _in_six(value: float | None) -> str:
+    """A number in at most six characters: the larger it is, the fewer its decimals.
+
+    >>> [_in_six(value) for value in (None, 41.7, 99.9999, 51234.127, 3.2e9)]
+    ['', '41.700', '100.0', '51234', '3e+09']
+    """
+    texts = (number(value, spec) for spec in (".3f", ".1f", ".0f", ".0e"))
+    return next(text for text in texts if len(text) <= 6)
+
+
 @dataclass(frozen=True, slots=True)
 class _Columns:
     """Widths at the width in hand; 0 leaves a column out."""
@@ -245,12 +255,12 @@ class JobTable(RunList):
                 else Text("─" * (columns.bar - 2), palette.faint)
             ).append(" ")
         remaining = row.remaining_s if row.state is JobState.RUNNING else None
-        tries = f"{row.attempts}/{row.max_attempts}" if row.attempts else ""
+        tries = fit(f"{row.attempts}/{row.max_attempts}", 5).strip() if row.attempts else ""
         device = fit(self._device_names.get(row.device, row.device), 5).strip()
         words = {
             "percent": percent(row.fraction) if begun else "",
             "eta": time_left(remaining) if remaining is not None else "",
-            "loss": number(row.loss, ".3f"),
+            "loss": _in_six(row.loss),
             "accuracy": number(row.accuracy, ".1f", 100),
             "attempt": tries,
             "device": device,
