@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import closing
 
 import pytest
 
 from tests.faults.lab import Lab, is_alive
+from tui_datasize.jobs.queue.faults import FaultKind
 from tui_datasize.jobs.queue.state import JobState
+from tui_datasize.jobs.queue.store import Store
 from tui_datasize.runlog.claim import RunOutcome, read_exit
 
 pytestmark = pytest.mark.faults
@@ -31,6 +34,17 @@ def test_after_three_deaths_the_run_fails_and_names_the_signal(lab: Lab, number:
     record = read_exit(run)
     assert record is not None
     assert (record.outcome, record.attempt, record.reason) == (RunOutcome.FAILED, 3, job.reason)
+
+
+def test_a_death_while_the_disk_takes_nothing_names_the_disk(lab: Lab) -> None:
+    (run,) = lab.enqueue(lab.spec(behaviour="die", deaths=1))
+    with closing(Store(lab.project.queue)) as store:
+        store.faults.report(FaultKind.DISK, "", "its disk took nothing more")
+        lab.start_scheduler()
+        lab.wait_for(run, JobState.SUCCEEDED)
+        first = "SELECT reason FROM attempts WHERE run_id = ? AND attempt = 1"
+        (reason,) = store._one(first, run.run_id)
+    assert reason == "worker vanished: killed by signal 9 (SIGKILL), while its disk took nothing more"
 
 
 def test_a_worker_that_dies_before_its_claim_fails_the_run_in_the_end(lab: Lab) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.tui.fake_queue import USED_S, FakeQueue
 from tests.tui.stage import Stage, look
+from tui_datasize.jobs.queue.faults import FaultKind, new_fault
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.jobs.queue.time_left import KeptTimeLeft
 from tui_datasize.text import duration
-from tui_datasize.tui.queue.actions import _time_facts
+from tui_datasize.tui.queue.actions import _time_facts, experiment_facts
 from tui_datasize.tui.queue_dialog import time_words
 
 
@@ -61,6 +64,46 @@ def test_a_run_waits_for_its_source_even_where_slots_are_free(busy: Stage):
     assert look(busy).time_left.estimates[waiting.run_id].ends_in_s == pytest.approx(USED_S)
     busy.queue.entries[10] = waiting._replace(after=(source.run_id,), waits_for=(source.run_id,))
     assert look(busy).time_left.estimates[waiting.run_id].ends_in_s == pytest.approx(2 * USED_S)
+
+
+def draining(queue: FakeQueue) -> None:
+    queue.drains.append(True)
+
+
+def stopped(queue: FakeQueue) -> None:
+    queue.stopped = True
+
+
+def without_slots(queue: FakeQueue) -> None:
+    queue.slots = 0
+
+
+def disk_ended_a_run(queue: FakeQueue) -> None:
+    queue.standing = [new_fault(FaultKind.DISK, "", "digits-n40: its disk took nothing more")]
+
+
+@pytest.mark.parametrize("hold_up", [draining, stopped, without_slots, disk_ended_a_run])
+def test_what_keeps_waiting_jobs_from_starting_leaves_those_at_work_their_ends(
+    busy: Stage, hold_up: Callable[[FakeQueue], None]
+):
+    hold_up(busy.queue)
+    snapshot = look(busy)
+    remaining_s = {row.state: row.remaining_s for row in snapshot.jobs}
+    assert remaining_s[JobState.RUNNING] == pytest.approx(USED_S / 2)
+    assert remaining_s[JobState.QUEUED] is None
+    left = snapshot.time_left
+    assert (left.ends_in_s, left.experiment_ends_in_s) == (None, {"digits": None})
+    assert ("time left", f"not known: {left.held_up}") in experiment_facts(
+        snapshot, snapshot.experiments[0], None
+    )
+
+
+def test_slots_of_others_keep_jobs_waiting_until_one_of_our_own_runs(busy: Stage):
+    busy.queue.waiting = "waiting: all 2 CPU slots are used by /a (2)"
+    assert look(busy).time_left.ends_in_s == pytest.approx(2.5 * USED_S)
+    busy.queue.entries = [one for one in busy.queue.entries if not one.state.is_active]
+    left = look(busy).time_left
+    assert (left.ends_in_s, left.held_up) == (None, "all 2 CPU slots are used by /a (2)")
 
 
 class CountingQueue(FakeQueue):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from unittest.mock import patch
 
 import pytest
 
-from tests.unit.queue_desk import FIRST, Queue
+from tests.unit.queue_desk import FIRST, SECOND, Queue
 from tui_datasize.cli.dispatch import main
 from tui_datasize.experiments.budget import total_updates
 from tui_datasize.jobs.client import QueueClient
@@ -63,3 +64,19 @@ def test_status_goes_by_what_a_run_has_reached(
     assert "running jobs are as last seen; `datasize-tui scheduler start` looks again" in told
     assert "fault: no scheduler for 1 run; `datasize-tui scheduler start` starts one" in told
     assert "time left: not known for 1 run: nothing moves until that is mended" in told
+
+
+def test_status_tells_when_those_at_work_end_while_the_others_are_held_up(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(queue.client.project.root)
+    queue.enqueue(FIRST, SECOND)
+    queue.begin(FIRST)
+    run = queue.client.project.run(FIRST.experiment, FIRST.run_id)
+    run.directory.mkdir(parents=True)
+    run.metrics.write_text(row(total_updates(FIRST) // 4))
+    queue.client.drain()
+    with patch.object(QueueClient, "scheduler_alive", return_value=True):
+        assert main(["status"]) == 0
+    told = capsys.readouterr().err
+    assert re.search(r"time left: about .* for 1 run, not known for 1 run: the queue is draining\n", told)

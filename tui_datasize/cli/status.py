@@ -14,12 +14,12 @@ from tui_datasize.experiments.device_settings import DeviceOptions
 from tui_datasize.experiments.project_tables import device_settings
 from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.jobs.client import QueueClient
-from tui_datasize.jobs.queue.faults import Fault, stops_everything
+from tui_datasize.jobs.queue.faults import Fault
 from tui_datasize.jobs.queue.paces import TimeEstimate, latest
 from tui_datasize.jobs.queue.reading import Usage
 from tui_datasize.jobs.queue.settings import QueueSettings
 from tui_datasize.jobs.queue.state import Job, JobState
-from tui_datasize.jobs.queue.time_left import time_left_of
+from tui_datasize.jobs.queue.time_left import time_left_of, what_holds_up
 from tui_datasize.runlog.incomplete import noted_incomplete
 from tui_datasize.runlog.reached import Reached, after_interruption, read_reached, resumed_at
 from tui_datasize.text import duration, plural, time_left
@@ -82,6 +82,8 @@ class Look:
     """By run id, what sets it apart from others of its size, draw and seed, where something does."""
     waiting: str
     """Who has the slots that jobs wait for; empty where they wait for none of others."""
+    held_up: str
+    """Why no job that waits begins; empty where one does."""
     options: DeviceOptions
     """What the scheduler that runs was started with."""
     faults: Sequence[Fault]
@@ -109,6 +111,7 @@ class Look:
             "ends_in_s": latest(self.estimates.values()),
             "slots": self.slots,
             "waiting": self.waiting,
+            "held_up": self.held_up,
             "searches": self.searches,
             "faults": [asdict(fault) for fault in self.faults],
             "experiments": {
@@ -179,20 +182,19 @@ class Look:
     def _time_left(self) -> str:
         runs, ends_in_s = plural(len(self.estimates), "run"), latest(self.estimates.values())
         away = sum(estimate.awaits_cluster for estimate in self.estimates.values())
-        why = ""
-        if stops_everything(self.faults):
-            why = "nothing moves until that is mended"
-        elif away:
+        known = [one for one in self.estimates.values() if one.ends_in_s is not None]
+        if self.held_up and len(known) < len(self.estimates):
+            first = f"about {duration(latest(known))} for {plural(len(known), 'run')}, " if known else ""
+            held = plural(len(self.estimates) - len(known), "run")
+            return f"time left: {first}not known for {held}: {self.held_up}"
+        if away:
             why = f"Slurm decides when {away:,} of them {'begins' if away == 1 else 'begin'}"
-        elif not self.slots and ends_in_s is None:
-            why = "there are 0 slots, so no waiting job starts; `datasize-tui doctor` says why"
-        if why:
             return f"time left: not known for {runs}: {why}"
-        known = "not known yet" if ends_in_s is None else f"about {duration(ends_in_s)}"
-        known = "any moment" if ends_in_s == 0 else known
+        left = "not known yet" if ends_in_s is None else f"about {duration(ends_in_s)}"
+        left = "any moment" if ends_in_s == 0 else left
         is_here = any(not job.place and job.run_id in self.estimates for job in self.jobs)
         slots = f" on {plural(self.slots, 'slot')}" if self.slots and is_here else ""
-        return f"time left: {known} for {runs}{slots}"
+        return f"time left: {left} for {runs}{slots}"
 
 
 def _reached(client: QueueClient, jobs: Sequence[Job]) -> Mapping[str, Reached]:
@@ -221,9 +223,9 @@ def _look(client: QueueClient, experiment: str | None) -> Look:
         what = f"no experiment {experiment!r} in the queue, which holds {known}"
         raise UnknownRunError(what, fix="`datasize-tui queue EXPERIMENT` queues one")
     settings = client.settings()
+    faults, waiting = client.faults(), client.waits_for_slots()
     ahead = time_left_of(client.executions(jobs), jobs, client.slots(), _reached(client, jobs))
-    if stops_everything(faults := client.faults()):
-        ahead = ahead.without_ends()
+    ahead = ahead.while_held_up(what_holds_up(jobs, ahead.slots, faults, settings, waiting))
     estimates = ahead.estimates
     if of_interest is not jobs:
         estimates = {job.run_id: estimates[job.run_id] for job in of_interest if job.run_id in estimates}
@@ -236,7 +238,8 @@ def _look(client: QueueClient, experiment: str | None) -> Look:
         slots=ahead.slots,
         usage={usage.experiment: usage for usage in client.usage()},
         variants={job.run_id: labels[job.shape] for job in of_interest if job.shape in labels},
-        waiting=client.waits_for_slots(),
+        waiting=waiting,
+        held_up=ahead.held_up,
         options=client.scheduler_options(),
         faults=faults,
         interruptions=_interruptions(client, of_interest),

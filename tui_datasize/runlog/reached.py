@@ -72,8 +72,10 @@ def after_interruption(why: str, update: int | None) -> str:
     'worker killed by signal 9, resumed at update 1,085'
     >>> after_interruption("worker vanished: the machine was restarted", None)
     'worker vanished: the machine was restarted'
+    >>> after_interruption("worker vanished: killed by signal 7 (SIGBUS), while its disk was full", 0)
+    'worker killed by signal 7, while its disk was full, begun anew'
     """
-    words = re.sub(r"^worker vanished: (killed by signal \d+)\b.*", r"worker \1", why)
+    words = re.sub(r"^worker vanished: (killed by signal \d+)\b[^,]*", r"worker \1", why)
     if update is None:
         return words
     return f"{words}, resumed at update {update:,}" if update else f"{words}, begun anew"

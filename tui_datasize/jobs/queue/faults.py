@@ -79,18 +79,30 @@ class Fault:
 
 
 def stops_everything(faults: Iterable[Fault]) -> bool:
-    """Whether nothing moves until they are mended: without one of several GPUs, or a cluster, runs go on."""
+    """Whether nothing moves until they are mended, not even what runs."""
+    # A disk of no subject has ended one run, or kept one from starting: others go on.
+    return any(
+        bool(fault.subject)
+        if fault.kind is FaultKind.DISK
+        else fault.kind in (FaultKind.DATABASE, FaultKind.SCHEDULER)
+        for fault in faults
+    )
+
+
+def stops_starts(faults: Iterable[Fault]) -> bool:
+    """Whether they keep jobs waiting: without one of several GPUs, or a cluster, others begin."""
     return any(fault.kind not in (FaultKind.GPU, FaultKind.CLUSTER) for fault in faults)
 
 
 def runs_to_do(connection: sqlite3.Connection) -> int:
-    """How many jobs are at work, or wait for a scheduler that starts any."""
-    parts = [ACTIVE]
-    if not Settings(connection).read().draining:
-        # Each has an index of its own; to read thousands of jobs takes longer.
-        parts += [STARTABLE, f"waits != 0 AND blocked != 0 AND {WAITING}"]
+    """How many jobs are at work, or wait for a scheduler that starts any; 0 where it has nothing to do."""
+    # Each has an index of its own; to read thousands of jobs takes longer.
+    parts = (ACTIVE, STARTABLE, f"waits != 0 AND blocked != 0 AND {WAITING}")
     counts = (f"(SELECT count(*) FROM jobs WHERE {part})" for part in parts)
-    return int(connection.execute(f"SELECT {' + '.join(counts)}").fetchone()[0])
+    active, startable, blocked = connection.execute(f"SELECT {', '.join(counts)}").fetchone()
+    if Settings(connection).read().draining:
+        return int(active)
+    return int(active + startable + blocked) if active or startable else 0
 
 
 def fault_of_scheduler(connection: sqlite3.Connection, count: int) -> Iterator[Fault]:

@@ -76,6 +76,8 @@ class TimeEstimate(NamedTuple):
     """How the time is known, see `Pace`; empty where it is not."""
     awaits_cluster: bool = False
     """Whether a cluster decides when it begins, so that nobody knows when it ends."""
+    waits_here: bool = False
+    """Whether it is to begin on this machine."""
 
 
 class Paces:
@@ -163,8 +165,9 @@ def estimate_ends(unfinished: Iterable[Work], paces: Paces, slots: int) -> list[
             ends_s[work.run_id] = remaining_s
         else:
             ends_s[work.run_id] = _end(work, remaining_s, ends_s, free_at_s, slots)
-        awaits = work.is_away and not work.is_running
-        told = (work.run_id, work.kind.experiment, remaining_s, ends_s[work.run_id], basis, awaits)
+        waits = not work.is_running
+        where = (work.is_away and waits, not work.is_away and waits)
+        told = (work.run_id, work.kind.experiment, remaining_s, ends_s[work.run_id], basis, *where)
         estimates.append(TimeEstimate._make(told))
     return estimates
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from tui_datasize.jobs.queue.faults import Fault, stops_everything, stops_starts
 from tui_datasize.jobs.queue.paces import Kind, Paces, TimeEstimate, Work, estimate_ends, latest
+from tui_datasize.jobs.queue.settings import QueueSettings
 from tui_datasize.jobs.queue.state import CPU, SLURM, Job, JobState
 
 if TYPE_CHECKING:
@@ -43,19 +45,21 @@ class TimeLeft:
     """Seconds until the last run of the queue ends; None where nobody knows or none is left."""
     experiment_ends_in_s: Mapping[str, float | None] = field(default_factory=lambda: MappingProxyType({}))
     """The same of each experiment that has runs left, by name."""
+    held_up: str = ""
+    """Why nothing that waits begins, and maybe nothing moves; empty where it does."""
 
-    def without_ends(self) -> TimeLeft:
-        """The same while nothing moves: nobody knows when anything ends."""
+    def while_held_up(self, why: str) -> TimeLeft:
+        """The same while `what_holds_up` jobs, if anything does: nobody knows when they end."""
         ends = {
-            run_id: TimeEstimate._make((run_id, one.experiment, None, None, one.basis, one.awaits_cluster))
+            run_id: one._replace(remaining_s=None, ends_in_s=None)
             for run_id, one in self.estimates.items()
+            if why == NOTHING_MOVES or one.waits_here
         }
-        unknown: Mapping[str, None] = dict.fromkeys(self.experiment_ends_in_s)
+        if not (why and ends):
+            return self
+        estimates = {**self.estimates, **ends}
         return replace(
-            self,
-            estimates=MappingProxyType(ends),
-            ends_in_s=None,
-            experiment_ends_in_s=MappingProxyType(unknown),
+            self, held_up=why, estimates=MappingProxyType(estimates), **_latest(list(estimates.values()))
         )
 
     def estimate_s(self, specs: Iterable[RunSpec], cluster: str = "") -> float | None:
@@ -68,6 +72,9 @@ class TimeLeft:
         return latest(estimate_ends(works, self.paces, 1 if cluster else self.slots))
 
 
+WAITING_FOR = "waiting: "
+"""What begins a line on who has all slots, or keeps all GPUs."""
+NOTHING_MOVES = "nothing moves until that is mended"
 NOTHING_KNOWN = TimeLeft(MappingProxyType({}), 1, CPU, Paces([]))
 """Before anything was read."""
 
@@ -96,17 +103,48 @@ def time_left_of(
             coming.append(work)
     paces = Paces(succeeded)
     estimates = estimate_ends(coming, paces, slots)
-    by_experiment: dict[str, list[TimeEstimate]] = defaultdict(list)
-    for estimate in estimates:
-        by_experiment[estimate.experiment].append(estimate)
     return TimeLeft(
         estimates=MappingProxyType({estimate.run_id: estimate for estimate in estimates}),
         slots=slots,
         device=usual,
         paces=paces,
-        ends_in_s=latest(estimates) if estimates else None,
-        experiment_ends_in_s=MappingProxyType({name: latest(part) for name, part in by_experiment.items()}),
+        **_latest(estimates),
     )
+
+
+def _latest(estimates: Collection[TimeEstimate]) -> dict[str, Any]:
+    """When the last run ends, of all and of each experiment."""
+    by_experiment: dict[str, list[TimeEstimate]] = defaultdict(list)
+    for estimate in estimates:
+        by_experiment[estimate.experiment].append(estimate)
+    each = {name: latest(part) for name, part in by_experiment.items()}
+    return {
+        "ends_in_s": latest(estimates) if estimates else None,
+        "experiment_ends_in_s": MappingProxyType(each),
+    }
+
+
+def what_holds_up(
+    jobs: Iterable[Job], slots: int, faults: Sequence[Fault], settings: QueueSettings, waiting: str
+) -> str:
+    """Why nothing moves, or nothing that waits begins: for faults, people or other projects; mostly empty.
+
+    `waiting` is as `QueueClient.waits_for_slots` has it.
+    """
+    if stops_everything(faults):
+        return NOTHING_MOVES
+    if settings.draining:
+        return "the queue is draining"
+    if settings.stopped:
+        return "the scheduler was stopped"
+    if stops_starts(faults):
+        return "nothing more starts until that is mended"
+    if not slots:
+        return "there are 0 slots, so no waiting job starts; `datasize-tui doctor` says why"
+    # What runs here makes room for the next, whoever has the other slots.
+    if not waiting.startswith(WAITING_FOR) or any(job.state.is_active and not job.place for job in jobs):
+        return ""
+    return waiting.removeprefix(WAITING_FOR)
 
 
 class KeptTimeLeft:

@@ -17,6 +17,7 @@ from types import MappingProxyType
 from tui_datasize.errors import DatasizeError
 from tui_datasize.files import fault_of
 from tui_datasize.jobs.queue.database import concerns_all, storage_errors
+from tui_datasize.jobs.queue.faults import FaultKind, faults_of_disk
 from tui_datasize.jobs.queue.gpu_memory import noted_context, noted_memory
 from tui_datasize.jobs.queue.records import ActiveJob
 from tui_datasize.jobs.queue.schema import VANISHED
@@ -44,6 +45,7 @@ from tui_datasize.jobs.workers.process import ProjectProcesses
 from tui_datasize.jobs.workers.spawn import Worker, cannot_start
 from tui_datasize.runlog.claim import (
     ClaimRecord,
+    Lack,
     Observation,
     RunOutcome,
     conclude,
@@ -291,6 +293,14 @@ class Supervisor:
         """Whether a process has other runs beside this one, or is to have them."""
         return any(other is not run and other.worker.process == process for other in self._runs.values())
 
+    def _with_disk(self, ending: Ending, finding: AttemptState) -> Ending:
+        """How an attempt ended, with its disk where a worker vanished while that took nothing."""
+        if finding is not AttemptState.VANISHED or ending.lack is not Lack.NOTHING:
+            return ending
+        refuses = self._store.faults.stands(FaultKind.DISK) or any(faults_of_disk(self._project.runs))
+        why = f"{ending.reason}, while its disk took nothing more"
+        return replace(ending, reason=why) if refuses else ending
+
     def _kill_descendants(self, run: ActiveRun, seen: Observation) -> None:
         """Kill what is left of the run's workers; of those that others need, once these have ended."""
         for tag in {run.job.tag, seen.claim.tag if seen.claim else ""}:
@@ -311,7 +321,7 @@ class Supervisor:
             self._kill_descendants(run, seen)
         may_be_for_another = record is None or record.outcome is RunOutcome.INTERRUPTED
         is_for_another = may_be_for_another and self._store.has_cancelled_beside(job.run_id, job.tag)
-        ending = ending_of(run, record, finding, is_for_another=is_for_another)
+        ending = self._with_disk(ending_of(run, record, finding, is_for_another=is_for_another), finding)
         if run.is_machines_fault is None:
             early = early_end(run, ending, finding)
             run.is_machines_fault = early is not None and self._pause.forgive(early)

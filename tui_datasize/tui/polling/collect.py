@@ -7,16 +7,22 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from functools import partial
+from sys import intern
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
 from tui_datasize.errors import DatasizeError
 from tui_datasize.experiments.variants import on_screen
-from tui_datasize.jobs.queue.faults import stops_everything
 from tui_datasize.jobs.queue.paces import TimeEstimate
 from tui_datasize.jobs.queue.settings import QueueSettings
 from tui_datasize.jobs.queue.state import Job, JobState
-from tui_datasize.jobs.queue.time_left import NOTHING_KNOWN, KeptTimeLeft, TimeLeft
+from tui_datasize.jobs.queue.time_left import (
+    NOTHING_KNOWN,
+    NOTHING_MOVES,
+    KeptTimeLeft,
+    TimeLeft,
+    what_holds_up,
+)
 from tui_datasize.jobs.scheduler.devices import DeviceReport, capacities, or_cpu
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reached import after_interruption, resumed_at
@@ -147,7 +153,7 @@ class Collector:
         strangers = _strangers(self._jobs, last.facts)
         variants = self._variants.of(_variants, glance.experiments)
         is_first = not last.is_ready and not last.unread
-        left = last.time_left.without_ends()
+        left = last.time_left.while_held_up(NOTHING_MOVES)
         snapshot = replace(
             last,
             experiments=glance.experiments,
@@ -202,8 +208,9 @@ class Collector:
         estimate = partial(self._kept_time.look, self._jobs, self._queue.executions, slots, facts)
         faults = tuple(_attempt("faults", self._queue.faults, list(last.faults), problems))
         time_left = _attempt("time left", estimate, last.time_left, problems)
-        if stops_everything(faults):
-            time_left = self._still.of(TimeLeft.without_ends, time_left)
+        waiting = _attempt("slots", self._queue.waits_for_slots, "", problems)
+        why = intern(what_holds_up(self._jobs, slots, faults, self._settings, waiting))
+        time_left = self._still.of(TimeLeft.while_held_up, time_left, why)
         variants = self._variants.of(_variants, glance.experiments)
         return replace(
             glance,
@@ -214,7 +221,7 @@ class Collector:
             facts=facts,
             devices=devices,
             faults=faults,
-            waiting=_attempt("slots", self._queue.waits_for_slots, "", problems),
+            waiting=waiting,
             time_left=time_left,
             runs=runs,
             runs_version=version,

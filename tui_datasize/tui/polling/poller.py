@@ -144,10 +144,11 @@ def _unanswered(last: Snapshot, waited_s: float) -> Snapshot:
     """What was seen last, and that its disk does not answer."""
     # Not above: until the first frame nothing else needs it.
     from tui_datasize.jobs.queue.faults import RUNS, FaultKind, new_fault
+    from tui_datasize.jobs.queue.time_left import NOTHING_MOVES
 
     what = f"its disk has not answered for {duration(waited_s)}; all is shown as last seen"
     fault = new_fault(FaultKind.DISK, RUNS, f"{what}: look at the log of the kernel")
-    return replace(last, faults=(fault,), time_left=last.time_left.without_ends())
+    return replace(last, faults=(fault,), time_left=last.time_left.while_held_up(NOTHING_MOVES))
 
 
 def open_look(

@@ -90,7 +90,7 @@ def detail_facts(snapshot: Snapshot, run_id: str, cell: Cell | None) -> list[tup
             ("device", row.device),
             ("shares its worker with", ", ".join(other for other in row.pack if other != run_id)),
         ]
-    rows += _time_facts(snapshot.time_left.estimates.get(run_id))
+    rows += _time_facts(snapshot.time_left.estimates.get(run_id), snapshot.time_left.held_up)
     if fact is not None:
         rows += [
             ("updates", f"{fact.updates:,} of {fact.total_updates:,}"),
@@ -105,11 +105,12 @@ def detail_facts(snapshot: Snapshot, run_id: str, cell: Cell | None) -> list[tup
     return [(label, value) for label, value in rows if value]
 
 
-def _time_facts(estimate: TimeEstimate | None) -> list[tuple[str, str]]:
+def _time_facts(estimate: TimeEstimate | None, held_up: str = "") -> list[tuple[str, str]]:
     if estimate is None:
         return []
     if estimate.remaining_s is None:
-        return [("time left", "not known before a run has finished")]
+        why = f": {held_up}" if held_up else " before a run has finished"
+        return [("time left", f"not known{why}")]
     rows = [("time left", f"about {duration(estimate.remaining_s)}, from {estimate.basis}")]
     if estimate.ends_in_s is not None:
         rows.append(("done in", f"about {duration(estimate.ends_in_s)}, its turn in the queue included"))
@@ -131,7 +132,7 @@ def experiment_facts(snapshot: Snapshot, plan: ExperimentPlan, usage: Usage | No
     ends_in_s = snapshot.time_left.experiment_ends_in_s.get(plan.name)
     slots = snapshot.time_left.slots
     on = f" on {plural(slots, 'slot')}" if slots and plan.on == "local" else ""
-    unknown = "not known yet" if slots else "not known: there are 0 slots, so no waiting job starts"
+    unknown = f"not known: {why}" if (why := snapshot.time_left.held_up) else "not known yet"
     if away := sum(estimate.awaits_cluster for estimate in estimates):
         unknown = f"not known: Slurm decides when {plural(away, 'run')} {'begins' if away == 1 else 'begin'}"
     left = unknown if ends_in_s is None else f"about {duration(ends_in_s)}{on}"
