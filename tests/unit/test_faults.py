@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from tests.disks import SmallDisk
-from tests.unit.queue_desk import FIRST, Queue
+from tests.unit.queue_desk import FIRST, OTHER, Queue
 from tui_datasize.cli import doctor, main
 from tui_datasize.jobs.client import QueueClient
+from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.database import create_database, open_database
 from tui_datasize.jobs.queue.faults import LEAST_FREE_BYTES, FaultKind, read_faults
 from tui_datasize.jobs.queue.schema import STEPS
@@ -167,3 +168,12 @@ def test_a_database_without_the_table_gets_it(project: ProjectPaths) -> None:
         connection.execute("PRAGMA user_version = 3")
     with closing(open_database(project.queue)) as connection:
         assert read_faults(connection) == []
+
+
+def test_a_queue_of_which_nothing_may_start_needs_no_scheduler(queue: Queue) -> None:
+    queue.enqueue(FIRST, OTHER, after={OTHER: [FIRST]})
+    assert [fault.sentence for fault in queue.client.faults()] == [
+        "no scheduler for 2 runs; `datasize-tui scheduler start` starts one"
+    ]
+    queue.ask(CommandKind.HOLD, FIRST)
+    assert queue.client.faults() == []
