@@ -260,6 +260,22 @@ def test_levers_and_swept_values_stand_beside_a_search_over_the_recipe_without_t
     ]
 
 
+def test_further_runs_beside_a_search_that_halves_are_of_no_rung(tmp_path: Path) -> None:
+    """So that what `plan` proposes for a lever can be written into the file."""
+    also = "[[experiments.e.also]]\nsizes = [120]\n"
+    experiment, project = read(tmp_path, LEVERS + HALVING + also)
+    further = [run for run in plan_runs(experiment, project) if run.train_size == 120]
+    assert {run.budget.amount for run in further} == {40}
+    places = rungs_of(experiment, further)
+    assert Counter(place.told for place in places.values()) == {"default": 2 * 2}
+    assert len(further) == 2 * 6
+    assert experiment.n_runs == len(plan_runs(experiment, project)) + 4 * (3 + 1)
+    labels = variant_labels(plan_runs(experiment, project))
+    lever = labels[next(run.run_id for run in further if run.augmentation.rotation_deg)]
+    one, project = read(tmp_path, f"{LEVERS}{HALVING}{also}variant = '{lever}'\n")
+    assert {labels.get(run.run_id) for run in plan_runs(one, project) if run.train_size == 120} == {lever}
+
+
 @pytest.mark.parametrize("halving", [HALVING, ""])
 def test_who_is_a_candidate_too_is_run_once_and_the_others_of_its_cell_tell_so(
     tmp_path: Path, halving: str

@@ -108,6 +108,12 @@ class Experiment:
         return any(images.name.startswith(IMAGE_FOLDER) for images in named)
 
     @property
+    def full_recipes(self) -> tuple[Recipe, ...]:
+        """Without those of a rung, on which candidates are compared with each other alone."""
+        cut = self.search.on_rung(0) if self.search and self.search.halves else ()
+        return tuple(recipe for recipe in self.recipes if recipe not in cut)
+
+    @property
     def all_recipes(self) -> tuple[Recipe, ...]:
         """With those of a search to which candidates are promoted."""
         return tuple(dict.fromkeys((*self.recipes, *(self.search.later if self.search else ()))))
@@ -303,13 +309,13 @@ def _read_also(table: TomlTable, experiment: Experiment) -> tuple[Experiment, ..
     found = []
     for place, values in enumerate(given, 1):
         part = table.nested(f"also {place}", values)
-        sizes, recipes = tuple(part.numbers("sizes", whole=True)), experiment.recipes
+        sizes, recipes = tuple(part.numbers("sizes", whole=True)), experiment.full_recipes
         seeds = _read_seeds(part) if part.has("seeds") else experiment.seeds
         draws = _read_seeds(part, "draws") if part.has("draws") else experiment.subset_seeds
         if experiment.strategy == "first" and part.has("draws"):
             raise ConfigError("every draw of strategy first is the same", where=part.where("draws"))
         if part.has("variant"):
-            labels = variant_labels([recipe.spec for recipe in recipes])
+            labels = variant_labels([recipe.spec for recipe in experiment.recipes])
             named = {labels[recipe.spec.run_id]: recipe for recipe in recipes}
             if (meant := variant_named(asked := str(values["variant"]), named)) in named:
                 named[asked] = named[meant]

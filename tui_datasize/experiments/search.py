@@ -458,7 +458,7 @@ def read_recipes_of(table: TomlTable, most: int) -> tuple[tuple[Recipe, ...], Se
         return read_recipes(table, sweep, levers), None
     searched = table.table("search")
     beside, search = read_search(table, searched)
-    if search.halves and table.has("also"):
+    if search.halves and len(beside) == 1 and table.has("also"):
         raise ConfigError(
             "also and halving exclude each other",
             where=table.where("also"),
