@@ -141,6 +141,15 @@ def test_a_plan_that_would_change_nothing_says_so_first_and_has_runs_only_for_a_
     assert propose(idle, cells, there_of(cells)).specs == ()
 
 
+def test_runs_at_a_larger_size_are_named_only_where_they_would_narrow_the_answer():
+    size = pl.col("train_size")
+    even = (pl.col("test_accuracy") + 4 * size**-0.5 - 8 / size).clip(upper_bound=1.0)
+    plan = plan_next_runs(sweep(seeds=6, sd=0.01, floor=0.0).with_columns(even), "test_accuracy")
+    assert (plan.is_idle, plan.beyond) == (True, None)
+    (told,) = plan_words(plan)
+    assert told.startswith("More runs would not change the answer")
+
+
 def test_the_share_of_the_draw_is_that_of_the_sources_of_the_spread():
     rng = np.random.default_rng(5)
     of_draw = rng.normal(0, 0.02, (3, len(SIZES)))

@@ -97,7 +97,7 @@ class Plan:
     size_then: Interval | None
     sizes: tuple[PlannedSize, ...]
     beyond: Beyond | None
-    """None where the plan has such a size, or the answer lies within the runs."""
+    """None where the plan has such a size, the answer lies within the runs, or it would hardly narrow it."""
     odd: tuple[int, ...]
     """Sizes measured unlike their neighbours, which get no runs."""
     draw_share: float
@@ -112,9 +112,7 @@ class Plan:
     @property
     def is_idle(self) -> bool:
         """Whether its runs would hardly narrow the interval."""
-        if self.now is None or self.then is None:
-            return False
-        return self.then[1] - self.then[0] > HARDLY * (self.now[1] - self.now[0])
+        return _hardly_narrows(self.now, self.then)
 
     @property
     def seconds(self) -> float:
@@ -338,7 +336,8 @@ def _plan(
     twice = round(TWICE * state.largest)
     if at > twice and max(size.train_size for size in planned) <= state.largest:
         interval = _band(state.views_with({twice: BEYOND_RUNS}), at)
-        beyond = interval and Beyond(twice, BEYOND_RUNS, interval)
+        if interval is not None and not _hardly_narrows(now, interval):
+            beyond = Beyond(twice, BEYOND_RUNS, interval)
     size_now, size_then = state.sizes_needed(views)
     return Plan(
         experiment=str(runs["experiment"][0]), variant=str(runs["variant"][0]), metric=state.metric,
@@ -360,6 +359,11 @@ def _around(planned: Sequence[PlannedSize], at: float) -> Sequence[PlannedSize]:
         [one for one in measured if (one.train_size < at) == is_below] for is_below in (True, False)
     )
     return above and below[-1:] + above[:1]
+
+
+def _hardly_narrows(now: Interval | None, then: Interval | None) -> bool:
+    """Whether an interval keeps nearly all of its width; not where one of both is unknown."""
+    return now is not None and then is not None and then[1] - then[0] > HARDLY * (now[1] - now[0])
 
 
 def _band(views: Sequence[View], at: float) -> Interval | None:
