@@ -107,14 +107,14 @@ def cancelled_left_out(count: int, include: str = "--cancelled") -> str:
     return f"{count:,} cancelled: {include} to include" if count else ""
 
 
-def listed(words: Sequence[str]) -> str:
+def listed(words: Sequence[str], before_last: str = "and") -> str:
     """Words in a row, the last one after "and".
 
     >>> listed(["half"]), listed(["half", "pow2"]), listed(["half", "pow2", "pow3"])
     ('half', 'half and pow2', 'half, pow2 and pow3')
     """
     *rest, last = words
-    return f"{', '.join(rest)} and {last}" if rest else last
+    return f"{', '.join(rest)} {before_last} {last}" if rest else last
 
 
 def number_and_unit(text: str, units: Sequence[str]) -> tuple[float, str]:

@@ -37,7 +37,7 @@ def test_drain_finishes_what_runs_and_survives_the_scheduler(lab: Lab, command: 
     first, second = lab.enqueue(lab.spec(0, gate=str(lab.gate())), lab.spec(1))
     scheduler = lab.start_scheduler("--cpu-slots", "1", "--idle-s", "0.2")
     lab.wait_for(first, JobState.RUNNING)
-    assert command("drain") == (0, "Draining: running jobs finish, no new ones start.\n")
+    assert command("drain") == (0, "draining: running jobs finish, no new ones start\n")
     lab.gate().touch()
     lab.wait_for(first, JobState.SUCCEEDED)
     assert scheduler.wait(60) == 0

@@ -46,7 +46,7 @@ ANSWERS: Mapping[CommandKind, str] = {
     CommandKind.MOVE: "moved",
 }
 DRAINED = {
-    True: "Draining: running jobs finish, no new ones start.",
+    True: "draining: running jobs finish, no new ones start",
     False: "the queue starts jobs again",
 }
 CPU_ONLY = DeviceReport((), 2, "NVML: NVML Shared Library Not Found: jobs run on the CPU")

@@ -183,7 +183,7 @@ async def test_shift_d_drains_the_queue_and_again_ends_that(busy: Stage):
         assert "draining" not in show.text
         await show.press("D")
         async for _ in show.sizes():
-            await show.shows("‖ draining", "Draining: running jobs finish, no new ones start.")
+            await show.shows("‖ draining", "draining: running jobs finish, no new ones start")
             assert "draining" in show.lines[1]
         assert busy.queue.drains == [True]
         await show.press("D")

@@ -26,3 +26,11 @@ def test_a_transfer_is_said_in_words_on_the_pages_and_in_the_table_of_jobs():
     widths, values = _swept([("moved", "SallT lr=0.1"), ("moved", "base lr=0.1")])
     assert widths["swept"] == len("frozen") + 2
     assert values["moved", "SallT lr=0.1"] == {"swept": "frozen", "lr": "0.1"}
+
+
+def test_a_number_stays_with_its_unit_at_every_width():
+    told = Sentence("It would have said 95.3 to 97.3 %; measured: 96.5 %.")
+    for width in range(20, 60):
+        drawn = draw_answer(Answer("Said.", [told]), width, 9, GREY).text.plain
+        assert " ".join(drawn.split()) == told.text
+        assert not any(line.lstrip().startswith("%") for line in drawn.split("\n"))

@@ -248,7 +248,7 @@ async def test_a_key_that_means_nothing_says_why(busy: Stage):
             (
                 "r",
                 JobState.SUCCEEDED,
-                "nothing to retry: 1 done; that is for cancelled or",
+                "nothing to retry: 1 done; that is for cancelled, failed",
             ),
             ("plus", JobState.SUCCEEDED, "nothing to change the priority of: 1 done; that is for"),
             ("J", JobState.RUNNING, "nothing to move: 1 running; that is for"),

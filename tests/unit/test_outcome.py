@@ -124,7 +124,7 @@ def test_every_kind_of_request_is_answered_by_the_scheduler(tmp_path, monkeypatc
         (ChangeJobs(CommandKind.PRIORITY, (FIRST,), 5), f"{FIRST}: priority is now 5"),
         (ChangeJobs(CommandKind.HOLD, (FIRST, SECOND)), "2 runs: held"),
         (ChangeJobs(CommandKind.HOLD, (FIRST, SECOND)), "2 runs: are held already"),
-        (Drain(), "Draining: running jobs finish, no new ones start."),
+        (Drain(), "draining: running jobs finish, no new ones start"),
         (Drain(False), "the queue starts jobs again"),
     )
     for command, told in requests:

@@ -113,7 +113,7 @@ class DeviceSettings:
         "jobs on the CPU while no GPU of the machine can take them, or never; a machine that never had a GPU "
         "needs no such option",
         only_for=(FOR_CPU,),
-        hint="yes: while no GPU can",
+        hint="true: while no GPU can",
     )
     packs: Packs = key(
         "auto",
@@ -125,7 +125,7 @@ class DeviceSettings:
     cold: bool = key(
         False,
         "start every worker as a new process, or fork them from a warm one",
-        hint="yes: no warm processes",
+        hint="true: no warm processes",
     )
     said: DeviceOptions = field(default_factory=DeviceOptions, compare=False)
     """What the table itself says; the rest are defaults."""

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from tui_datasize.jobs.queue.state import Job, JobState
+from tui_datasize.text import listed
 
 
 class CommandKind(StrEnum):
@@ -125,7 +126,7 @@ def nothing_to(kind: CommandKind, found: Mapping[str, int], states: Collection[s
     'nothing to release: 12 queued; that is for held jobs'
     """
     what = JOB_COMMANDS[kind]
-    wanted = " or ".join(states or sorted(what.applies_to))
+    wanted = listed(sorted(states or what.applies_to), "or")
     return f"nothing to {what.verb}: {counted(found) or 'no jobs there'}; that is for {wanted} jobs"
 
 

@@ -391,7 +391,7 @@ class CommandApplier:
         self._store.changes.note_drain(draining)
         self._store.settings.write(draining=draining)
         if draining:
-            return Verdict(True, "Draining: running jobs finish, no new ones start.")
+            return Verdict(True, "draining: running jobs finish, no new ones start")
         return Verdict(True, "the queue starts jobs again")
 
     def _priority(self, command: PendingCommand, state: JobState | None) -> Verdict:

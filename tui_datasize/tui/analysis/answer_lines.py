@@ -164,7 +164,8 @@ def _wrapped(lines: Sequence[Text], width: int) -> list[Text]:
 def _parts(line: Text, width: int) -> Iterator[Text]:
     """A sentence broken between words; each part keeps its colours."""
     start = 0
-    for part in textwrap.wrap(line.plain, width):
-        start = line.plain.index(part, start)
+    # A number stays with its unit.
+    for part in textwrap.wrap(line.plain.replace(" %", "\N{NO-BREAK SPACE}%"), width):
+        start = line.plain.index(part.replace("\N{NO-BREAK SPACE}", " "), start)
         yield line[start : start + len(part)]
         start += len(part)

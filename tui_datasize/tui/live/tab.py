@@ -83,7 +83,7 @@ class LivePane(ChartPane):
         Binding("y", "log", "log y", tooltip="Loss on a linear or a logarithmic axis"),
         Binding("c", "grid", "charts", tooltip="As many charts as the window holds, or few large ones"),
         Binding("C", "columns", "columns", tooltip="Columns of the table: hide, pin, widen"),
-        Binding("slash", "filter", "filter", tooltip="Such as size>=1000 state:running acc<90% !mlp"),
+        Binding("slash", "filter", "filter", tooltip="Filter, such as size>=1000 state:running acc<90% !mlp"),
         Binding("d", "compare", "differences", tooltip="What differs between the runs that are marked"),
         Binding("b", "group", "group", tooltip="Mean and range of the runs drawn, by the next swept key"),
         Binding("escape", "back", "back", show=False, tooltip="Drop the filter, then the marks"),

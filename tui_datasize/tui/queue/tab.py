@@ -53,7 +53,7 @@ BINDINGS: tuple[Binding, ...] = (
     Binding("D", "drain", "drain", tooltip="Finish running jobs and start no others, or start again"),
     Binding("z", "undo", "undo", tooltip="Take the last command back, then the one before"),
     Binding("l,L", "log", "log", tooltip="The log of the job on the whole screen"),
-    Binding("slash", "filter", "filter", tooltip="Such as size>=1000 state:failed lr=1e-3 !mlp"),
+    Binding("slash", "filter", "filter", tooltip="Filter, such as size>=1000 state:failed lr=1e-3 !mlp"),
     Binding("plus,equals_sign", "change('priority', 1)", "raise", tooltip="Raise the priority"),
     Binding("minus", "change('priority', -1)", "lower", tooltip="Lower the priority"),
     Binding("left_square_bracket,K", "change('move', -1)", "up", tooltip="Move up in the queue"),

@@ -171,7 +171,7 @@ def count_text(snapshot: Snapshot, palette: Palette, width: int) -> Text:
             look = STATE_LOOKS[state]
             style = state_style(state, palette) if counts[state] else palette.muted
             word = f" {look.word}" if with_words else ""
-            line.append(f"{look.glyph} {counts[state]}{word}", style).append(gap)
+            line.append(f"{look.glyph} {counts[state]:,}{word}", style).append(gap)
         line.rstrip()
         line.append(" ")
         if line.cell_len <= width:
