@@ -21,6 +21,7 @@ from tui_datasize.experiments.spec import Budget, RunSpec
 from tui_datasize.jobs.client import QueueClient
 from tui_datasize.jobs.queue.commands import CommandKind
 from tui_datasize.jobs.queue.database import PassingStorageError
+from tui_datasize.jobs.queue.requests import Answered, Undo
 from tui_datasize.jobs.queue.spec_file import QueuedSpec, promoted_document, write_documents
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.jobs.queue.store import Store
@@ -191,6 +192,15 @@ def test_undo_takes_back_what_a_person_asked_for_alone(climb: Climb) -> None:
     climb.queue.ask(CommandKind.RELEASE, run_of(0, 0, 1))
     with climb.queue.client._database() as connection:
         assert last_done(connection).words == "release 1 run"
+
+
+def test_a_search_that_was_taken_out_of_the_queue_waits_for_nothing(
+    climb: Climb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(QueueClient, "ensure_scheduler", lambda _: climb.queue.apply())
+    assert climb.queue.client.searches()
+    assert climb.queue.client.request(Undo()).answered is Answered.DONE
+    assert (climb.queue.client.jobs(), climb.queue.client.searches()) == ([], {})
 
 
 def test_queueing_again_keeps_where_a_promoted_run_stands(climb: Climb) -> None:

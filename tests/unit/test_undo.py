@@ -51,7 +51,7 @@ def test_each_command_is_taken_back_and_then_the_one_before(
     assert queue.job(OTHER).priority == 0
     assert undo().sentence == "undo of: hold 2 runs: 2 runs: queued as before"
     assert states(queue) == [JobState.QUEUED] * 3
-    assert undo().sentence == "undo of: queue 3 runs: 3 runs: cancelled"
+    assert undo().sentence == "undo of: queue 3 runs: 3 runs: taken out of the queue"
     outcome = undo()
     assert outcome.answered is Answered.REFUSED
     assert outcome.sentence.startswith("nothing to undo")
@@ -60,9 +60,9 @@ def test_each_command_is_taken_back_and_then_the_one_before(
 def test_what_runs_goes_on_and_is_told(queue: Queue, undo: Callable[[], Outcome]) -> None:
     queue.enqueue(*ALL)
     queue.begin(FIRST)
-    told = f"undo of: queue 3 runs: 2 runs: cancelled; {FIRST.run_id}: left alone, as changed since"
-    assert undo().sentence == told
-    assert states(queue) == [JobState.RUNNING, JobState.CANCELLED, JobState.CANCELLED]
+    told = "undo of: queue 3 runs: 2 runs: taken out of the queue; "
+    assert undo().sentence == f"{told}{FIRST.run_id}: left alone, as changed since"
+    assert [(job.run_id, job.state) for job in queue.client.jobs()] == [(FIRST.run_id, JobState.RUNNING)]
     # What of it could not be taken back keeps nobody from taking back what was before.
     assert undo().sentence.startswith("nothing to undo")
 
@@ -181,11 +181,29 @@ def test_an_undo_gives_no_number_of_an_attempt_twice(
     assert (job.state, job.attempts, job.max_attempts) == (JobState.INTERRUPTED, 2, 4)
 
 
-def test_a_forced_run_has_nothing_to_go_back_to(queue: Queue, undo: Callable[[], Outcome]) -> None:
+@pytest.mark.parametrize("made", [True, False], ids=["whose directory made room", "that was never begun"])
+def test_a_forced_run_goes_back_unless_its_directory_made_room(
+    queue: Queue, undo: Callable[[], Outcome], project: ProjectPaths, made: bool
+) -> None:
     queue.enqueue(FIRST)
-    queue.end(FIRST, JobState.SUCCEEDED)
+    if made:
+        queue.end(FIRST, JobState.SUCCEEDED)
+        project.run(FIRST.experiment, FIRST.run_id).directory.mkdir(parents=True)
+    before = rows(queue)
     queue.enqueue(FIRST, force=True)
-    assert undo().sentence == f"undo of: queue 1 run: {FIRST.run_id}: cancelled"
+    undo()
+    assert (queue.job(FIRST).state is JobState.CANCELLED) is made
+    assert (rows(queue) == before) is not made
+
+
+def test_what_was_never_queued_before_is_not_in_the_queue_again(
+    queue: Queue, undo: Callable[[], Outcome], project: ProjectPaths
+) -> None:
+    """So that queueing it anew is not one of cancelled runs; where its directory is there it is cancelled."""
+    queue.enqueue(SOURCE, *ALL, after={FIRST: [SOURCE]})
+    project.run(OTHER.experiment, OTHER.run_id).directory.mkdir(parents=True)
+    undo()
+    assert [(job.run_id, job.state) for job in queue.client.jobs()] == [(OTHER.run_id, JobState.CANCELLED)]
 
 
 def test_what_waits_for_a_run_that_has_failed_since_fails_for_it(

@@ -243,6 +243,16 @@ class Store:
         self.update(run_id, document=document, shape=shape, cancel_requested=0, **allowed)
         self.renew_attempts(run_id)
 
+    def remove(self, run_id: str) -> bool:
+        """Forget a job of this machine that never began and that none waits for; whether it was one."""
+        nobody = "NOT EXISTS (SELECT 1 FROM dependencies WHERE source = ?1)"
+        never_begun = f"run_id = ?1 AND attempts = 0 AND state IN (?2, ?3) AND {LOCAL} AND {nobody}"
+        states = (JobState.QUEUED, JobState.HELD)
+        gone = self._run(f"DELETE FROM jobs WHERE {never_begun}", run_id, *states) == 1
+        if gone:
+            self._run("DELETE FROM rungs WHERE run_id = ? AND number = 0", run_id)
+        return gone
+
     def put_back(self, run_id: str, values: Mapping[str, Any]) -> None:
         """Give a job what a command took from it, its state included; `follow_back` is to come next."""
         self.update(run_id, **values)

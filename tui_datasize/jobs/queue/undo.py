@@ -168,11 +168,12 @@ def last_done(connection: sqlite3.Connection) -> Done:
             continue
         if pending:
             raise ConfigError("the last command is not applied yet", fix="undo it in a moment, once it is")
-        # Those that others wait for come first.
+        # Those that others wait for come first, but of new ones last, since these go.
         rows = connection.execute(
             "SELECT run_id, run_id IN (SELECT run_id FROM commands WHERE batch = ?1) FROM changes "
             "LEFT JOIN jobs USING (run_id) WHERE batch = ?1 "
-            "AND (was != became OR changes.document NOT NULL) ORDER BY waits != 0, changes.id",
+            "AND (was != became OR changes.document NOT NULL) "
+            "ORDER BY iif(was = '', -changes.id, waits != 0), changes.id",
             (batch,),
         ).fetchall()
         if rows:

@@ -192,9 +192,8 @@ class CommandApplier:
             return Verdict(False, "is running; cancel it first")
         if problem := self._store.dependencies.problem(run_id, document.after):
             return Verdict(False, problem)
-        if command.force:
-            paths = self._project.run(document.spec.experiment, run_id)
-            self.at(paths, partial(supersede, paths, self._project))
+        paths = self._project.run(document.spec.experiment, run_id)
+        is_moved = command.force and self.at(paths, partial(supersede, paths, self._project))
         if command.force or document.anew:
             # Whatever its task of a cluster still does, it is not what was asked for now.
             self._store.cluster.take_back([run_id])
@@ -204,7 +203,7 @@ class CommandApplier:
             self._store.queue_again(run_id)
         self._store.replace_document(run_id, command.document, command.amount, allowed, document.place)
         self._store.dependencies.replace(run_id, document.after)
-        if command.force:
+        if is_moved:
             self._store.changes.note_renewed(run_id)
         how = " from the start" if command.force else FOR_CHECKPOINT if document.anew else ""
         return Verdict(True, f"queued again{how}")
@@ -284,16 +283,16 @@ class CommandApplier:
 
     def _conclude(self, run_id: str) -> str:
         """Have the directory of a waiting run tell that it is cancelled: who has it, where somebody has."""
-        paths = self._project.run(self._store.value(run_id, "experiment"), run_id)
-        attempt, is_renewed = (
-            self._store.value(run_id, "attempts") + 1,
-            bool(self._store.value(run_id, "anew")),
-        )
+        paths, attempt = self._paths(run_id), self._store.value(run_id, "attempts") + 1
+        is_renewed = bool(self._store.value(run_id, "anew"))
         is_told, who = self.at(paths, partial(_concluded, paths, attempt, is_renewed=is_renewed))
         if is_told:
             # The number is used up, so that no worker of an earlier attempt can still claim the run.
             self._store.increase(run_id, "attempts")
         return who
+
+    def _paths(self, run_id: str) -> RunPaths:
+        return self._project.run(self._store.value(run_id, "experiment"), run_id)
 
     def at(self, paths: RunPaths, work: Callable[[], T]) -> T:
         """Have something done to the directory of a run.
@@ -350,7 +349,7 @@ class CommandApplier:
         with suppress(KeyError, TypeError, ValueError, SharedDiskError):
             spec = QueuedSpec.read(self._store.value(run_id, "document")).spec
             for source in filter(self._store.state, spec.sources):
-                paths = self._project.run(self._store.value(source, "experiment"), source)
+                paths = self._paths(source)
                 # Whether the disk answers.
                 self.at(paths, paths.directory.exists)
             lost = self._store.without_checkpoints(self._project, spec)
@@ -372,7 +371,10 @@ class CommandApplier:
         is_clusters = then.is_final and self._store.value(run_id, "place") == SLURM
         if not state.is_final and not state.is_active and (is_clusters or not change.was):
             # There is nothing to go back to, or a cluster has to be told.
-            return self._cancel(command, state)
+            paths = self._paths(run_id)
+            if bool(change.was) or self.at(paths, paths.directory.exists) or not self._store.remove(run_id):
+                return self._cancel(command, state)
+            return Verdict(True, "taken out of the queue")
         if not before:
             return Verdict(False, "left alone, as changed since")
         behind = self._renew_sources(run_id) if state.is_final and not then.is_final else ""

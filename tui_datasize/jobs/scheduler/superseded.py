@@ -19,14 +19,14 @@ from tui_datasize.runlog.paths import ProjectPaths, RunPaths
 _LOG = logging.getLogger(__name__)
 
 
-def supersede(paths: RunPaths, project: ProjectPaths) -> None:
-    """Move a run directory to `.superseded/`, so that the run may begin afresh.
+def supersede(paths: RunPaths, project: ProjectPaths) -> bool:
+    """Move a run directory to `.superseded/`, so that the run may begin afresh; whether there was one.
 
     Raises BlockingIOError: a worker has the run, on this host or another.
     Raises OSError: the directory cannot be moved.
     """
     if not paths.directory.exists():
-        return
+        return False
     with withheld(paths) as run:
         if run.who:
             raise BlockingIOError(run.who)
@@ -35,6 +35,7 @@ def supersede(paths: RunPaths, project: ProjectPaths) -> None:
         moved = target / f"{paths.run_id}.{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
         rename(paths.directory, moved)
         remove_leases(RunPaths(moved))
+    return True
 
 
 def has_succeeded(paths: RunPaths) -> bool:
