@@ -93,6 +93,13 @@ MUTANTS = (
         "unit/test_store.py",
     ),
     Mutant(
+        "queue: an undo puts back what has changed since",
+        "jobs/queue/undo.py",
+        "elif any(now[name] != self.became[name] for name in changed):",
+        "elif False:",
+        "unit/test_undo.py",
+    ),
+    Mutant(
         "scheduler: one attempt more than allowed",
         "jobs/scheduler/attempt_end.py",
         "ending.attempt < ending.max_attempts",
