@@ -9,10 +9,12 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tui_datasize.experiments.draft import Draft, draft_of
 from tui_datasize.experiments.load import Project
-from tui_datasize.experiments.sweep_form import USUAL, SweepForm, form_of, table_of
+from tui_datasize.experiments.sweep_form import HINTS, USUAL, SweepForm, form_of, table_of
 from tui_datasize.experiments.toml import read_toml
 
 NEW: Mapping[str, Any] = MappingProxyType({})
@@ -23,8 +25,8 @@ WRITTEN = {
 
 
 def draft(written: Mapping[str, Any] = NEW, **texts: str) -> Draft:
-    """Of the digits, where no text is given."""
-    project = Project(Path("/nowhere/experiments.toml"), {}, Path("/nowhere"))
+    """Of the digits, where no text is given, in a project that has an experiment."""
+    project = Project(Path("/nowhere/experiments.toml"), {}, Path("/nowhere"), names=("there",))
     return draft_of(SweepForm(**{"dataset": "digits", "model": "mlp"} | texts), project, written)
 
 
@@ -44,6 +46,9 @@ def draft(written: Mapping[str, Any] = NEW, **texts: str) -> Draft:
         ({"sweep": "batch_size=8,8"}, "sweep", "sweep: two combinations of swept values"),
         ({"levers": "batch_size=64"}, "levers", "levers: two combinations of swept values"),
         ({"sizes": "1,200"}, "sizes", "sizes: 1,200 may be one number or two; write 1200, or 1, 200"),
+        ({"name": "There"}, "name", "name: 'There' and 'there' are one name"),
+        ({"search": "halving=true halving.keep=0.5"}, "search", "search: halving is there twice"),
+        ({"search": "halving.keep=0.5 halving=true"}, "search", "search: halving is there twice"),
         ({"sizes": "1,000, 1,200"}, "sizes", "sizes: 1,200 may be one number or two"),
     ],
 )
@@ -87,3 +92,54 @@ def test_of_what_is_there_what_is_filled_in_differently_alone_is_changed():
     texts = asdict(form_of(WRITTEN)) | {"title": "", "name": "mine", "draws": "2"}
     assert draft(WRITTEN, **texts).table == WRITTEN | {"subset": {"seeds": [0, 1]}}
     assert draft(WRITTEN, **texts | {"title": "Ours"}).table["title"] == "Ours"
+
+
+PIECES = (
+    *(
+        "1",
+        "0",
+        "-1",
+        "²",
+        "٣",
+        "1e9",
+        "nan",
+        "5%",
+        "nan%",
+        "per class",
+        "..",
+        "5..",
+        "2 from 3 step 0",
+        "1,200",
+    ),
+    *("batch_size=8,16", "batch_size.x=1", "optimizer=sgd", "optimizer.lr=nan", "model=mlp,cnn3", "a.b.c=1"),
+    *(
+        "subset.path=[40,80]",
+        "transfer={}",
+        "tests.a=b",
+        "halving=true",
+        "halving.keep=0.5",
+        "count=2",
+        "x=..",
+    ),
+    *(
+        "batch_size=8..16,log",
+        "synthetic=cvae",
+        "=1",
+        "x=",
+        "a={",
+        '"',
+        "\\",
+        "\n",
+        "\0",
+        "\udc80",
+        "updates",
+        "e",
+    ),
+)
+texts = st.lists(st.sampled_from(PIECES), max_size=3).map(" ".join)
+
+
+@given(st.dictionaries(st.sampled_from([*HINTS][1:]), texts, max_size=4))
+def test_whatever_is_filled_in_is_a_sweep_or_a_mistake_of_one_of_the_fields(filled: dict[str, str]):
+    found = draft(**{"model": "mlp"} | filled)
+    assert (found.wrong in HINTS) if found.problem else found.table

@@ -113,7 +113,10 @@ def draft_of(form: SweepForm, project: Project, written: Mapping[str, Any]) -> D
         draft = replace(draft, data_dir=project.data_dir)
         if not dataset:
             raise ConfigError("name one, or the folder of your images", where="dataset")
-        draft = replace(draft, form=replace(draft.form, name=form.name or usual_name(dataset, project.names)))
+        name = form.name or usual_name(dataset, project.names)
+        if name not in project.names and (twin := _twin(name, project.names)):
+            raise ConfigError(f"{name!r} and {twin!r} are one name", where="name", fix="give it another")
+        draft = replace(draft, form=replace(draft.form, name=name))
         draft = _with_images(_with_validation(draft), dataset, project)
         assert draft.info is not None
         sizes = form.sizes or usual_sizes(draft.info)
@@ -121,6 +124,11 @@ def draft_of(form: SweepForm, project: Project, written: Mapping[str, Any]) -> D
         return _counted(_read(draft, dataset, written), project)
     except DatasizeError as error:
         return _wrong(draft, error, *_place_of(error, draft.form))
+
+
+def _twin(name: str, names: Sequence[str]) -> str:
+    """The name that some file systems would take for it."""
+    return next((one for one in names if one.lower() == name.lower()), "")
 
 
 def _begins(project: Project) -> bool:

@@ -43,6 +43,8 @@ def read_search_form(text: str, known: Mapping[str, Row]) -> dict[str, Any]:
     search, ranges = dict[str, Any](), {}
     for key, value in terms_of(text):
         table, dot, inner = key.partition(".")
+        if key in search or not isinstance(search.get(table, {}), dict):
+            raise ConfigError(f"{table} is there twice")
         if table in ("halving", DEFAULT) and dot:
             search.setdefault(table, {})[inner] = value_of(value)
         elif table in ("halving", DEFAULT, "count", "seed"):

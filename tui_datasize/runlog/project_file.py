@@ -61,7 +61,7 @@ class FileChange:
                 tried.unlink(missing_ok=True)
         except ConfigError as error:
             what = f"cannot be extended: {error.what}"
-            raise ConfigError(what, where=str(self.file), fix=_BY_HAND) from None
+            raise ConfigError(what, where=str(self.file), fix=error.fix) from None
         except OSError as error:
             raise StorageError.of(error, "cannot be written", where=str(self.file)) from None
 
