@@ -12,13 +12,15 @@ import pytest
 from PIL import Image
 
 from tests.training.helpers import small_spec, train, write_queued
+from tui_datasize.answers.checks.audit import AuditRecord, audit
 from tui_datasize.errors import DataError
 from tui_datasize.experiments.images.reading import NEWEST_RULES, ImageReading
 from tui_datasize.experiments.pretext import LearningTask
 from tui_datasize.experiments.spec import Budget, ModelSpec, RunSpec, SubsetSpec, Transfer
 from tui_datasize.experiments.synthetic import Synthetic
 from tui_datasize.experiments.unlabelled import Unlabelled
-from tui_datasize.runlog.paths import RunPaths
+from tui_datasize.runlog.paths import ProjectPaths, RunPaths
+from tui_datasize.runlog.reader import RunLog
 from tui_datasize.training.arrays import LoadedDataset
 from tui_datasize.training.datasets import load_dataset, load_tests
 
@@ -189,6 +191,20 @@ def test_digits_that_are_cut_out_anew_as_files_are_known_again(folder: Path, dig
     assert len(found.test.labels) == 22
     line = told(folder, run)
     assert "of 30 images that the source learned from are test images" in line
+
+
+def test_the_audit_tells_of_a_further_test_set_that_a_run_itself_learns_from(folder: Path) -> None:
+    shutil.copytree(folder / "flat", folder / "copies")
+    trained(folder, spec_of("own", tests=(("more", "imagefolder:copies"),)))
+    trained(
+        folder,
+        spec_of("sound", tests=(("other", "digits"),), dataset="digits", image_px=0, images=ImageReading()),
+    )
+    runs = RunLog(ProjectPaths(folder / "project")).runs()
+    assert dict(runs.select("experiment", "tests_in_training").rows()) == {"own": 20, "sound": 0}
+    found = [one for one in audit(AuditRecord.of_runs(runs)) if one.check == "test-in-training"]
+    told = "Up to 20 images of further test sets are learned from, pixel for pixel."
+    assert [(one.experiment, one.what) for one in found] == [("own", told)]
 
 
 def test_images_without_labels_are_none_of_a_further_test_set(folder: Path) -> None:

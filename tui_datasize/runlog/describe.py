@@ -65,7 +65,7 @@ _PROVENANCE = (
         "ended_update",
         "refit_update",
         *("generated_images", "generated_missing", "generated_left_out"),
-        *("generator_s", "generated_fingerprint"),
+        *("generator_s", "generated_fingerprint", "tests_in_training"),
         "parameters",
         "flops_per_image",
         "peak_memory_bytes",

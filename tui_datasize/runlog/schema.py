@@ -135,6 +135,7 @@ RUNS: Schema = MappingProxyType(
             (pl.Int64, "generated_images", "generated_missing", "generated_left_out"),
             (pl.Float64, "generator_s"),
             (pl.String, "generated_fingerprint"),
+            (pl.Int64, "tests_in_training"),
             (pl.Int64, "parameters", "flops_per_image"),
             (pl.Float64, "wall_s", "images_per_s"),
             (pl.String, "device"),
@@ -168,8 +169,9 @@ the order drawn, from 0, and `rung_search` the search that queued it: a longer o
 another one, which takes over what is there; `generated_images` were learned from beside
 the `train_size` real ones, after `generator_s` of `wall_s` where the run made them; of those of a folder
 `generated_missing` fewer than asked were there, `generated_left_out` are real ones or look like test images
-or ones held out, `generated_fingerprint` changes with any pixel; `pack_width` is how many runs were computed
-together in the last updates, this one included, `pack_implementation` how."""
+or ones held out, `generated_fingerprint` changes with any pixel; `tests_in_training` are images of further
+test sets that are learned from, null without such sets; `pack_width` is how many runs were computed together
+in the last updates, this one included, `pack_implementation` how."""
 
 
 INCOMPLETE = "incomplete"

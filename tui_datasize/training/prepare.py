@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import math
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,11 +77,8 @@ def prepare(paths: RunPaths, attempt: int, shared: Shared, tell: Callable[[str],
     spec = read_spec(paths)
     chosen = _set_up(spec)
     data_dir = data_directory(paths.directory.parents[2])
-    whole = load_dataset(spec.dataset, data_dir, spec.image_px, spec.images)
-    own, rows = restrict_dataset(whole, spec.classes)
-    tests = {name: load_tests(one, data_dir, whole, own.class_names, spec.images) for name, one in spec.tests}
-    refuse_tested(paths, spec, whole, [own.test, *tests.values()], data_dir)
-    choice = chosen_images(paths, spec, own, rows, chosen, shared.room)
+    whole, tests = _opened(paths, spec, data_dir)
+    choice = chosen_images(paths, spec, *restrict_dataset(whole, spec.classes), chosen, shared.room)
     task = make_task(spec, whole, choice.images if choice else None)
     dataset = task.dataset
     facts = _provenance(attempt, spec, dataset, chosen)
@@ -89,10 +87,6 @@ def prepare(paths: RunPaths, attempt: int, shared: Shared, tell: Callable[[str],
     write_json(paths.provenance, facts | history)
     _describe(paths, task, _twins(task, whole), choice)
     test = shared.place(f"{dataset.fingerprint}{spec.task.name}", dataset.test, chosen)
-    further = {
-        name: shared.place(f"{dataset.fingerprint} {source}", tests[name], chosen)
-        for name, source in spec.tests
-    }
     unlabelled = _unlabelled(spec, task, whole, tests.values(), data_dir)
     made = generated_images(paths, spec, task, whole, data_dir, chosen, shared.room)
     session = Session(
@@ -103,13 +97,43 @@ def prepare(paths: RunPaths, attempt: int, shared: Shared, tell: Callable[[str],
         room=shared.room,
         capture=shared.capture(chosen),
         held_out=task.subset[task.is_held_out],
-        further=further,
+        further=_further(spec, tests, partial(shared.place, chosen=chosen), dataset.fingerprint),
         beside=Beside(unlabelled, made.images, made.wall_s) if made else Beside(unlabelled),
         chosen=_seen_beside(choice, unlabelled if spec.unlabelled.source else None, made),
     )
     facts |= _costs(session, test) | session.lengths() | (made.facts if made else {})
+    facts |= _learned_tests(task, unlabelled, tests.values())
     write_json(paths.provenance, facts | (history if session.has_resumed else {}))
     return session
+
+
+def _opened(paths: RunPaths, spec: RunSpec, data_dir: Path) -> tuple[LoadedDataset, dict[str, ImageSplit]]:
+    """A run's whole data set, and its further test sets as far as they are of its classes."""
+    whole = load_dataset(spec.dataset, data_dir, spec.image_px, spec.images)
+    own, _ = restrict_dataset(whole, spec.classes)
+    tests = {name: load_tests(one, data_dir, whole, own.class_names, spec.images) for name, one in spec.tests}
+    refuse_tested(paths, spec, whole, [own.test, *tests.values()], data_dir)
+    return whole, tests
+
+
+def _further(
+    spec: RunSpec,
+    tests: Mapping[str, ImageSplit],
+    place: Callable[[str, ImageSplit], ImageBatches],
+    fingerprint: str,
+) -> dict[str, ImageBatches]:
+    return {name: place(f"{fingerprint} {source}", tests[name]) for name, source in spec.tests}
+
+
+def _learned_tests(
+    task: Task, unlabelled: ImageSplit | None, tests: Collection[ImageSplit]
+) -> dict[str, int]:
+    """How many images of further test sets, if there are any, a run learns from, for the audit to tell."""
+    if not tests:
+        return {}
+    learned = [task.dataset.train.hashes[task.subset], *([unlabelled.hashes] if unlabelled else [])]
+    tested = np.concatenate([one.hashes for one in tests])
+    return {"tests_in_training": len(np.intersect1d(np.concatenate(learned), tested))}
 
 
 def _set_up(spec: RunSpec) -> torch.device:
@@ -133,7 +157,7 @@ def _seen_beside(
 
 
 def _unlabelled(
-    spec: RunSpec, task: Task, whole: LoadedDataset, tests: Iterable[ImageSplit], data_dir: Path
+    spec: RunSpec, task: Task, whole: LoadedDataset, tests: Collection[ImageSplit], data_dir: Path
 ) -> ImageSplit | None:
     """The images without labels that a run learns from, if any: none that it is judged or chosen by.
 

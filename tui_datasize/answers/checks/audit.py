@@ -88,6 +88,7 @@ def _audit_experiment(runs: pl.DataFrame, record: AuditRecord) -> Iterator[Findi
     yield from images.check_missing_classes(runs, record.subsets, record.datasets)
     yield from images.check_leaks(runs, record.subsets, record.predictions)
     yield from images.check_twins(runs, record.subsets, record.datasets)
+    yield from images.check_further_tests(runs)
     yield from images.check_changed_data(runs, record.datasets)
     yield from images.check_generated(runs)
     yield from sweep.check_duplicates(counted)

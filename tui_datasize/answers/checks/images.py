@@ -85,6 +85,16 @@ def check_leaks(runs: pl.DataFrame, subsets: pl.DataFrame, predictions: pl.DataF
     yield finding(Severity.ERROR, "test-in-training", concerned, what, to_do)
 
 
+def check_further_tests(runs: pl.DataFrame) -> Iterator[Finding]:
+    """Images of further test sets that are learned from, with or without labels, told by equal pixels."""
+    leaking = runs.filter(pl.col("tests_in_training") > 0)
+    if leaking.height:
+        most = plural(int(str(leaking["tests_in_training"].max())), "image")
+        what = f"Up to {most} of further test sets are learned from, pixel for pixel."
+        to_do = "Remove them from tests or from the training set: what is measured on them is too high."
+        yield finding(Severity.ERROR, "test-in-training", leaking, what, to_do)
+
+
 def check_twins(runs: pl.DataFrame, subsets: pl.DataFrame, datasets: pl.DataFrame) -> Iterator[Finding]:
     """Test images that look almost like one of the training subsets, as the decoding of image files found.
 
