@@ -203,6 +203,11 @@ class FakeQueue:
         self.started += 1
         self.alive = True
 
+    def keep_scheduler(self) -> bool:
+        """As where jobs may start."""
+        self.ensure_scheduler()
+        return True
+
     def look_at_scheduler(self) -> SchedulerLook:
         """What the test says."""
         if self.error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from textual.events import Resize
 from textual.geometry import Region, Size
 
 from tests.tui.fake_queue import EIGHT_GPUS, TWO_GPUS
-from tests.tui.stage import NARROW, WIDE, Stage, look
+from tests.tui.stage import NARROW, WIDE, Stage
 from tests.tui.test_commands import rows_of
 from tui_datasize.errors import StorageError
 from tui_datasize.jobs.queue.state import JobState
@@ -21,7 +20,6 @@ from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.tui.live.columns import ColumnChoice, columns_of
 from tui_datasize.tui.news import farewell
 from tui_datasize.tui.polling.snapshot import EMPTY
-from tui_datasize.tui.requests import SchedulerKeeper
 from tui_datasize.tui.view_state import ViewState, load_view_state, save_view_state
 from tui_datasize.tui.widgets.dialogs import TextDialog
 from tui_datasize.tui.widgets.line_view import LineView
@@ -120,25 +118,6 @@ async def test_waiting_work_wakes_a_scheduler_when_the_app_opens_and_when_one_di
         busy.queue.alive = False
         await show.shows("Scheduler exited; restarting. Runs unaffected.")
         await show.until(lambda: busy.queue.started == 2)
-
-
-@pytest.mark.parametrize(
-    ("state", "draining", "waits_for", "wakes"),
-    [
-        (JobState.QUEUED, False, (), True),
-        (JobState.RUNNING, True, (), True),
-        (JobState.QUEUED, True, (), False),
-        (JobState.HELD, False, (), False),
-        (JobState.QUEUED, False, ("one that is held",), False),
-    ],
-)
-def test_a_scheduler_that_would_find_nothing_to_start_is_not_wanted(
-    busy: Stage, state: JobState, draining: bool, waits_for: tuple[str, ...], wakes: bool
-):
-    snapshot = look(busy)
-    rows = [replace(row, state=state, waits_for=waits_for) for row in snapshot.jobs[:1]]
-    seen = replace(snapshot, jobs=tuple(rows), draining=draining, scheduler_alive=False)
-    assert SchedulerKeeper().needs_scheduler(snapshot, seen) is wakes
 
 
 async def test_nothing_to_do_wakes_nobody(empty: Stage):

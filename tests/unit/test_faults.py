@@ -170,10 +170,23 @@ def test_a_database_without_the_table_gets_it(project: ProjectPaths) -> None:
         assert read_faults(connection) == []
 
 
-def test_a_queue_of_which_nothing_may_start_needs_no_scheduler(queue: Queue) -> None:
+def test_a_queue_of_which_nothing_may_start_needs_no_scheduler(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(QueueClient, "ensure_scheduler", lambda _: None)
+    assert not queue.client.keep_scheduler()
     queue.enqueue(FIRST, OTHER, after={OTHER: [FIRST]})
+    assert queue.client.keep_scheduler()
     assert [fault.sentence for fault in queue.client.faults()] == [
         "no scheduler for 2 runs; `datasize-tui scheduler start` starts one"
     ]
     queue.ask(CommandKind.HOLD, FIRST)
-    assert queue.client.faults() == []
+    assert (queue.client.keep_scheduler(), queue.client.faults()) == (False, [])
+    queue.ask(CommandKind.RELEASE, FIRST)
+    queue.client.drain()
+    # What was asked is to be done.
+    assert queue.client.keep_scheduler()
+    queue.apply()
+    assert (queue.client.keep_scheduler(), queue.client.faults()) == (False, [])
+    queue.begin(FIRST)
+    assert queue.client.keep_scheduler()

@@ -20,6 +20,7 @@ from tui_datasize.jobs.queue.database import (
     storage_errors,
     transaction,
 )
+from tui_datasize.jobs.queue.faults import scheduler_has_work
 from tui_datasize.jobs.queue.requests import Acknowledgement
 from tui_datasize.jobs.queue.settings import QueueSettings, Settings
 from tui_datasize.jobs.scheduler import launch
@@ -136,11 +137,17 @@ class SchedulerClient:
         options = (*self._scheduler_options, *self._device_options.arguments())
         return launch.ensure_scheduler(self.project, options)
 
-    def keep_scheduler(self) -> None:
-        """Start a scheduler where none runs, unless somebody stopped it and asked for no other since."""
+    def keep_scheduler(self) -> bool:
+        """Start a scheduler where none runs and it has work; whether it was started.
+
+        None is where somebody stopped it, and asked for no other since.
+        """
         # In this order: one that ends in between is then known to have been stopped.
-        if not self.scheduler_alive() and not self.settings().stopped:
-            self.ensure_scheduler()
+        is_there = self.scheduler_alive() or self.settings().stopped
+        if is_there or not self._read(scheduler_has_work, without=False):
+            return False
+        self.ensure_scheduler()
+        return True
 
     def scheduler_alive(self) -> bool:
         return launch.scheduler_alive(self.project)

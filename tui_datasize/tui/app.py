@@ -286,13 +286,11 @@ class DatasizeApp(PreferredApp):
         self._queue_pane.offer_beginning()
 
     async def _wake_scheduler(self, *, gone: bool) -> str:
-        if gone:
-            self._status.say("Scheduler exited; restarting. Runs unaffected.")
         try:
-            await asyncio.to_thread(self._queue.ensure_scheduler)
+            is_started = await asyncio.to_thread(self._queue.keep_scheduler)
         finally:
             self._poller.look_now()
-        return ""
+        return "Scheduler exited; restarting. Runs unaffected." if gone and is_started else ""
 
     def _begin(self, what: str, work: Coroutine[Any, Any, str]) -> None:
         """Do something in the background and say what came of it, where it has words for that."""

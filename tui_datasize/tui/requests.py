@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import takewhile
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -56,8 +55,10 @@ class SchedulerKeeper:
     _woken_s: float = field(default_factory=monotonic)
 
     def needs_scheduler(self, before: Snapshot, snapshot: Snapshot) -> bool:
-        """Whether one is to be started: at first, when it has gone, and again where it did not come."""
-        if snapshot.scheduler_alive or snapshot.stopped or not _has_work(snapshot):
+        """Whether to see to one: at first, when it has gone, and again where it did not come."""
+        # Those that ended come last.
+        waiting = any(not row.state.is_final for row in snapshot.jobs[:1])
+        if snapshot.scheduler_alive or snapshot.stopped or not waiting:
             return False
         # And again now and then: what kept it from starting, such as a mistake in the file, may be mended.
         is_first = before is EMPTY
@@ -65,13 +66,3 @@ class SchedulerKeeper:
 
     def note_wake(self) -> None:
         self._woken_s = monotonic()
-
-
-def _has_work(snapshot: Snapshot) -> bool:
-    """Whether a scheduler would have anything to do, and not end again by itself."""
-    # Those that ended come last.
-    unfinished = takewhile(lambda row: not row.state.is_final, snapshot.jobs)
-    return any(
-        row.state.is_active or (row.state.is_waiting and not row.waits_for and not snapshot.draining)
-        for row in unfinished
-    )

@@ -105,6 +105,12 @@ def runs_to_do(connection: sqlite3.Connection) -> int:
     return int(active + startable + blocked) if active or startable else 0
 
 
+def scheduler_has_work(connection: sqlite3.Connection) -> bool:
+    """Whether a scheduler would find anything to do, and not just end again."""
+    asked = connection.execute("SELECT 1 FROM commands WHERE applied_at IS NULL LIMIT 1").fetchone()
+    return asked is not None or runs_to_do(connection) > 0
+
+
 def fault_of_scheduler(connection: sqlite3.Connection, count: int) -> Iterator[Fault]:
     """That so many runs have no scheduler, where nobody stopped it; asked only while none is alive."""
     if count and not Settings(connection).read().stopped:
