@@ -94,7 +94,7 @@ def decode_file(file: str, form: Form) -> Images:
         return _pixels(_resize_and_crop(colours, form.height_px) if form.resize else colours)
 
 
-def fitted(images: Images, channels: int, side_px: int) -> Images:
+def as_squares(images: Images, channels: int, side_px: int) -> Images:
     """Decoded images, shape (N, C, H, W), as the files of these pixels would be decoded as squares."""
     from PIL import Image
 

@@ -17,7 +17,7 @@ from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.training.arrays import ImageSplit, Indices, LoadedDataset
 from tui_datasize.training.build import Hashes, hash_images
 from tui_datasize.training.datasets import load_as, load_dataset
-from tui_datasize.training.decoding_process import fitted
+from tui_datasize.training.decoding_process import as_squares
 from tui_datasize.training.provenance import read_spec
 from tui_datasize.training.task import restrict_dataset
 from tui_datasize.training.transfer import other_run, trained_again
@@ -115,7 +115,9 @@ def _as_seen(
     channels, height, width = shape
     # All such data sets are of squares: none is of another form.
     return (
-        hash_images(fitted(train.images[rows], channels, height)) if height == width else train.hashes[rows]
+        hash_images(as_squares(train.images[rows], channels, height))
+        if height == width
+        else train.hashes[rows]
     )
 
 

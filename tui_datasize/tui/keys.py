@@ -70,7 +70,7 @@ def is_refused(owner: DOMNode, action: str) -> bool:
     return is_read_only and action.partition("(")[0].rpartition(".")[2] in CHANGES
 
 
-def advice(owner: DOMNode, action: str, text: str) -> str:
+def hint_of(owner: DOMNode, action: str, text: str) -> str:
     """What is said of a key, where it may be pressed."""
     return "" if is_refused(owner, action) else text
 

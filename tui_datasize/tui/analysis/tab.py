@@ -36,7 +36,7 @@ from tui_datasize.tui.analysis.panels import AnalysisPanels, subject
 from tui_datasize.tui.analysis.question_list import LEAST_WIDTH, QuestionList
 from tui_datasize.tui.chart_pane import CHART_KEYS, ChartPane
 from tui_datasize.tui.exports import TableInView
-from tui_datasize.tui.keys import KeyGroup, advice, keys_of
+from tui_datasize.tui.keys import KeyGroup, hint_of, keys_of
 from tui_datasize.tui.polling.snapshot import EMPTY, ExperimentPlan, Interest, Kept, Snapshot
 from tui_datasize.tui.queue.actions import refusal, to_queue
 from tui_datasize.tui.queue.lines import TitleLine
@@ -324,7 +324,7 @@ class AnalysisPane(ChartPane, FilteredRuns, can_focus=True):
             return "Computing …"
         if not self._snapshot.is_ready:
             return "Reading the project …"
-        return f"No experiments yet.{advice(self, 'build', ' Build one on the Queue tab: b.')}"
+        return f"No experiments yet.{hint_of(self, 'build', ' Build one on the Queue tab: b.')}"
 
     @property
     def _shown_page(self) -> Entry | None:

@@ -13,7 +13,7 @@ from textual.binding import Binding, BindingType
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.text import fit, plural
 from tui_datasize.tui.charts.figures import mark_of
-from tui_datasize.tui.keys import advice
+from tui_datasize.tui.keys import hint_of
 from tui_datasize.tui.live.charts import TROUBLE_MARKS
 from tui_datasize.tui.live.columns import NOTE, ColumnChoice, LiveColumn, fitted, longest, usual_columns
 from tui_datasize.tui.live.runs import RunOrder, differing
@@ -124,7 +124,7 @@ class LiveTable(RunList):
     def draw_empty(self) -> Sequence[Text]:
         starting = len(self._snapshot.running())
         queued = sum(row.state is JobState.QUEUED for row in self._snapshot.jobs)
-        how = advice(self, "queue_all", " Queue an experiment with a on the Queue tab (1).")
+        how = hint_of(self, "queue_all", " Queue an experiment with a on the Queue tab (1).")
         text = f" No run has begun.{how}"
         if self.frame is not None and self.frame.height:
             text = f" None of {plural(self.frame.height, 'run')} matches the filter; esc clears it."

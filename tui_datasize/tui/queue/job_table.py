@@ -14,7 +14,7 @@ from tui_datasize.experiments.spec import CELL
 from tui_datasize.experiments.variants import plain_words
 from tui_datasize.jobs.queue.state import JobState
 from tui_datasize.text import fit, number, percent, time_left, width_of
-from tui_datasize.tui.keys import advice
+from tui_datasize.tui.keys import hint_of
 from tui_datasize.tui.polling.snapshot import JobRow, Snapshot
 from tui_datasize.tui.widgets.filter_box import RunList
 from tui_datasize.tui.widgets.palette import STATE_LOOKS, Palette, progress_bar, state_style
@@ -213,7 +213,7 @@ class JobTable(RunList):
     def draw_empty(self) -> Sequence[Text]:
         if self.frame is None:
             return []
-        how = advice(self, "queue_all", " Choose an experiment and press a to queue it.")
+        how = hint_of(self, "queue_all", " Choose an experiment and press a to queue it.")
         reason = f"  The queue is empty.{how}"
         if self._all:
             reason = "  No job matches the filter; esc clears it."
