@@ -11,9 +11,9 @@ from tui_datasize.jobs.queue.state import JobState
 __all__ = ["project"]
 
 
-@pytest.mark.parametrize("force", [[], ["--force"]])
+@pytest.mark.parametrize("option", ["--cancelled", "--force"])
 def test_cancelled_runs_wait_for_the_others_of_their_experiment_and_not_for_each_other(
-    project, capsys, force
+    project, capsys, option
 ):
     assert main(["queue", "small"]) == 0
     apply_all(project)
@@ -22,7 +22,7 @@ def test_cancelled_runs_wait_for_the_others_of_their_experiment_and_not_for_each
     others = [run_id for run_id in run_ids if "-n80-" in run_id]
     for run_id in cancelled:
         change(project, run_id, JobState.CANCELLED)
-    assert main(["queue", "small", "--sizes", "40", *force, "--after", "small"]) == 0
+    assert main(["queue", "small", "--sizes", "40", option, "--after", "small"]) == 0
     apply_all(project)
     after = {job.run_id: job.after for job in QueueClient(project).jobs()}
     assert after == dict.fromkeys(cancelled, tuple(sorted(others))) | dict.fromkeys(others, ())
