@@ -69,18 +69,26 @@ class Store:
             check_file_system(path.parent)
         self.path = path
         self._connection = open_database(path)
-        check_integrity(self._connection, path)
+        try:
+            check_integrity(self._connection, path)
+            self._read_parts()
+        except BaseException:
+            # Else it is open for as long as the trace of the error is kept.
+            self._connection.close()
+            raise
+
+    def _read_parts(self) -> None:
         self.known_gpus = KnownGpus(self._connection)
         self.dependencies = Dependencies(self._connection)
         self.cluster = Handed(self._connection, self.dependencies)
-        self.searches = Searches(self._connection, path.parent)
+        self.searches = Searches(self._connection, self.path.parent)
         self.notices = Notices(self._connection)
         self.settings = Settings(self._connection)
         self.changes = Changes(self._connection)
         self._put_back: set[str] = set()
-        self.faults = Faults(self._connection, path)
-        with storage_errors(path):
-            self._status = path.stat()
+        self.faults = Faults(self._connection, self.path)
+        with storage_errors(self.path):
+            self._status = self.path.stat()
 
     def close(self) -> None:
         self._connection.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -52,7 +53,11 @@ class HeldOpen:
         return True
 
     def _let_go(self) -> None:
+        if not self.lock.is_taken:
+            return
         self.lock.release()
+        # A database that could not be used stays open as long as the trace of that error is kept.
+        gc.collect()
         os.chdir("/")
         if isinstance(self.spawner, WarmSpawner):
             self.spawner.poll()
