@@ -82,6 +82,27 @@ def test_the_answer_tells_the_choice_against_the_default_and_where_it_changes() 
     assert loss.why_not
 
 
+def test_a_mean_of_runs_that_chose_differently_is_of_no_single_recipe() -> None:
+    """By seed 1 width=32 leads, by seed 0 width=8 does, which is the best of both together."""
+    runs = table(
+        [
+            ("width=8", 40, 0, 0.90, 0.70),
+            ("width=8", 40, 1, 0.60, 0.71),
+            ("width=32", 40, 0, 0.70, 0.80),
+            ("width=32", 40, 1, 0.70, 0.81),
+        ]
+    )
+    for default in ("width=8", "width=32"):
+        stands = pl.when(pl.col("variant") == default).then(pl.lit("default")).otherwise(pl.lit("1 of 1"))
+        told = search.ask(record_of(runs.with_columns(rung=stands, wall_s=pl.lit(1.0)))).headline
+        assert told.startswith(
+            "75.50 % at 40 images, each run with what the others choose (width=8 in 1 of 2 "
+        )
+        # That the choice of all runs is the default says nothing of these.
+        assert "the default itself" not in told
+        assert f"{70.5 if default == 'width=8' else 80.5:.2f} % with the default" in told
+
+
 @pytest.mark.parametrize(("state", "told"), [("running", True), ("queued", True), ("failed", False)])
 def test_a_choice_that_a_run_may_change_is_told_so(state: str, told: bool) -> None:
     is_last = (

@@ -6,6 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tests.unit.record_desk import record_of, said
+from tui_datasize.answers import tuned
 from tui_datasize.runlog.schema import RUNS
 from tui_datasize.stats.tuned import TUNED, tuned_options, tuned_runs
 
@@ -55,6 +57,11 @@ def test_each_run_has_the_options_that_the_others_chose() -> None:
         (80, "lr=0.1", 2, 1, pytest.approx(0.90), pytest.approx(0.95)),
     ]
     assert choices["mean"].to_list() == pytest.approx([0.755, 0.90])
+    assert choices["n_chose"].to_list() == [1, 1]
+    words = said(tuned.ask(record_of(runs.filter(pl.col("variant") != "mlp lr=1"))))
+    assert "90.00 % at 80 images with lr=0.1, the choice of 2 on validation" in words
+    alone = said(tuned.ask(record_of(runs.filter(train_size=40))))
+    assert "75.50 % at 40 images, each run with what the others choose (lr=0.1 in 1 of 2 runs), the" in alone
 
 
 def test_a_loss_is_chosen_by_the_lower_one() -> None:

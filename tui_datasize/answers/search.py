@@ -18,7 +18,7 @@ from tui_datasize.answers.columns import (
     of_kind,
 )
 from tui_datasize.answers.record import NO_RUN, ONE_VALUE, Record
-from tui_datasize.answers.tuned import chosen_by_itself
+from tui_datasize.answers.tuned import CHOSEN, chosen_by_itself, with_choice
 from tui_datasize.experiments.search import DEFAULT
 from tui_datasize.metric import Metric
 from tui_datasize.stats.curve import COMING, COUNTED_STATES, learning_curve
@@ -44,8 +44,7 @@ _HOW = (
 )
 _COLUMNS = (
     *SIZE_AND_RUNS,
-    *of_kind("text", options="chosen on validation"),
-    Column("n_options", "of"),
+    *CHOSEN,
     *of_kind("value", validation="validation", mean="test", low="95 % from", high="to", default="default"),
     *of_kind("text", best_on_test="best on the test"),
     Column("mean_on_test", "looks like", "value"),
@@ -122,12 +121,15 @@ def _told(record: Record, table: pl.DataFrame, runs: pl.DataFrame, default: Coll
         n_all = len(candidates_at(record.reading.of_search, size).union(default))
         others = plural(n_all, "recipe")
         others += f", {n_options:,} of them trained in full," if n_all > n_options else ""
-        told = f"{metric.text(row['mean'])} at {size:,} images with {row['options']}, chosen of {others}"
+        told = f"{metric.text(row['mean'])} at {size:,} images{with_choice(row)}, chosen of {others}"
         pair = against.get(size)
-        if pair.is_same if pair else row["options"] in default:
+        is_whole = row["n_chose"] == row["n_runs"]
+        if pair.is_same if pair else is_whole and row["options"] in default:
             yield f"{told} on validation: the default itself."
-        elif row["default"] is None or pair is None:
+        elif row["default"] is None:
             yield f"{told} on validation."
+        elif pair is None:
+            yield f"{told} on validation; {metric.text(row['default'])} with the default{alike}."
         else:
             sign = 1 if pair.second == SEARCHED else -1
             low, high = sorted((sign * pair.low, sign * pair.high))

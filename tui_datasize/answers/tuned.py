@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import polars as pl
 
 from tui_datasize.answers.answer import Answer, Chart, Column, Line, Table, does_not_apply
@@ -10,7 +13,7 @@ from tui_datasize.answers.record import ONE_VALUE, Record, named, per_variant
 from tui_datasize.metric import Metric
 from tui_datasize.stats.curve import learning_curve
 from tui_datasize.stats.tuned import TUNED, tuned_options, tuned_runs
-from tui_datasize.text import listed
+from tui_datasize.text import listed, plural
 
 _NOTHING = (
     "No size has several settings of an option with validation values. validation = 0.2 in experiments.toml "
@@ -20,6 +23,12 @@ _HOW = (
     "Each run has the options that did best on the validation images of the other runs of its size, so that "
     "neither the test nor its own luck chose them."
 )
+
+CHOSEN = (
+    *of_kind("text", options="chosen on validation"),
+    *of_kind("count", n_chose="runs with it", n_options="of"),
+)
+"""Of a choice of schema `CHOICES`."""
 
 
 def is_offered(runs: pl.DataFrame) -> bool:
@@ -39,8 +48,7 @@ def ask(record: Record) -> Answer:
     table = choices.join(interval, on=["variant", "train_size"], how="left", maintain_order="left")
     columns = [
         *SIZE_AND_RUNS,
-        *of_kind("text", options="chosen on validation"),
-        Column("n_options", "of"),
+        *CHOSEN,
         *of_kind("value", validation="validation", mean="test", low="95 % from", high="to"),
         *of_kind("text", best_on_test="best on the test"),
         Column("mean_on_test", "looks like", "value"),
@@ -64,11 +72,19 @@ def chosen_by_itself(choices: pl.DataFrame) -> list[str]:
     return [f"With one run at {listed(sizes)} images its own luck chooses there."] if sizes else []
 
 
+def with_choice(choice: Mapping[str, Any]) -> str:
+    """What the runs behind the mean of a choice have, a row of schema `CHOICES`: maybe not all the same."""
+    options, chose, runs = choice["options"], choice["n_chose"], choice["n_runs"]
+    if chose == runs:
+        return f" with {options}"
+    return f", each run with what the others choose ({options} in {chose} of {plural(runs, 'run')})"
+
+
 def _told(rows: pl.DataFrame, metric: Metric) -> str:
     largest = rows.row(-1, named=True)
     kept = rows["options"].n_unique() == 1
     each = "at every size" if kept and rows.height > 1 else f"at {largest['train_size']:,} images"
-    told = f"{metric.text(largest['mean'])} at {largest['train_size']:,} images with {largest['options']}"
+    told = f"{metric.text(largest['mean'])} at {largest['train_size']:,} images{with_choice(largest)}"
     chosen = f"the choice of {largest['n_options']} on validation {each}"
     if kept:
         return f"{told}, {chosen}."

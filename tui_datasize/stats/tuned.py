@@ -28,13 +28,13 @@ CHOICES: Schema = schema(
     (pl.String, "experiment", "variant"),
     (pl.Int64, "train_size"),
     (pl.String, "options", "best_on_test"),
-    (pl.Int64, "n_options", "n_runs"),
+    (pl.Int64, "n_options", "n_runs", "n_chose"),
     (pl.Float64, "validation", "mean", "mean_on_test"),
 )
-"""A variant at a train size a row. `options` are those with the best `validation` mean over all runs of the
-size, one of `n_options`; `mean` is the test mean of `tuned_runs`, each of whose `n_runs` was chosen for by
-the others. `best_on_test` are the options with the best test mean and `mean_on_test` that mean, which the
-test chose."""
+"""A variant at a train size a row. `options` are those with the best `validation` mean over all runs of
+the size, one of `n_options`; `mean` is the test mean of `tuned_runs`, each of whose `n_runs` was chosen
+for by the others: `n_chose` of them have `options`, the rest something else. `best_on_test` are the
+options with the best test mean and `mean_on_test` that mean, which the test chose."""
 
 TRAINING_OPTIONS = frozenset(
     {"optimizer", "schedule", "batch_size", "clip_grad_norm", "label_smoothing", "ema_decay"}
@@ -117,6 +117,7 @@ def chosen_on_validation(
             chosen = _chosen(of_size, by, sign)
             kept.append(chosen.with_columns(variant=pl.lit(group)).select(runs.columns))
             row = _told(of_size, by, metric, sign) | {"mean": chosen[metric].mean(), "n_runs": chosen.height}
+            row["n_chose"] = chosen.filter(setting=row["options"]).height
             choices.append(row | {"variant": group, "train_size": size})
     table = pl.DataFrame(choices, schema=dict(CHOICES)).with_columns(
         experiment=pl.lit(counted["experiment"][0])
