@@ -16,7 +16,7 @@ from benchmarks.nulls import ratios_held
 from tests.fakes import write_run
 from tests.unit.record_desk import record_of, said
 from tests.unit.test_tuned import table
-from tui_datasize.answers import levers, tuned
+from tui_datasize.answers import first_answer, levers, tuned
 from tui_datasize.answers.answer import Asked
 from tui_datasize.answers.checks.sweep import check_choosing, check_one_recipe
 from tui_datasize.answers.record import Reading, Record
@@ -180,6 +180,17 @@ def test_prices_count_labels_and_hours() -> None:
     priced = type(record)(record.reading, record.metric, record.asked, costs=Costs(1.0, 3600.0, "EUR"))
     row = levers.ask(priced).rows().row(1, named=True)
     assert row["price"] == pytest.approx(450 + 10, rel=0.05)
+
+
+def test_a_lever_whose_runs_all_failed_is_told() -> None:
+    runs = sweep({"base": 1.0, "flip": 2.0, "deep": 2.0})
+    ended = pl.when(pl.col("variant") == "flip").then(pl.lit("failed")).otherwise("state").alias("state")
+    told = "flip has no result: 25 of 25 runs failed."
+    for kept in (["base", "flip", "deep"], ["base", "flip"]):
+        record = record_of(runs.filter(pl.col("variant").is_in(kept)).with_columns(ended))
+        assert told in said(levers.ask(record))
+        assert told in said(first_answer.ask(record))
+    assert "has no result" not in said(levers.ask(record_of(runs)))
 
 
 def test_ensembles_of_the_baseline_are_a_lever_and_share_no_run() -> None:

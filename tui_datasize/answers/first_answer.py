@@ -80,7 +80,7 @@ def ask(record: Record) -> Answer:
         headline, sentences, shown = ahead.now(best), list(_ahead(record, best)), []
     return Answer(
         headline,
-        [*sentences, *ahead.doubts(best)],
+        [*sentences, *record.without_result, *ahead.doubts(best)],
         shown,
         [*([compared_chart(record.metric, curves)] if rest else []), chart(best)],
         record.counted,

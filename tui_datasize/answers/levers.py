@@ -103,7 +103,11 @@ def ask(record: Record) -> Answer:
     figures, choices = [_forest(ordered), _curves(runs, metric)], with_generated(labelled(record), record)
     return Answer(
         told[0],
-        [*map(Sentence, (*told[1:], *cost_words(record.reading.of_search), *choices.sentences)), _ASIDE],
+        [
+            *map(Sentence, (*told[1:], *cost_words(record.reading.of_search), *choices.sentences)),
+            *record.without_result,
+            _ASIDE,
+        ],
         [
             Table(table, _columns(record, asked), metric),
             Table(at_sizes, [SIZE, *_WORTH], metric, "At each size", is_detail=True),
@@ -119,10 +123,10 @@ def ask(record: Record) -> Answer:
 def _alone(record: Record) -> Answer:
     """Of a single way to train what it has generated, which is worth something beside another one alone."""
     made = with_generated(Labelled(), record)
-    if not made.sentences:
+    first, *others = *map(Sentence, made.sentences), *record.without_result, Sentence(_ONE, "note")
+    if not others:
         return does_not_apply(_ONE)
-    first, *others = made.sentences
-    return Answer(first, [*map(Sentence, others), Sentence(_ONE, "note")], figures=made.figures)
+    return Answer(first.text, others, figures=made.figures)
 
 
 _ASIDE = Sentence(

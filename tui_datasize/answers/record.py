@@ -239,6 +239,17 @@ class Record:
         return [Sentence(why, "note")]
 
     @property
+    def without_result(self) -> list[Sentence]:
+        """Variants that no answer has, since runs of theirs failed."""
+        is_in = {state: (pl.col("state") == state).sum() for state in ("succeeded", "failed")}
+        counts = self.all_runs.group_by("variant", maintain_order=True).agg(pl.len(), **is_in)
+        return [
+            Sentence(f"{variant or 'base'} has no result: {failed:,} of {plural(n_runs, 'run')} failed.")
+            for variant, n_runs, succeeded, failed in counts.iter_rows()
+            if failed and not succeeded
+        ]
+
+    @property
     def comparisons(self) -> Comparisons:
         """Of all variants."""
         return self.reading.comparisons(self.metric.name)

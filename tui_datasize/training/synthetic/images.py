@@ -116,9 +116,10 @@ def _drawn(
     found, fingerprint = load_synthetic(source, data_dir, whole, names, spec.images)
     further = (load_tests(tests, data_dir, whole, names, spec.images) for _, tests in spec.tests)
     tests = [whole.test, *further]
-    left_out = np.isin(found.hashes, np.concatenate([one.hashes for one in (whole.train, *tests)]))
+    is_real = np.isin(found.hashes, np.concatenate([one.hashes for one in (whole.train, *tests)]))
     held_out = ChosenRows(task.dataset.train.images, task.subset[task.is_held_out])
     judges = _thumbnails(*(one.images for one in tests), held_out)
+    left_out = is_real.copy()
     left_out[[*find_twins(_thumbnails(found.images), judges)]] = True
     if left_out.any():
         what = plural(len(left_out), "generated image")
@@ -126,8 +127,10 @@ def _drawn(
     order = permutation(len(left_out), spec.subset.seed, 0, _DRAW_KEY)
     order = order[~left_out[order]]
     of_class = {label: order[found.labels[order] == label] for label in wanted}
-    if none := [names[label] for label, rows in of_class.items() if wanted[label] and not len(rows)]:
-        what = f"no image of class {none[0]} is left to learn from"
+    if none := [label for label, rows in of_class.items() if wanted[label] and not len(rows)]:
+        of_none = is_real[found.labels == none[0]]
+        why = "images of the data set itself" + ("" if of_none.all() else ", or like test or held-out ones")
+        what = f"no image of class {names[none[0]]} is left to learn from: all {len(of_none):,} are {why}"
         raise DataError(what, where=source, fix="put some there that are generated")
     rows = np.concatenate([rows[: wanted[label]] for label, rows in of_class.items()])
     images = ImageSplit(ChosenRows(found.images, rows), found.labels[rows], found.hashes[rows])
