@@ -483,7 +483,7 @@ def test_a_class_without_images_is_named(folder: Path, queue_run: QueueRun, digi
     Image.fromarray(np.asarray(digits.test.images)[digits.test.labels == 3][0, 0]).save(
         folder / "3" / "a.png"
     )
-    with pytest.raises(DataError, match="class 3 is left .*: all 1 are images of the data set itself"):
+    with pytest.raises(DataError, match=r"class 3 is left .*: all 1 are images of the data set itself"):
         train(queue_run(from_folder(folder)))
     (folder / "3" / "a.png").unlink()
     (folder / "3").rmdir()
