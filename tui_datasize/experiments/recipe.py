@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext, suppress
 from copy import deepcopy
 from dataclasses import MISSING, dataclass
@@ -61,6 +61,18 @@ def recipe_keys() -> frozenset[str]:
     return frozenset(row.name.partition(".")[0] for row in rows(RunSpec))
 
 
+def near_key(key: str, known: Collection[str]) -> str:
+    """A hint for a key that no recipe has: what it is behind a dot, else the nearest of those known.
+
+    >>> near_key("depth", {"model", "budget"}), near_key("lr", {"model", "budget"})
+    ("did you mean 'model.depth'?", 'known are budget, model')
+    """
+    inner = [(row.name, one) for row in rows(RunSpec) for one in rows(row.kind)]
+    inner += [("model", option) for info in MODELS.values() for option in info.rows]
+    table = next((table for table, one in inner if one.name == key and table in known), None)
+    return f"did you mean {f'{table}.{key}'!r}?" if table else nearest(key, set(known))
+
+
 def read_recipes(
     table: TomlTable,
     sweep: TomlTable,
@@ -114,7 +126,7 @@ def _refuse_swept_levers(sweep: TomlTable, levers: TomlTable) -> None:
 
 def _swept_values(sweep: TomlTable, key: str) -> list[Any]:
     if key.split(".")[0] not in recipe_keys() and key not in (SWEPT_STRATEGY, SWEPT_FEATURES):
-        raise ConfigError(f"cannot sweep {key!r}", where=sweep.where(), fix=nearest(key, set(recipe_keys())))
+        raise ConfigError(f"cannot sweep {key!r}", where=sweep.where(), fix=near_key(key, recipe_keys()))
     values = sweep.take(key)
     if isinstance(values, dict):
         inner = f'"{key}.{next(iter(values), "...")}"'

@@ -19,9 +19,9 @@ from typing import Any
 
 from tui_datasize.errors import ConfigError
 from tui_datasize.experiments.keys import rows
-from tui_datasize.experiments.recipe import Recipe, read_recipe_with, read_recipes, recipe_keys
+from tui_datasize.experiments.recipe import Recipe, near_key, read_recipe_with, read_recipes, recipe_keys
 from tui_datasize.experiments.spec import Budget, RunSpec
-from tui_datasize.experiments.toml import Problems, TomlTable, is_number, is_whole, nearest, refuse_more
+from tui_datasize.experiments.toml import Problems, TomlTable, is_number, is_whole, refuse_more
 from tui_datasize.text import plural
 
 SEARCH = "search"
@@ -225,7 +225,9 @@ def _read_ranges(search: TomlTable, base: Mapping[str, Any]) -> dict[str, _Range
 def _read_default(search: TomlTable, searched: Collection[str], sweep: TomlTable) -> dict[str, Any]:
     default = search.table(DEFAULT).take_all()
     if searched and (unknown := sorted(default.keys() - {*searched})):
-        what, fix = f"{unknown[0]} is not searched", "give it in the experiment"
+        meant = next((key for key in sorted(searched) if key.endswith(f".{unknown[0]}")), "")
+        fix = f"did you mean {meant!r}?" if meant else "give it in the experiment"
+        what = f"{unknown[0]} is not searched"
         raise ConfigError(what, where=search.where(DEFAULT), fix=fix)
     if twice := sorted(default.keys() & sweep.take_all().keys()):
         what, fix = f"{twice[0]} is swept: the default has these values", "leave it out here or there"
@@ -270,7 +272,7 @@ def _refuse_beside(search: TomlTable, base: Mapping[str, Any]) -> None:
 def _check_key(search: TomlTable, key: str, base: Mapping[str, Any]) -> None:
     first, *rest = key.split(".")
     if first not in recipe_keys() and first != "subset":
-        fix = nearest(key, {*recipe_keys()} - _ALIKE.keys())
+        fix = near_key(key, recipe_keys() - _ALIKE.keys())
         raise ConfigError(f"cannot search {key!r}", where=search.where(), fix=fix)
     if first in _ALIKE:
         raise ConfigError(
