@@ -188,7 +188,7 @@ def test_an_escape_key_waits_for_no_more_than_a_sequence_takes():
     answered.assert_called_once()
 
 
-@pytest.mark.parametrize("size", [1000, 7, 11])
+@pytest.mark.parametrize("size", [1000, 7, 11, 5, 4])
 def test_what_is_pasted_is_text_whatever_it_holds(size: int):
     typed = "a\x1b[200~b \x1b[31mred\x1b[0m\x1bc 0123456789 0123456789 0123456789\x1b[201~d"
     keys = _Keys(debug=False, answered=Mock())
@@ -196,3 +196,16 @@ def test_what_is_pasted_is_text_whatever_it_holds(size: int):
     assert [one.key for one in found if isinstance(one, events.Key)] == ["a", "d"]
     (pasted,) = (one.text for one in found if isinstance(one, events.Paste))
     assert pasted == "b redc 0123456789 0123456789 0123456789"
+
+
+def test_a_paste_whose_end_never_comes_ends_all_the_same_and_keys_are_keys_again():
+    keys = _Keys(debug=False, answered=Mock())
+    found = [*keys.feed("\x1b[200~abc\x03")]
+    while not found:
+        found += keys.release()
+    assert [one.text for one in found if isinstance(one, events.Paste)] == ["abc\x03"]
+    assert [one.key for one in keys.feed("\x03q")] == ["ctrl+c", "q"]
+    # What looked like the beginning of a paste was none.
+    assert not [*keys.feed("\x1b[2")]
+    assert not [*keys.release()]
+    assert [one.key for one in keys.feed("4~")] == ["f12"]

@@ -344,6 +344,22 @@ def test_status_says_that_nothing_starts_where_there_are_no_slots(project, capsy
     assert (shown["slots"], shown["ends_in_s"]) == (0, None)
 
 
+def test_nobody_knows_when_jobs_end_that_are_held_and_those_that_are_done_have_ended(project, capsys):
+    def told() -> tuple[object, object]:
+        main(["status", "--json"])
+        shown = json.loads(capsys.readouterr().out)
+        return shown["ends_in_s"], {one["ends_in_s"] for one in shown["experiments"].values()}
+
+    assert main(["queue", "small"]) == 0
+    apply_all(project)
+    run_ids = [job.run_id for job in QueueClient(project).jobs()]
+    for state, ends_in_s in ((JobState.HELD, None), (JobState.CANCELLED, 0.0)):
+        for run_id in run_ids:
+            change(project, run_id, state)
+        capsys.readouterr()
+        assert told() == (ends_in_s, {ends_in_s})
+
+
 def test_experiments_of_which_only_runs_are_there_are_listed(project, capsys):
     for size in (40, 160):
         write_run(project, fake_spec("copied", train_size=size), tables=False)

@@ -169,6 +169,16 @@ def test_a_file_that_an_editor_has_saved_meanwhile_is_left_as_it_is(tmp_path: Pa
     assert list(tmp_path.iterdir()) == [file]
 
 
+def test_a_file_that_was_made_read_only_is_left_as_it_is(tmp_path: Path):
+    file = tmp_path / "experiments.toml"
+    file.write_text(LISTED)
+    file.chmod(0o444)
+    with pytest.raises(StorageError, match=r"experiments\.toml: is read-only; chmod u\+w it"):
+        with_lines(file, ALSO).write()
+    assert file.read_text() == LISTED
+    assert {path.name for path in tmp_path.iterdir()} == {file.name}
+
+
 def test_what_cannot_be_changed_in_its_place_is_refused(tmp_path: Path):
     file = tmp_path / "experiments.toml"
     file.write_text(LISTED.replace('model   = "mlp"', 'model.name = "mlp"'))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -103,12 +103,15 @@ class Look:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values of all but the jobs."""
+        by_experiment: dict[str, list[Job]] = defaultdict(list)
+        for job in self.jobs:
+            by_experiment[job.experiment].append(job)
         return {
             "scheduler": self.alive,
             "scheduler_options": self.options.said,
             "settings": asdict(self.settings),
             "counts": Counter(map(self.state_of, self.jobs)),
-            "ends_in_s": latest(self.estimates.values()),
+            "ends_in_s": self._ends_in_s([*self.estimates.values()], self.jobs),
             "slots": self.slots,
             "waiting": self.waiting,
             "held_up": self.held_up,
@@ -116,14 +119,19 @@ class Look:
             "faults": [asdict(fault) for fault in self.faults],
             "experiments": {
                 name: {
-                    "ends_in_s": latest(self.of(name)),
+                    "ends_in_s": self._ends_in_s(self.of(name), jobs),
                     "cpu_s": self.usage[name].cpu_s if name in self.usage else 0.0,
                     "gpu_s": self.usage[name].gpu_s if name in self.usage else 0.0,
                 }
-                for name in dict.fromkeys(job.experiment for job in self.jobs)
+                for name, jobs in by_experiment.items()
             },
             "sources": self._source_sets(),
         }
+
+    @staticmethod
+    def _ends_in_s(estimates: Collection[TimeEstimate], jobs: Iterable[Job]) -> float | None:
+        """Seconds until the last of some jobs ends; None where one is not known, 0 where all are done."""
+        return latest(estimates) if estimates or all(job.state.is_final for job in jobs) else None
 
     def columns(self) -> dict[str, list[Any]]:
         """The jobs with their estimates; `after` is the number of what they wait for in `sources`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import os
 import re
 import shutil
 from collections import Counter
@@ -43,9 +44,12 @@ class FileChange:
         """Write it, unless the file is another by now, or would not be right.
 
         Raises ConfigError: it would not be right; nothing was written.
-        Raises StorageError: it cannot be written, or was changed meanwhile.
+        Raises StorageError: it is read-only, cannot be written, or was changed meanwhile.
         """
         place = self.file.resolve()
+        # Renaming another file to its place would need no right to write it.
+        if place.exists() and not (os.access(place, os.W_OK) and place.stat().st_mode & _MAY_WRITE):
+            raise StorageError("is read-only", where=str(self.file), fix="chmod u+w it to have it changed")
         tried = place.with_name(f".{place.name}.tried")
         try:
             write_bytes(tried, self.after)
@@ -66,6 +70,7 @@ class FileChange:
             raise StorageError.of(error, "cannot be written", where=str(self.file)) from None
 
 
+_MAY_WRITE = 0o222
 _HEADS = ("---", "+++", "@@ ")
 
 

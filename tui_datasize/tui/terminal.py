@@ -31,7 +31,18 @@ A terminal writes a sequence at once, ssh and tmux carry it as a whole. Neovim w
 """
 _SEQUENCE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~])?")
 _ENDED_WITHIN_S = 0.1
+_END_COMES_WITHIN = 20
+"""Looks without anything new, of 0.1 s each, after which the end of a paste is lost."""
 _ANSWERS_WITHIN_S, _LOOKS_AGAIN_S = 2.0, 0.005
+
+
+def _cut_start(data: str) -> int:
+    """How many characters at the end may be the first of the sequence that begins a paste.
+
+    An escape alone is a key, too.
+    """
+    lengths = range(2, len(BRACKETED_PASTE_START))
+    return next((n for n in lengths if data.endswith(BRACKETED_PASTE_START[:n])), 0)
 
 
 class LinkTurned(Message):
@@ -44,20 +55,32 @@ class _Keys(XTermParser):
     def __init__(self, debug: bool, answered: Callable[[], None]) -> None:
         self._answered = answered
         self._held = ""
-        """Of a paste that has not ended."""
+        """Of a paste that has not ended, or what may begin one."""
+        self._waits = 0
         super().__init__(debug)
 
     def feed(self, data: str) -> Iterable[Message]:
         """As the base class, which would take what follows an escape within a paste for keys."""
-        data, self._held = self._held + data, ""
+        data, self._held, self._waits = self._held + data, "", 0
         while data:
             before, start, rest = data.partition(BRACKETED_PASTE_START)
             pasted, end, data = rest.partition(BRACKETED_PASTE_END)
             if start and not end:
                 self._held = start + rest
                 start = ""
+            elif not start and (cut := _cut_start(before)):
+                self._held, before = before[-cut:], before[:-cut]
             if text := before + (start and start + _SEQUENCE.sub("", pasted) + end):
                 yield from super().feed(text)
+
+    def release(self) -> Iterable[Message]:
+        """While nothing comes: what was held back; a paste whose end does not come has ended."""
+        self._waits += bool(self._held)
+        if not self._held.startswith(BRACKETED_PASTE_START):
+            data, self._held = self._held, ""
+            yield from super().feed(data) if data else ()
+        elif self._waits > _END_COMES_WITHIN:
+            yield from self.feed(BRACKETED_PASTE_END)
 
     @staticmethod
     def read1(timeout: float | None = None) -> Read1:  # type: ignore[override]
@@ -116,7 +139,7 @@ class SparingDriver(LinuxDriver):
             text = decode(data)
             # Twice: the first may come just before the time is over.
             looks_soon = 2 if "\x1b" in text else max(0, looks_soon - 1)
-            for message in (*(keys.feed(text) if text else ()), *keys.tick()):
+            for message in (*(keys.feed(text) if text else keys.release()), *keys.tick()):
                 self.process_message(message)
 
     def _tell_link(self) -> None:

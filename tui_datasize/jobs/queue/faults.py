@@ -82,9 +82,7 @@ def stops_everything(faults: Iterable[Fault]) -> bool:
     """Whether nothing moves until they are mended, not even what runs."""
     # A disk of no subject has ended one run, or kept one from starting: others go on.
     return any(
-        bool(fault.subject)
-        if fault.kind is FaultKind.DISK
-        else fault.kind in (FaultKind.DATABASE, FaultKind.SCHEDULER)
+        bool(fault.subject) if fault.kind is FaultKind.DISK else fault.kind is FaultKind.DATABASE
         for fault in faults
     )
 
