@@ -16,6 +16,8 @@ from tui_datasize.runlog.reader import RunLog
 from tui_datasize.runlog.schema import PREDICTIONS, RUNS
 from tui_datasize.stats import agreement, class_scores, reliability, training_views
 from tui_datasize.stats.class_scores import CONFUSIONS, confusion_matrix, top_confusions
+from tui_datasize.stats.curve import learning_curve
+from tui_datasize.stats.groups import compare_variants
 from tui_datasize.stats.overlap import find_draws, find_overlaps
 from tui_datasize.stats.trade_offs import (
     cost_against_metric,
@@ -350,6 +352,50 @@ def test_transfer_conditions_with_both_directions_and_the_crossing():
     (crossing,) = (found for found in crossings(table) if found.classes == BOTH)
     assert crossing.until == pytest.approx(2000)
     assert (crossing.helps_at, crossing.is_steady) == ((1000,), True)
+
+
+def drawn_transfers(halves=("all",)) -> pl.DataFrame:
+    """Three draws with two seeds each; the draw moves a run by 10 points, freezing by 40, the rest by 1."""
+    return runs_of(
+        [
+            {
+                "classes": half, "train_size": 50, "transfer": condition, "variant": condition,
+                "subset_seed": draw, "seed": seed,
+                "test_accuracy": 0.6 + draw / 10 + gain
+                + (place * (1 + draw) + draw * 3 + seed * 2) % 5 / 200,
+            }
+            for half in halves
+            for place, (condition, gain) in enumerate((("base", 0.0), ("FTall", 0.0), ("SallT", -0.4)))
+            for draw in range(3)
+            for seed in (0, 1)
+        ]
+    )  # fmt: skip
+
+
+def test_conditions_on_one_draw_are_a_cluster_and_gains_are_paired():
+    runs = drawn_transfers()
+    table = transfer_table(runs, "test_accuracy")
+    curve = learning_curve(runs, "test_accuracy").rename({"variant": "condition"})
+    for column in ("mean", "se", "low", "high"):
+        expected = dict(curve.select("condition", column).rows())
+        assert dict(table.select("condition", column).rows()) == pytest.approx(expected)
+    every = compare_variants(runs, "test_accuracy")[0].pairs
+    pairs = {one.first if one.second == "base" else one.second: one for one in every}
+    found = {row["condition"]: row for row in table.drop_nulls("gain").iter_rows(named=True)}
+    assert {*found} == {"FTall", "SallT"}
+    for condition, row in found.items():
+        assert row["gain_se"] == pytest.approx(pairs[condition].stderr)
+        assert row["p"] == pytest.approx(pairs[condition].p_adjusted)
+    # What the draws do to both is in no difference.
+    assert found["FTall"]["gain_se"] < 0.02 < found["FTall"]["se"]
+
+
+def test_over_both_directions_a_gain_is_the_mean_of_theirs():
+    table = transfer_table(drawn_transfers(("half=source", "half=target")), "test_accuracy")
+    own, both = (table.filter(condition="SallT", classes=one) for one in ("half=source", BOTH))
+    assert both["gain"][0] == pytest.approx(own["gain"][0])
+    assert both["gain_se"][0] == pytest.approx(own["gain_se"][0] / np.sqrt(2))
+    assert both["p"][0] < own["p"][0] < 0.05
 
 
 def test_transfer_without_a_crossing_or_a_second_direction():

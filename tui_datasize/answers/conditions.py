@@ -79,6 +79,7 @@ _COLUMNS = (
     *of_kind("value", mean="mean", **INTERVAL),
     Column("gain", "over base", "difference"),
     Column("gain_se", "SE of it", "spread"),
+    Column("p", "p, Holm", "p"),
 )
 
 
