@@ -316,6 +316,7 @@ async def test_every_key_of_the_builder_and_of_the_lines(busy: Stage, tmp_path: 
             await is_open(show, DifferenceDialog)
             box = show.app.screen.query_one(".dialog")
             await show.until(lambda: box.max_scroll_y > 1)
+            await show.shows("enter write it   esc back   j k")
             await moves(keyboard, "↓ ↑ j k", lambda: box.scroll_offset)
         await show.press("escape")
         await is_open(show, BuilderDialog)

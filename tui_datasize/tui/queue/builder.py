@@ -226,9 +226,8 @@ class DifferenceDialog(ConfirmDialog):
         for line in self._change.difference:
             lines.append(f"{line}\n", colours.get(line[:1], palette.foreground))
         lines.rstrip()
-        keys = answers((("enter", self._yes), ("esc", "back")), palette)
-        box = VerticalScroll(Words(lines), keys, classes="dialog reading", can_focus=False)
-        yield titled(box, self._title, "j k scroll")
+        box = VerticalScroll(Words(lines), classes="dialog reading", can_focus=False)
+        yield titled(box, self._title, f"enter {self._yes}   esc back   j k")
 
     def action_scroll(self, lines: int) -> None:
         self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
