@@ -6,11 +6,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 
+import polars as pl
 import pytest
 
 from tests.fakes import fake_spec, write_run
 from tests.unit.asking import ask
 from tests.unit.record_desk import record_of
+from tests.unit.test_inside_runs import drawn_transfers
 from tui_datasize.answers.answer import Asked, Chart, Map
 from tui_datasize.answers.catalogue import QUESTIONS
 from tui_datasize.answers.provenance import provenance_tables
@@ -68,7 +70,9 @@ def test_a_plan_says_why_the_file_lists_no_runs(project):
 def test_transfer_conditions_are_an_axis_and_sizes_its_series(project, halves):
     log = transfers(project, halves)
     answer = ask(log, "conditions")
-    assert answer.headline == ("4.00 points better than training from scratch: S2T at 40 images gains most.")
+    assert answer.headline == (
+        "4.00 points better than training from scratch: S2T at 40 images gains most, not tested."
+    )
     # The description of the fakes' data has 10 classes: 80 images.
     assert (
         sentences(answer)[0]
@@ -107,7 +111,10 @@ def test_of_what_else_is_swept_a_gain_has_only_what_runs_with_transfer_have(proj
     for transfer, accuracies in ((None, (0.5, 0.52)), (source, (0.6, 0.62))):
         for seed, accuracy in enumerate(accuracies):
             write_run(project, fake_spec(seed=seed, transfer=transfer), accuracy=accuracy, tables=False)
-    log, gain = RunLog(project), "10.00 points (SE 1.41 points) better than training from scratch"
+    log, gain = (
+        RunLog(project),
+        "10.00 points (95 % 3.92 to 16.08 points; p = 0.019 after correction) better",
+    )
     assert ask(log, "answer").headline == ask(log, "conditions").headline
     assert ask(log, "answer").headline.startswith(gain)
     for seed in (0, 1):
@@ -115,6 +122,21 @@ def test_of_what_else_is_swept_a_gain_has_only_what_runs_with_transfer_have(proj
     assert ask(log := RunLog(project), "conditions").headline.startswith(gain)
     # Of one size nothing is known of the images that it saves.
     assert ask(log, "answer").headline.startswith("base clip_grad_norm=1.0 has the best mean of 3 variants")
+
+
+@pytest.mark.parametrize("higher", [True, False])
+def test_what_is_beyond_chance_is_told_before_what_gains_most_by_chance(higher):
+    runs = drawn_transfers().with_columns(test_loss=1 - pl.col("test_accuracy"))
+    record = record_of(runs, "test_accuracy" if higher else "test_loss")
+    answer = QUESTIONS["conditions"].ask(record)
+    lost, gained = ("39.25 points", "0.17 points") if higher else ("0.3925", "0.0017")
+    assert answer.headline == (
+        f"{lost} worse than training from scratch: SallT at 50 images (p = 4.1e-05 after correction)."
+    )
+    assert sentences(answer)[0].startswith(
+        f"None beats training from scratch beyond chance: at best FTall at 50 images, by {gained} ("
+    )
+    assert "; p = " in sentences(answer)[0]
 
 
 def test_without_runs_from_scratch_the_best_mean_is_told(project):

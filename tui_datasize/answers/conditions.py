@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import polars as pl
 
@@ -17,13 +18,14 @@ from tui_datasize.answers.answer import (
     Table,
     does_not_apply,
 )
-from tui_datasize.answers.columns import INTERVAL, SIZE_AND_RUNS, metric_axis, of_kind
+from tui_datasize.answers.columns import INTERVAL, SIZE_AND_RUNS, interval_words, metric_axis, of_kind
 from tui_datasize.answers.grids import size_map, size_table
 from tui_datasize.answers.record import NO_RUN, Record, numbers
 from tui_datasize.metric import Metric
 from tui_datasize.stats import transfer_conditions
+from tui_datasize.stats.group_tests import SIGNIFICANT, p_words
 from tui_datasize.stats.transfer_conditions import BASE, BOTH, Crossing
-from tui_datasize.text import plural
+from tui_datasize.text import listed, plural
 
 _VIEWS = 2
 """A line per target size, and a map of sizes and conditions."""
@@ -55,9 +57,11 @@ def ask(record: Record) -> Answer:
     ordered, title = transfer_conditions.layer_order(shown), f"{metric.heading} per condition and size"
     figures: Sequence[Figure] = (_chart(ordered, metric), size_map(title, ordered, "condition", metric))
     whose = direction if direction == BOTH else f"classes {direction}"
+    headline, *others = _told(shown, metric)
     return Answer(
-        _told(shown, metric),
+        headline,
         [
+            *map(Sentence, others),
             *(Sentence(_crossing_told(crossing, per_half)) for crossing in found),
             *([] if shown["gain"].is_not_null().any() else [Sentence(_NO_BASE)]),
             Sentence(_CONDITIONS, "aside"),
@@ -93,19 +97,46 @@ def _classes_in(record: Record, direction: str) -> int | None:
     return int(counts[0]) if len(counts) == 1 else None
 
 
-def _told(shown: pl.DataFrame, metric: Metric) -> str:
+def _told(shown: pl.DataFrame, metric: Metric) -> Iterator[str]:
+    """What is beyond chance first, and what gains most though it may be chance."""
     known = shown.drop_nulls("gain").sort("gain", descending=True, maintain_order=True)
     if known.is_empty():
         best = shown.sort("mean", descending=metric.higher_is_better, maintain_order=True).row(0, named=True)
         value = metric.text(best["mean"])
-        return f"{value} is the best mean: {best['condition']} at {best['train_size']:,} images."
-    best = known.row(0, named=True)
+        yield f"{value} is the best mean: {best['condition']} at {best['train_size']:,} images."
+        return
+    clear = known.filter(pl.col("p") < SIGNIFICANT)
+    gaining, losing = clear.filter(pl.col("gain") > 0), clear.filter(pl.col("gain") < 0)
+    at_best = _at_best((known if gaining.is_empty() else gaining).row(0, named=True), metric)
+    worse = [] if losing.is_empty() else [_worse(losing, metric)]
+    yield from [*worse, at_best] if gaining.is_empty() else [at_best, *worse]
+
+
+def _at_best(best: dict[str, Any], metric: Metric) -> str:
     place = f"{best['condition']} at {best['train_size']:,} images"
-    if best["gain"] > 0:
-        error = f" (SE {metric.difference(best['gain_se'])})" if best["gain_se"] is not None else ""
-        gain = f"{metric.difference(best['gain'])}{error}"
-        return f"{gain} better than training from scratch: {place} gains most."
-    return f"{metric.change(best['gain'])} over training from scratch at best, by {place}: none beats it."
+    p, sure = best["p"], ""
+    if best["gain_low"] is not None:
+        tested = "too few to test" if p is None else f"{p_words(p)} after correction"
+        sure = f" ({interval_words(best['gain_low'], best['gain_high'], metric)}; {tested})"
+    if best["gain"] <= 0:
+        return f"{metric.change(best['gain'])} over training from scratch at best, by {place}: none beats it."
+    gain = f"{metric.difference(best['gain'])}{sure}"
+    if p is not None and p >= SIGNIFICANT:
+        return f"None beats training from scratch beyond chance: at best {place}, by {gain}."
+    return f"{gain} better than training from scratch: {place} gains most{'' if sure else ', not tested'}."
+
+
+def _worse(losing: pl.DataFrame, metric: Metric) -> str:
+    lost, ps = [-gain for gain in losing["gain"]], losing["p"].to_list()
+    least, most = metric.difference(min(lost)), metric.difference(max(lost))
+    span = most if len(lost) == 1 else f"{least.removesuffix(' points')} to {most}"
+    ordered = losing.sort("condition", "train_size").group_by("condition", maintain_order=True)
+    who = ", ".join(
+        f"{name} at {listed([f'{size:,}' for size in of_name['train_size']])} images"
+        for (name,), of_name in ordered
+    )
+    sure = f"{p_words(max(ps))}{' at most,' * (len(ps) > 1)} after correction"
+    return f"{span} worse than training from scratch: {who} ({sure})."
 
 
 def _crossing_told(crossing: Crossing, classes: int | None) -> str:
