@@ -166,6 +166,29 @@ async def test_each_mistake_is_told_in_its_field(nothing: Stage):
             await show.shows(says)
 
 
+async def test_what_was_filled_in_is_given_up_by_a_second_esc(nothing: Stage):
+    nothing.project.experiments.write_text("")
+    async with nothing.open(NARROW) as show:
+        await opened(show, "b", BuilderDialog)
+        await write(show, dataset="digits", model="mlp", sizes="40, 80")
+        await show.press("escape")
+        await show.shows("esc again gives up what you filled in")
+        await show.press("down", "escape")
+        assert form_of(show).form.sizes == "40, 80"
+        # Seen as lines it is no less what somebody filled in.
+        await show.press("enter")
+        await is_open(show, DifferenceDialog)
+        await show.press("escape")
+        await is_open(show, BuilderDialog)
+        await show.press("escape")
+        assert form_of(show).form.sizes == "40, 80"
+        await show.press("escape")
+        await show.until(lambda: not isinstance(show.app.screen, BuilderDialog))
+        await opened(show, "b", BuilderDialog)
+        await show.press("escape")
+        await show.until(lambda: not isinstance(show.app.screen, BuilderDialog))
+
+
 async def test_help_that_is_too_long_for_its_line_says_so(nothing: Stage):
     nothing.project.experiments.write_text("")
     assert max(map(len, HINTS.values())) <= 70

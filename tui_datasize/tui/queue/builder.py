@@ -61,7 +61,7 @@ class BuilderDialog(ModalScreen[Draft | None]):
         # Before the box that scrolls, which takes them where it is too low for all.
         Binding("down", "app.focus_next", "next", show=False, priority=True),
         Binding("up", "app.focus_previous", "previous", show=False, priority=True),
-        Binding("escape", "dismiss(None)", "back"),
+        Binding("escape", "back", "back"),
     ]
 
     def __init__(
@@ -71,8 +71,13 @@ class BuilderDialog(ModalScreen[Draft | None]):
         written: Mapping[str, Mapping[str, Any]],
         time_of: TimeOf,
         problem: str = "",
+        *,
+        is_changed: bool = False,
     ) -> None:
-        """`written` are the tables that it changes, by their names; without one it is that of any other."""
+        """`written` are the tables that it changes, by their names; without one it is that of any other.
+
+        `is_changed` where a person has changed a form before that this one goes on with.
+        """
         super().__init__()
         self._project = project
         self._written = written
@@ -84,7 +89,8 @@ class BuilderDialog(ModalScreen[Draft | None]):
         self._images_at: FolderImages | None = None
         """Those that are being looked at."""
         self._wrong: dict[FolderImages, DataError | None] = {}
-        self._is_looking = self._is_accepted = False
+        self._is_looking = self._is_accepted = self._is_leaving = False
+        self._was_changed = is_changed
         self._fields = {
             name: FormInput(
                 partial(self._complete, name), value, placeholder=getattr(USUAL, name), id=f"form-{name}"
@@ -116,6 +122,11 @@ class BuilderDialog(ModalScreen[Draft | None]):
         """What is written now."""
         return SweepForm(**{name: entry.value for name, entry in self._fields.items()})
 
+    @property
+    def is_changed(self) -> bool:
+        """Whether a person would lose what they filled in."""
+        return self._was_changed or self.form != self._first
+
     def _complete(self, name: str, text: str) -> list[str]:
         return form_completions(name, text, self.form, self._project)
 
@@ -127,6 +138,7 @@ class BuilderDialog(ModalScreen[Draft | None]):
 
     @on(DescendantFocus)
     def _show_hint(self) -> None:
+        self._is_leaving = False
         name = next((name for name, entry in self._fields.items() if entry.has_focus), "")
         if not name:
             return
@@ -193,6 +205,12 @@ class BuilderDialog(ModalScreen[Draft | None]):
             foot = f"wrong: {wrong}" if wrong else plural(experiment.n_runs, "run") if experiment else ""
         titled(self.query_one(".dialog"), "Build a sweep", foot)
 
+    def action_back(self) -> None:
+        if self._is_leaving or not self.is_changed:
+            self.dismiss(None)
+        self._is_leaving = True
+        self._hint.update("esc again gives up what you filled in; any other key goes on")
+
     def action_accept(self) -> None:
         images = folder_images(self._draft)
         # Enter may come before the images are known.
@@ -245,10 +263,9 @@ async def build_sweep(
     refuse_read_only(paths)
     project = await asyncio.to_thread(project_of, paths)
     form, written = await asyncio.to_thread(_beginning, paths, project, source)
-    problem = ""
-    while draft := await app.push_screen_wait(BuilderDialog(project, form, written, time_of, problem)):
-        # As the person sees it: what was empty stands there in grey.
-        form, problem = draft.form, ""
+    dialog = BuilderDialog(project, form, written, time_of)
+    while draft := await app.push_screen_wait(dialog):
+        problem = ""
         try:
             change = await asyncio.to_thread(
                 with_experiment, paths.experiments, draft.form.name, dict(draft.table), draft.paths
@@ -260,6 +277,9 @@ async def build_sweep(
                 return draft.form.name, change
         except DatasizeError as error:
             problem = error.line.replace(f"{paths.root}/", "")
+        changed = dialog.is_changed
+        # As the person sees it: what was empty stands there in grey.
+        dialog = BuilderDialog(project, draft.form, written, time_of, problem, is_changed=changed)
     return "", None
 
 
