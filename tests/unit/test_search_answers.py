@@ -259,6 +259,20 @@ def test_a_search_whose_last_rung_has_not_run_has_no_answer_yet() -> None:
     assert search.ask(record_of(first)).why_not == "No two recipes have trained in full yet."
 
 
+def test_what_the_default_alone_reaches_is_no_answer_of_its_search() -> None:
+    begun = pl.col("rung").is_in(["1 of 2", "default"])
+    is_new = (pl.col("rung") == "1 of 2") & (pl.col("seed") == 4)
+    runs = (
+        climbed().filter(begun).with_columns(state=pl.when(is_new).then(pl.lit("queued")).otherwise("state"))
+    )
+    answer = first_answer.ask(record_of(runs))
+    assert answer.sentences[0].text == (
+        "Of the default alone: the search is on rung 1 of 2, 32 of 40 runs there done."
+    )
+    alone = first_answer.ask(record_of(runs.filter(rung="default")))
+    assert alone.sentences[0].text == "Of the default alone: the search has no run yet."
+
+
 def test_a_search_is_the_first_answer_and_its_recipes_count_as_tuned() -> None:
     record = record_of(climbed())
     assert first_answer.ask(record).headline == search.ask(record).headline

@@ -14,6 +14,7 @@ from tui_datasize.answers.columns import INTERVAL, SIZE_AXIS, metric_axis, of_ki
 from tui_datasize.answers.grids import mean_table, size_label, size_table
 from tui_datasize.answers.learning_curve import chart
 from tui_datasize.answers.record import Record
+from tui_datasize.answers.search import so_far
 from tui_datasize.answers.starts import is_all_there_is
 from tui_datasize.answers.variants import led_by_images, with_clear
 from tui_datasize.metric import Metric
@@ -64,6 +65,8 @@ def ask(record: Record) -> Answer:
         return QUESTIONS["starts"].ask(record)
     if (led := _led_by(record)) and (found := QUESTIONS[led].ask(record)).applies:
         return found
+    is_awaited = led == "search" and record.metric.split_and_score[0] == "test"
+    awaited = [Sentence(so_far(record))] if is_awaited else []
     curves = record.curves
     if not curves:
         return does_not_apply(
@@ -80,7 +83,7 @@ def ask(record: Record) -> Answer:
         headline, sentences, shown = ahead.now(best), list(_ahead(record, best)), []
     return Answer(
         headline,
-        [*sentences, *record.without_result, *ahead.doubts(best)],
+        [*awaited, *sentences, *record.without_result, *ahead.doubts(best)],
         shown,
         [*([compared_chart(record.metric, curves)] if rest else []), chart(best)],
         record.counted,

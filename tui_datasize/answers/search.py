@@ -100,6 +100,20 @@ def ask(record: Record) -> Answer:
     )
 
 
+def so_far(record: Record) -> str:
+    """What is to be known of other answers as long as a search that stands alone has none."""
+    every = record.reading.of_search
+    climbing = every.filter(pl.col("rung") != DEFAULT)
+    counted = full_runs(every).filter(pl.col("state").is_in(COUNTED_STATES))
+    of_whom = "Of the default alone: the" if (counted["rung"] == DEFAULT).all() else "The"
+    if climbing.is_empty():
+        return f"{of_whom} search has no run yet."
+    rung = str(climbing["rung"].max())
+    there = climbing.filter(rung=rung)
+    done = there.filter(pl.col("state").is_in(COUNTED_STATES)).height
+    return f"{of_whom} search is on rung {rung}, {done} of {plural(there.height, 'run')} there done."
+
+
 def _against(runs: pl.DataFrame, metric: Metric) -> dict[int, Difference]:
     """By train size, what was chosen against the default."""
     named = runs.with_columns(
