@@ -82,7 +82,7 @@ def test_of_the_other_half_alone_nothing_can_be_measured(
 @pytest.mark.parametrize(
     ("tests", "told"),
     [
-        ('{ far = "imagefolder:far" }', "far: cannot be read: No such file"),
+        ('{ far = "imagefolder:far" }', "far: is not there; correct the path"),
         ('{ far = "faraway" }', "experiments.e.tests.far: unknown data set 'faraway'"),
         ('{ test = "digits" }', "'test' cannot name a test set; each run has a test split"),
         ('{ "a b" = "digits" }', "'a b' cannot name a test set; use letters"),

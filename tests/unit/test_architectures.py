@@ -38,7 +38,7 @@ budget = {{ updates = 10 }}
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ('{ name = "resnet", depth = 21 }', r"e\.model\.depth: expected 6n \+ 2 layers.*got 21"),
+        ('{ name = "resnet", depth = 21 }', r"e\.model\.depth: expected 6n \+ 2 layers: 8, 14, 20,.*got 21"),
         ('{ name = "resnet", input_channels = 2 }', r"e\.model\.input_channels: expected 0 .* or 3, got 2"),
         ('{ name = "alexnet", initialisation = "x" }', r"expected one of caffe, kaiming-normal, got 'x'"),
         ('"torchvision:resnet51"', r"e\.model\.name: expected one of"),

@@ -227,7 +227,7 @@ def test_a_check_of_the_file_looks_at_the_groups(
 
 NAMED = {
     "groups": ('groups = "g.csv"', "experiments.e.groups: 'g.csv' cannot be read: No such file"),
-    "tests": ('tests = { far = "imagefolder:far" }', "tests.far: DIR/far: cannot be read: No such file"),
+    "tests": ('tests = { far = "imagefolder:far" }', "tests.far: DIR/far: is not there; correct the path"),
     "weights": (
         'model = { name = "timm:resnet10t", weights = "DIR/w.pth" }',
         "experiments.e.model.weights: 'DIR/w.pth' cannot be read: No such file or directory; correct",

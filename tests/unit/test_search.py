@@ -175,6 +175,7 @@ WRONG = {
     "model = { choices = ['mlp'] }": "search.default: model is searched, and nothing says which one",
     "halving = { keep = 1.0 }": "keep: expected a number above 0 and below 1",
     "halving = { from = 1 }": "from: expected a number above 0 and below 1",
+    "halving = true": "search.halving: expected { keep = 0.5, from = 0.25 }, or other shares, got true",
     "halving = { form = 0.5 }": "unknown key 'form'",
     "default = { 'model.width' = 4 }": "model.width is not searched",
     '"budget.updates" = { choices = [5, 9] }\nhalving = {}': "halving has budgets of its own",

@@ -227,7 +227,7 @@ def test_a_folder_that_cannot_be_learned_from_is_told_before_it_is_queued(tmp_pa
 
     inside = "lies in the folder of imagefolder:real, or holds it"
     for source, told in (
-        ("far", "experiments.e.synthetic.from: DATA/far: cannot be read: No such file"),
+        ("far", "experiments.e.synthetic.from: DATA/far: is not there; correct the path"),
         ("empty", "experiments.e.synthetic.from: DATA/empty: no images"),
         ("few", "experiments.e.synthetic.from: imagefolder:few has no images of class b; put some there"),
         ("other", "imagefolder:other has classes that the data set has not: c"),

@@ -146,7 +146,7 @@ def test_a_folder_that_cannot_be_learned_from_is_told_before_it_is_queued(tmp_pa
         return runs
 
     for source, told in (
-        ("imagefolder:far", "experiments.e.unlabelled.from: DATA/far: cannot be read: No such file"),
+        ("imagefolder:far", "experiments.e.unlabelled.from: DATA/far: is not there; correct the path"),
         ("imagefolder:empty", "experiments.e.unlabelled.from: DATA/empty: no images"),
         ("imagefolder:large", "DATA/large/1.png: 9x8 pixels, but digits has 8x8; resize them, or set"),
     ):

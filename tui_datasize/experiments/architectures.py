@@ -100,7 +100,7 @@ MODELS: Mapping[str, ModelInfo] = MappingProxyType(
                         "weight layers, 6n + 2 of them",
                         at_least=8,
                         at_most=1202,
-                        expected="6n + 2 layers: 20, 32, 44, 56, 110 or the like",
+                        expected="6n + 2 layers: 8, 14, 20, 32, 44, 56, 110 or the like",
                         holds=lambda value: (int(value) - 2) % 6 == 0,
                     ),
                     _option("shortcuts", True, "false: the plain network, without residuals"),

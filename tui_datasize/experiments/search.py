@@ -363,6 +363,8 @@ def _check_form(search: TomlTable, key: str) -> None:
 def _read_halving(search: TomlTable, keys: Sequence[str]) -> tuple[float, float] | None:
     if not search.has("halving"):
         return None
+    if not isinstance(search.take("halving"), Mapping):
+        raise search.error("halving", "{ keep = 0.5, from = 0.25 }, or other shares")
     halving = search.table("halving")
     keep = halving.number("keep", 0.5, above=0, below=1)
     start = halving.number("from", 0.25, above=0, below=1)

@@ -413,4 +413,6 @@ def _reading(folder: Path) -> Iterator[None]:
         if error.errno not in _OF_THE_PLACE:
             raise
         where, fix = os.fsdecode(error.filename or folder), "let this user read it, or correct the path"
+        if error.errno == errno.ENOENT:
+            raise DataError("is not there", where=where, fix="correct the path") from None
         raise DataError.of(error, "cannot be read", where=where, fix=fix) from None
