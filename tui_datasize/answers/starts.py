@@ -73,9 +73,9 @@ def _told(ended: pl.DataFrame) -> Iterator[str]:
             continue
         share, ends = metric.text(sum(values) / len(values)), ""
         if len(values) > 1:
-            ends = f"{metric.text(min(values))} to {metric.text(max(values))}, "
-        on = f"{plural(runs.height, 'run')} of {size:,} images"
-        yield f"{share} right ({ends}{_BY_CHANCE[str(task)]}) in telling {IN_WORDS[task]}: {on}."
+            ends = f"runs from {metric.text(min(values))} to {metric.text(max(values))}; "
+        on = f"of images held out: {plural(runs.height, 'run')} of {size:,} images"
+        yield f"{share} right ({ends}{_BY_CHANCE[str(task)]}) in telling {IN_WORDS[task]}, {on}."
 
 
 def _begun(every: pl.DataFrame, starts: pl.DataFrame) -> Iterator[str]:
