@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tui_datasize.answers.answer import Answer, Axis, Chart, Line, Sentence
+from tui_datasize.answers.conditions import _CONDITIONS
 from tui_datasize.tui.analysis.answer_lines import answer_lines, draw_answer
 from tui_datasize.tui.analysis.panels import subject
 from tui_datasize.tui.queue.job_table import _swept
@@ -26,6 +27,13 @@ def test_a_transfer_is_said_in_words_on_the_pages_and_in_the_table_of_jobs():
     widths, values = _swept([("moved", "SallT lr=0.1"), ("moved", "base lr=0.1")])
     assert widths["swept"] == len("frozen") + 2
     assert values["moved", "SallT lr=0.1"] == {"swept": "frozen", "lr": "0.1"}
+
+
+def test_the_legend_of_conditions_explains_the_words_that_are_seen():
+    legend = Sentence(_CONDITIONS, "aside")
+    (line,) = answer_lines(Answer("Said.", [legend]), GREY)[1:]
+    words = "fine-tuned: all transferred layers go on training. 3 layers frozen: the first 3 of them stay"
+    assert line.plain.startswith(words)
 
 
 def test_a_number_stays_with_its_unit_at_every_width():

@@ -34,7 +34,7 @@ _NO_TRANSFER = (
     'transfer = { from = "...", layers = 3, freeze = true } in experiments.toml makes one.'
 )
 _NO_BASE = "A gain needs runs of the same train size without transfer (base)."
-_CONDITIONS = "FT goes on training the transferred layers, S with a number freezes the first so many of them."
+_CONDITIONS = "FTall: all transferred layers go on training. S3T: the first 3 of them stay as they were."
 
 
 def is_offered(runs: pl.DataFrame) -> bool:
