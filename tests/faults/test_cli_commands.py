@@ -158,7 +158,7 @@ def test_the_end_of_an_experiment_is_told_once_whoever_schedules(lab: Lab) -> No
     assert [line.split()[0] for line in lines].count("job-failed") == 1
 
 
-def test_status_of_a_queue_that_drains_knows_no_time_left_and_adds_up_the_time_used(lab: Lab, command: Command) -> None:
+def test_a_queue_that_drains_has_no_time_left_and_adds_up_the_time_used(lab: Lab, command: Command) -> None:
     lab.enqueue(*(lab.spec(seed, work_s=0.2) for seed in range(3)))
     lab.start_scheduler()
     lab.wait_until_over()
