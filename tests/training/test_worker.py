@@ -114,6 +114,23 @@ def test_a_run_that_was_asked_to_leave_ends_bit_for_bit_the_same(queue_run):
     assert evaluations(broken) == evaluations(whole)
 
 
+@pytest.mark.parametrize("leaves_checkpoint", [False, True])
+def test_an_attempt_that_was_killed_is_told_by_the_next_one(queue_run, capfd, leaves_checkpoint):
+    paths = queue_run(small_spec())
+    with subprocess.Popen([*WORKER, str(paths.directory)], stdout=subprocess.PIPE, text=True) as worker:
+        assert worker.stdout is not None
+        assert "attempt 1, process" in worker.stdout.readline()
+        worker.kill()
+    assert not paths.exit.exists()
+    if leaves_checkpoint:
+        paths.checkpoint.write_bytes(b"torn")
+    assert main([str(paths.directory)]) == EXIT_OK
+    told = capfd.readouterr().out.splitlines()
+    anew = "" if leaves_checkpoint else "; it left no checkpoint: begun anew"
+    assert told[0] == f"{paths.run_id}: attempt 1 was killed, or its machine went down{anew}"
+    assert "attempt 2, process" in told[1]
+
+
 def test_a_request_to_leave_while_preparing_is_answered_at_once(queue_run, monkeypatch):
     from tui_datasize.training import prepare as module
 

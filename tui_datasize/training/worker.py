@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from tui_datasize.errors import EXIT_BAD_INPUT, EXIT_OK, EXIT_RUN_FAILED, EXIT_TRY_AGAIN, StorageError
 from tui_datasize.programs import private_caches
-from tui_datasize.runlog.claim import ATTEMPT_VARIABLE, ClaimRefused, Lack, acquire, next_attempt
+from tui_datasize.runlog.claim import ATTEMPT_VARIABLE, ClaimRefused, Lack, acquire, next_attempt, observe
 from tui_datasize.runlog.paths import RunPaths
 from tui_datasize.training.lane import Lane, forgiving, tell_log
 from tui_datasize.training.stop import StopRequest, StopRequested
@@ -122,11 +122,15 @@ def _work(assignments: Sequence[Assignment], stop: StopRequest) -> tuple[int, bo
 
 def _claim(paths: RunPaths, attempt: int | None, *, is_one_of_several: bool) -> Lane | None:
     try:
+        before = observe(paths)
         attempt = attempt or next_attempt(paths)
         lane = Lane(acquire(paths, attempt), is_one_of_several=is_one_of_several)
     except ClaimRefused as refusal:
         print(f"{paths.run_id}: left alone: {refusal}", flush=True)
         return None
+    if before.newest_attempt and not before.final_exit:
+        anew = "" if paths.checkpoint.exists() else "; it left no checkpoint: begun anew"
+        lane.say(f"attempt {before.newest_attempt} was killed, or its machine went down{anew}")
     lane.say(f"attempt {attempt}, process {os.getpid()}")
     return lane
 
