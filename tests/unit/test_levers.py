@@ -72,7 +72,7 @@ def test_each_lever_is_worth_its_images_and_the_cheapest_is_marked() -> None:
     assert rows["flip"]["p"] < 0.05 < rows["deep"]["p"]
     assert answer.headline.startswith("flip at 800 images = about 1,")
     assert rows["flip"]["ratio"] == pytest.approx(2, rel=0.1)
-    assert "with: deep 2.0 times" in said(answer)
+    assert "With deep as many updates as the baseline's take 2.0 times as long." in said(answer)
 
 
 def test_a_lever_within_the_sizes_of_the_baseline_has_an_interval() -> None:

@@ -77,7 +77,7 @@ def test_the_answer_tells_the_choice_against_the_default_and_where_it_changes() 
     assert "a difference of 10.12 points, 95 % 9.96 to 10.28 points (p = 1.3e-08" in answer.headline
     words = said(answer)
     assert "From 40 to 80 images the choice changes from width=8 to width=9: on the test there" in words
-    assert "The search took 2:20 of training in 70 runs, those of the default 20 s of it: 7.0 times." in words
+    assert "70 runs of the search, 2:20 of training: 7.0 times the 20 s of it that the default took." in words
     loss = search.ask(replace(record_of(climbed()), metric=metric_named("wall_s")))
     assert loss.why_not
 
@@ -147,7 +147,7 @@ def test_a_default_that_was_promoted_alone_is_the_answer() -> None:
         ("2 of 2", 1, None, 2),
     ]
     words = said(answer)
-    assert "took 2 s of training in 10 runs, those of the default 0.4 s of it: 5.0 times." in words
+    assert "10 runs of the search, 2 s of training: 5.0 times the 0.4 s of it that the default took." in words
     assert "With one run" not in words
     alone = said(search.ask(record_of(halved(1, 9).filter(seed=0))))
     assert "With one run at 40 images its own luck chooses there." in alone

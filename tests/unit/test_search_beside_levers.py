@@ -84,7 +84,7 @@ def test_the_search_looks_at_its_candidates_and_the_default_alone() -> None:
     assert "with the default, tuned alike: a difference of 10.00 points" in words
     assert "rotation" not in words
     # Two sizes, three candidates, one anew in full, two recipes of the default, five runs of 2 s each.
-    assert "took 2:00 of training in 60 runs, those of the default 40 s of it: 3.0 times." in words
+    assert "60 runs of the search, 2:00 of training: 3.0 times the 40 s of it that the default took." in words
     told = rung_table(record.reading.every, "test_accuracy")
     assert told.select("rung", "candidates", "n_runs").rows() == [("1 of 2", 3, 15), ("2 of 2", 1, 5)] * 2
 

@@ -45,7 +45,7 @@ def test_what_they_tell_right_stands_first_and_that_they_are_on_no_curve():
         "62.50 % right (runs from 50.00 % to 75.00 %; 25 % by chance) in telling which way up images are, of "
         "images held out: 3 runs of 100 images."
     )
-    assert "none is a point on a learning curve" in said(answer)
+    assert "they appear in no learning curve" in said(answer)
     assert answer.tables[0].frame["validation_accuracy"].to_list() == [*SHARES.values()]
     assert said(QUESTIONS["starts"].ask(record)) == said(answer)
     simclr = QUESTIONS["answer"].ask(record_of(starts("simclr")))
@@ -115,7 +115,7 @@ def test_who_starts_from_them_is_counted_and_said_in_words(project):
             write_run(project, fake_spec("later", seed=seed, transfer=taken), tables=False)
     log = RunLog(project)
     told = ask(log, "starts", experiment="turned")
-    assert "2 runs of later start from them." in said(told)
+    assert "2 runs of the experiment later begin with these weights." in said(told)
     assert told.tables[0].frame["begun"].to_list() == [2]
     words = ask(log, "levers", experiment="later").tables[0].frame["variant"].to_list()
     assert "all layers frozen after rotation from turned" in words

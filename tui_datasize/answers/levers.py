@@ -226,9 +226,11 @@ def _times_told(levers: Sequence[_Lever], runs: pl.DataFrame) -> Iterator[str]:
         return
     longer = [one for one in levers if one.wall_s > 1.2 * wall_s]
     if longer:
-        named = ", ".join(f"{one.name} {one.wall_s / wall_s:.1f} times" for one in longer)
         path = " and the runs before on the path" if runs.filter(is_chosen()).height else ""
-        yield f"As many updates as the baseline's{path} take longer with: {named}."
+        times = [f"{one.wall_s / wall_s:.1f} times" for one in longer]
+        first = f"With {longer[0].name} as many updates as the baseline's{path} take {times[0]} as long"
+        others = (f"with {one.name} {more}" for one, more in zip(longer[1:], times[1:], strict=True))
+        yield f"{'; '.join([first, *others])}."
 
 
 def _table(

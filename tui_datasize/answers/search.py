@@ -40,7 +40,7 @@ from tui_datasize.text import duration, plural
 _HOW = (
     "A rung sends on those with the best mean on the images held out, over seeds and draws of a size; at the "
     "end each run has the recipe that did best on these images in the other runs, the default being one of "
-    "them. No test image chose anything; those of the chosen recipe are what a search reaches, luck apart."
+    "them. No test image chose anything, so the test result is not flattered by the choice."
 )
 _COLUMNS = (
     *SIZE_AND_RUNS,
@@ -199,8 +199,8 @@ def cost_words(own: pl.DataFrame) -> list[str]:
     if not default or default == whole:
         return []
     return [
-        f"The search took {_took(whole)} of training in {plural(own.height, 'run')}, those of the default "
-        f"{_took(default)} of it: {whole / default:.1f} times."
+        f"{plural(own.height, 'run')} of the search, {_took(whole)} of training: "
+        f"{whole / default:.1f} times the {_took(default)} of it that the default took."
     ]
 
 

@@ -15,9 +15,7 @@ from tui_datasize.runlog.schema import classifying
 from tui_datasize.stats.curve import COUNTED_STATES
 from tui_datasize.text import listed, plural
 
-_NO_POINT = (
-    "These runs learn without labels: none is a point on a learning curve, nor in what is made of one."
-)
+_NO_POINT = "These runs learn without labels: they appear in no learning curve, nor in what is made of one."
 NO_POINT = does_not_apply(_NO_POINT)
 """To whatever else is asked of them."""
 _BY_CHANCE = {"rotation": "25 % by chance", "simclr": "by chance one of all other views of a batch"}
@@ -83,8 +81,9 @@ def _begun(every: pl.DataFrame, starts: pl.DataFrame) -> Iterator[str]:
     begun = every.filter(pl.col("transfer_source").is_in(starts["run_id"].implode()))
     named = begun["experiment"].unique().sort().to_list()
     if named:
-        starting = "starts" if begun.height == 1 else "start"
-        yield f"{plural(begun.height, 'run')} of {listed(named)} {starting} from them."
+        whose = f"the {'experiment' if len(named) == 1 else 'experiments'} {listed(named)}"
+        starting = "begins" if begun.height == 1 else "begin"
+        yield f"{plural(begun.height, 'run')} of {whose} {starting} with these weights."
     else:
         name = starts["experiment"][0]
-        yield f'transfer = {{ from = "{name}", layers = "all" }} in an experiment starts from them.'
+        yield f'transfer = {{ from = "{name}", layers = "all" }} in an experiment begins with these weights.'

@@ -154,8 +154,8 @@ def check_generated(runs: pl.DataFrame) -> Iterator[Finding]:
             yield finding(Severity.WARNING, "generated-missing", lacking, what, to_do, names_sizes=True)
         if most_out := int(str(group["generated_left_out"].max() or 0)):
             what = (
-                f"{plural(most_out, 'image')} of {folder} are real ones of the data set, or look like test "
-                "images or ones held out: left out."
+                f"{plural(most_out, 'image')} of {folder} left out: in the data set itself, or like test "
+                "images or ones held out."
             )
             to_do = "See how they came to be generated: others may be less alike and still copies."
             yield finding(Severity.NOTE, "generated-left-out", group, what, to_do)
