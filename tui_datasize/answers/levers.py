@@ -88,7 +88,6 @@ def ask(record: Record) -> Answer:
         return does_not_apply(NO_RUN)
     if not names:
         return _alone(record)
-    asked = _asked(record, compared)
     against = {name: found for name in names if (found := compared.over_all(name, BASELINE))}
     tested = dict(zip(against, corrected([*against.values()]), strict=True))
     every = [_lever(runs, compared, name, tested.get(name)) for name in names]
@@ -98,18 +97,15 @@ def ask(record: Record) -> Answer:
     table, at_sizes = _table(record, runs, compared, ordered), _at_sizes(ordered)
     told = [*map(_told, ordered), *_unranked(compared, ordered), *_times_told(ordered, runs)]
     if not ordered[0].is_apart:
-        which = f"None of {len(names)} levers" if len(names) > 1 else f"{names[0]} cannot"
-        told.insert(0, f"{which}{' can' if len(names) > 1 else ''} be told apart from the baseline.")
+        which = f"None of {len(names)} levers can" if len(names) > 1 else f"{names[0]} cannot"
+        told.insert(0, f"{which} be told apart from the baseline.")
     figures, choices = [_forest(ordered), _curves(runs, metric)], with_generated(labelled(record), record)
+    told += [*cost_words(record.reading.of_search), *choices.sentences]
     return Answer(
         told[0],
+        [*map(Sentence, told[1:]), *record.without_result, _ASIDE],
         [
-            *map(Sentence, (*told[1:], *cost_words(record.reading.of_search), *choices.sentences)),
-            *record.without_result,
-            _ASIDE,
-        ],
-        [
-            Table(table, _columns(record, asked), metric),
+            Table(table, _columns(record, _asked(record, compared)), metric),
             Table(at_sizes, [SIZE, *_WORTH], metric, "At each size", is_detail=True),
             *choices.tables,
         ],
