@@ -117,7 +117,7 @@ def subset_frame(
     return pl.DataFrame(columns | files | untold, schema=dict(schema.SUBSET))
 
 
-def with_choice(subset: pl.DataFrame, steps: Integers, scores: NDArray[np.float64]) -> pl.DataFrame:
+def with_steps_chosen(subset: pl.DataFrame, steps: Integers, scores: NDArray[np.float64]) -> pl.DataFrame:
     """`subset.parquet` of a run on a path, with the step and the score of each image, shape (n,)."""
     return subset.with_columns(step=pl.Series(steps), score=pl.Series(scores).fill_nan(None))
 

@@ -20,7 +20,7 @@ from tui_datasize.experiments.spec import RunSpec
 from tui_datasize.runlog.atomic import write_json
 from tui_datasize.runlog.claim import utc_now
 from tui_datasize.runlog.paths import RunPaths
-from tui_datasize.runlog.writer import subset_frame, with_choice, write_table
+from tui_datasize.runlog.writer import subset_frame, with_steps_chosen, write_table
 from tui_datasize.training import provenance
 from tui_datasize.training.accelerator import device
 from tui_datasize.training.accelerator.interface import Capture
@@ -222,7 +222,7 @@ def _describe(
     table = subset_frame(task.index, labels, hashes, true_labels, task.is_held_out, twins)
     if choice:
         write_sheet(paths, dataset, choice)
-        table = with_choice(table, choice.steps, choice.scores)
+        table = with_steps_chosen(table, choice.steps, choice.scores)
     write_table(paths.subset, table)
     channels, height, width = dataset.image_shape
     write_json(
