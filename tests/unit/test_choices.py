@@ -27,7 +27,7 @@ from tui_datasize.render.blocks import answer_blocks
 from tui_datasize.render.page import to_html, to_markdown
 from tui_datasize.runlog.paths import ProjectPaths
 from tui_datasize.runlog.reader import RunLog
-from tui_datasize.runlog.writer import subset_frame, with_choice
+from tui_datasize.runlog.writer import subset_frame, with_steps_chosen
 from tui_datasize.stats.levers import baseline_of
 from tui_datasize.stats.variance import split_variance
 
@@ -64,7 +64,7 @@ def record(project: ProjectPaths) -> Record:
                     table = subset_frame(index, LABELS[index], index.astype(np.uint64))
                     if strategy != "random":
                         steps = np.where(np.arange(size) < 40, 40, size)
-                        table = with_choice(table, steps, np.where(steps == 40, np.nan, 0.5))
+                        table = with_steps_chosen(table, steps, np.where(steps == 40, np.nan, 0.5))
                         sheet = Image.fromarray(np.full((18, 34), 200, dtype=np.uint8))
                         sheet.save(run.chosen, "PNG")
                     table.write_parquet(run.subset)
