@@ -106,7 +106,7 @@ async def test_a_key_is_answered_by_one_layout_and_one_frame(
             await show.press(key)
             await show.until(lambda: any(regions for regions, _ in frames))
             await show.settle()
-            assert (key, len([parts for parts, _ in frames if parts]), len(layouts)) == (key, 1, most)
+            assert (key, len([parts for parts, _ in frames if parts]), len(layouts)) == (key, 1, most), frames
 
 
 async def test_where_the_focus_goes_nothing_else_is_painted(

@@ -409,10 +409,11 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 def _reading(folder: Path) -> Iterator[None]:
     try:
         yield
+    except FileNotFoundError as error:
+        where = os.fsdecode(error.filename or folder)
+        raise DataError("is not there", where=where, fix="correct the path") from None
     except OSError as error:
         if error.errno not in _OF_THE_PLACE:
             raise
         where, fix = os.fsdecode(error.filename or folder), "let this user read it, or correct the path"
-        if error.errno == errno.ENOENT:
-            raise DataError("is not there", where=where, fix="correct the path") from None
         raise DataError.of(error, "cannot be read", where=where, fix=fix) from None
